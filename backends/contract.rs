@@ -1,0 +1,184 @@
+//! The one test suite that every backend must pass.
+//!
+//! It uses the crate's public face alone, and is compiled into the tests and into the example `contract`, which runs it on a host
+//! of one's own choice. Each case gets an empty pool. What a backend cannot do by its capabilities is skipped by name.
+
+use remand_backends::{Backend, Created, CreatedSnapshot, DatasetName, Error, Kept, Snapshot, SnapshotName};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+#[path = "contract/datasets.rs"]
+mod datasets;
+#[path = "contract/leftovers.rs"]
+mod leftovers;
+#[path = "contract/snapshots.rs"]
+mod snapshots;
+#[path = "contract/streams.rs"]
+mod streams;
+
+/// An empty pool for one case.
+pub(crate) struct Fixture {
+    pub(crate) backend: Box<dyn Backend>,
+    /// Opens the same pool once more, as another process would.
+    pub(crate) again: Box<dyn Fn() -> Box<dyn Backend>>,
+    /// Removes the pool.
+    pub(crate) remove: Box<dyn FnOnce()>,
+}
+
+/// What became of a case.
+pub(crate) enum Outcome {
+    Passed,
+    /// With the reason.
+    Skipped(&'static str),
+}
+
+type Case = (&'static str, fn(&Fixture) -> Outcome);
+
+fn cases() -> Vec<Case> {
+    [datasets::CASES, snapshots::CASES, leftovers::CASES, streams::CASES].concat()
+}
+
+/// Runs all cases whose name holds `filter`, prints a line each, and returns the names of those that failed.
+pub(crate) fn run(label: &str, filter: &str, make: &dyn Fn(&str) -> Fixture) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    for (name, case) in cases() {
+        if !name.contains(filter) {
+            continue;
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let fixture = make(name);
+            let outcome = case(&fixture);
+            (fixture.remove)();
+            outcome
+        }));
+        match outcome {
+            Ok(Outcome::Passed) => println!("{label}: {name}: ok"),
+            Ok(Outcome::Skipped(why)) => println!("{label}: {name}: SKIPPED: {why}"),
+            Err(_) => {
+                println!("{label}: {name}: FAILED");
+                failed.push(name);
+            }
+        }
+    }
+    failed
+}
+
+/// A fixture in a directory of its own below `above`.
+pub(crate) fn dir_fixture(above: &Path, case: &str) -> Fixture {
+    let path = above.join(case);
+    std::fs::create_dir(&path).expect("an empty directory");
+    let open = {
+        let path = path.clone();
+        move || remand_backends::open(path.to_str().expect("UTF-8")).expect("a pool")
+    };
+    Fixture {
+        backend: open(),
+        again: Box::new(open),
+        remove: Box::new(move || std::fs::remove_dir_all(path).expect("the pool's directory goes")),
+    }
+}
+
+/// A fixture in a dataset of its own below the ZFS dataset `above`.
+pub(crate) fn zfs_fixture(above: &str, case: &str) -> Fixture {
+    let outer = remand_backends::open(above).expect("the pool for tests");
+    let created = outer.create(&name(case)).expect("an empty dataset");
+    let full = format!("{above}/{case}");
+    let open = move || remand_backends::open(&full).expect("a pool");
+    Fixture {
+        backend: open(),
+        again: Box::new(open),
+        remove: Box::new(move || outer.destroy(created).map_err(|kept| kept.error).expect("the pool goes")),
+    }
+}
+
+fn name(text: &str) -> DatasetName {
+    DatasetName::new(text).expect("a valid name")
+}
+
+fn snapshot_name(text: &str) -> SnapshotName {
+    SnapshotName::new(text).expect("a valid name")
+}
+
+/// A snapshot's name as remand gives it, the `number`th.
+fn run_name(number: u32) -> SnapshotName {
+    snapshot_name(&format!("remand-20260102T030405Z-{number:08x}"))
+}
+
+impl Fixture {
+    fn create(&self, dataset: &str) -> Created {
+        self.backend.create(&name(dataset)).unwrap_or_else(|error| panic!("create {dataset}: {error}"))
+    }
+
+    fn directory(&self, dataset: &str) -> PathBuf {
+        self.backend
+            .dataset(&name(dataset))
+            .expect("an answer")
+            .unwrap_or_else(|| panic!("{dataset} exists"))
+            .directory
+            .unwrap_or_else(|| panic!("{dataset} is mounted"))
+    }
+
+    fn exists(&self, dataset: &str) -> bool {
+        self.backend.dataset(&name(dataset)).expect("an answer").is_some()
+    }
+
+    fn write(&self, dataset: &str, file: &str, text: &str) {
+        std::fs::write(self.directory(dataset).join(file), text).expect("a file is written");
+    }
+
+    fn read(&self, dataset: &str, file: &str) -> String {
+        std::fs::read_to_string(self.directory(dataset).join(file)).expect("a file is read")
+    }
+
+    fn snapshot(&self, dataset: &str, snapshot: &SnapshotName, recursive: bool) -> CreatedSnapshot {
+        self.backend.snapshot(&name(dataset), snapshot, recursive).expect("a snapshot")
+    }
+
+    fn destroy(&self, created: Created) {
+        self.backend.destroy(created).map_err(|kept| kept.error).expect("it is destroyed");
+    }
+
+    fn rename(&self, created: Created, to: &str) -> Created {
+        self.backend.rename(created, &name(to)).map_err(|kept| kept.error).expect("it is renamed")
+    }
+
+    /// Everything there is in the pool, with the files' content: to tell that nothing changed.
+    fn everything(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(self.backend.directory(), &mut found);
+        for dataset in self.backend.descendants(&DatasetName::pool()).expect("a list") {
+            found.push(format!("dataset {}", dataset.name));
+            for info in self.backend.snapshots(&dataset.name).expect("a list") {
+                found.push(format!("snapshot {info:?}"));
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn walk(directory: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let data = path.symlink_metadata().expect("it is there");
+        if data.is_dir() {
+            found.push(format!("{}/", path.display()));
+            walk(&path, found);
+        } else if data.is_file() {
+            found.push(format!("{} {:?}", path.display(), std::fs::read(&path).expect("it is read")));
+        } else {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+fn kept<T>(result: Result<T, Kept<Created>>) -> (Created, Error) {
+    match result {
+        Ok(_) => panic!("it must not succeed"),
+        Err(Kept { token, error }) => (token, error),
+    }
+}
+
+fn of(dataset: &str, snapshot: &SnapshotName) -> Snapshot {
+    Snapshot { dataset: name(dataset), name: Some(snapshot.clone()) }
+}

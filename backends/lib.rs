@@ -1,0 +1,302 @@
+//! Snapshot backends: where a pool's datasets live, and how they are snapshotted, cloned, streamed and removed.
+//!
+//! This crate knows nothing of archives, jails or terminals. A [`Backend`] speaks for one *pool*; every
+//! [`DatasetName`] is relative to it. What a backend can do is told by [`Capabilities`], which are facts and not
+//! promises of methods that answer "unsupported": generic code takes the general way where a capability is missing.
+//!
+//! # What every backend promises
+//!
+//! - *Absent* is an answer (`Ok(None)`), never an error; and an error is never taken for *absent*.
+//! - Nothing that exists is overwritten, replaced or mounted over.
+//! - Only a [`Created`] token can be destroyed. It is handed out by the call that created the thing, after it succeeded,
+//!   works on no other pool, and cannot be made or copied outside of this crate. What an interrupted run left behind goes by
+//!   [`Backend::destroy_leftover`].
+//! - A method returns when its effect is complete; a failed method has undone what it did, or says what remains.
+//! - All methods can be called from several threads.
+#![forbid(unsafe_code)]
+#![allow(clippy::result_large_err)] // a failed call gives its proof back, and is rare
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub mod dir;
+pub mod error;
+pub mod name;
+pub mod process;
+pub mod zfs;
+
+pub use error::{Error, Result};
+pub use name::{DatasetName, SnapshotName};
+
+/// A kind of backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendKind {
+    /// ZFS, by zfs(8).
+    Zfs,
+    /// Plain directories.
+    Dir,
+}
+
+impl BackendKind {
+    /// `zfs`, `dir`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zfs => "zfs",
+            Self::Dir => "dir",
+        }
+    }
+}
+
+/// What a backend can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
+pub struct Capabilities {
+    /// It has snapshots, so that what is read stays as it was while the resource runs.
+    pub consistent_while_running: bool,
+    /// Snapshots of a dataset and all below it are of one moment.
+    pub atomic_recursive: bool,
+    /// It has clones, whose unchanged entries keep inode number and ctime.
+    pub clones: bool,
+    /// It can send the difference between two snapshots.
+    pub incremental: bool,
+    /// It can list what changed between two snapshots.
+    pub native_diff: bool,
+}
+
+/// A dataset that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// Name in the pool.
+    pub name: DatasetName,
+    /// Where its files are now; `None` when it is not mounted, or is a volume.
+    pub directory: Option<PathBuf>,
+    /// Whether it is a block device and not a file system.
+    pub volume: bool,
+    /// The snapshot that it was cloned from, if that lies in the pool.
+    pub origin: Option<Snapshot>,
+}
+
+/// A snapshot of one dataset. Where a backend has no snapshots `name` is `None`, and the dataset as it is stands for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The part after the `@`.
+    pub name: Option<SnapshotName>,
+}
+
+/// What is known of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Identity that survives send and receive.
+    pub guid: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created_seconds: Option<i64>,
+}
+
+/// Proof that a dataset was created by this run. Dropping it does nothing.
+#[derive(Debug)]
+#[must_use = "a created dataset must be kept or destroyed"]
+pub struct Created {
+    /// [`Backend::label`] of its pool.
+    pool: String,
+    dataset: DatasetName,
+}
+
+impl Created {
+    fn new(pool: &str, dataset: DatasetName) -> Self {
+        Self { pool: pool.to_owned(), dataset }
+    }
+
+    /// Fails if it was made in another pool.
+    fn check(&self, pool: &str) -> Result<()> {
+        if self.pool == pool { Ok(()) } else { Err(Error::NotFound(format!("{} in {pool}", self.dataset))) }
+    }
+
+    /// What was created.
+    pub fn dataset(&self) -> &DatasetName {
+        &self.dataset
+    }
+}
+
+/// Proof that a snapshot (of one dataset, or of it and all below it) was created by this run.
+#[derive(Debug)]
+#[must_use = "a created snapshot must be kept or destroyed"]
+pub struct CreatedSnapshot {
+    pool: String,
+    snapshot: Snapshot,
+    recursive: bool,
+}
+
+impl CreatedSnapshot {
+    /// What was created.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether the datasets below have it too.
+    pub fn recursive(&self) -> bool {
+        self.recursive
+    }
+}
+
+/// A failed call that still holds the proof that was given to it.
+#[derive(Debug)]
+pub struct Kept<T> {
+    /// The proof.
+    pub token: T,
+    /// What went wrong.
+    pub error: Error,
+}
+
+/// What an interrupted run left in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// A dataset below the state dataset's `staging` or `views`.
+    Dataset(DatasetName),
+    /// A snapshot that carries remand's name and, where the backend has properties, its mark. It is listed
+    /// once for the topmost dataset that has it.
+    Snapshot(Snapshot),
+}
+
+/// A snapshot whose files can be read below [`OpenTree::path`]. Must be closed; dropping it closes it too but
+/// cannot tell about failures.
+#[must_use]
+pub trait OpenTree: Send + Sync + Debug {
+    /// The directory that holds the snapshot's files.
+    fn path(&self) -> &Path;
+
+    /// Removes what was made for reading.
+    fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// One pool.
+pub trait Backend: Send + Sync + Debug {
+    /// Which kind.
+    fn kind(&self) -> BackendKind;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Where the pool's own directory is.
+    fn directory(&self) -> &Path;
+
+    /// The pool's name for people: the dataset, or the directory.
+    fn label(&self) -> String;
+
+    /// Looks a dataset up. `DatasetName::pool()` is the pool itself.
+    fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>>;
+
+    /// All datasets below `name`, however deep, parents before children, by name; but for the pool's state dataset. Empty
+    /// for backends that cannot tell a dataset from a directory. An absent `name` is an error.
+    fn descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>>;
+
+    /// The snapshots of a dataset, oldest first.
+    fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>>;
+
+    /// Properties that were set on the dataset itself (not inherited, not received, no statistics), by name.
+    fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
+
+    /// Sets a property on a dataset that this run created.
+    fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()>;
+
+    /// Makes a snapshot of `name`, and of all below it when `recursive`, marked as `run`'s. Backends without snapshots
+    /// return a token for the live dataset.
+    fn snapshot(
+        &self,
+        name: &DatasetName,
+        snapshot: &SnapshotName,
+        recursive: bool,
+    ) -> Result<CreatedSnapshot>;
+
+    /// Destroys a snapshot that was created. Absent is success.
+    fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>>;
+
+    /// Opens the files of a snapshot for reading; read-only where the backend can do that without harm. What is written there
+    /// anyway reaches neither snapshot nor dataset. `view` is a unique name (of the run) for what must be made to do so, below
+    /// the state dataset's `views`.
+    fn open_tree(&self, snapshot: &Snapshot, view: &str) -> Result<Box<dyn OpenTree>>;
+
+    /// Makes sure that the state dataset `.remand` exists, with `staging` and `views` in it, all readable by root alone, and
+    /// returns its directory. Never destroyed by a rollback.
+    fn state_directory(&self) -> Result<PathBuf>;
+
+    /// The state directory if it exists, without making anything.
+    fn existing_state_directory(&self) -> Result<Option<PathBuf>>;
+
+    /// Creates an empty dataset, mounted, whose parent exists.
+    fn create(&self, name: &DatasetName) -> Result<Created>;
+
+    /// Creates a dataset as a writable clone of a snapshot, mounted. Only where [`Capabilities::clones`].
+    fn clone_snapshot(&self, origin: &Snapshot, name: &DatasetName) -> Result<Created>;
+
+    /// Renames a created dataset with all below it, in one step. The new name must be free: if it is not, the error is
+    /// [`Error::Exists`] and nothing happened.
+    fn rename(&self, created: Created, to: &DatasetName) -> std::result::Result<Created, Kept<Created>>;
+
+    /// Mounts a dataset and all below it where their properties allow it.
+    fn mount(&self, name: &DatasetName) -> Result<()>;
+
+    /// Destroys a created dataset with all that is in it, snapshots and children too. Absent is success.
+    fn destroy(&self, created: Created) -> std::result::Result<(), Kept<Created>>;
+
+    /// What interrupted (or still running) runs have in this pool.
+    fn leftovers(&self) -> Result<Vec<Leftover>>;
+
+    /// Destroys a leftover, after checking once more that it is one. The caller has made sure that its run is dead.
+    fn destroy_leftover(&self, leftover: &Leftover) -> Result<()>;
+
+    /// Native streams, where there are such.
+    fn streams(&self) -> Option<&dyn Streams>;
+}
+
+/// How a native stream is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// With all earlier snapshots of the dataset: first a stream of the oldest, then one of all that came after, one
+    /// behind the other. (`zfs send -R` is no way to do it: it sends a clone as a difference from its origin, which no other host
+    /// need have, and carries mountpoints along.)
+    pub history: bool,
+}
+
+/// Native streams: a dataset's snapshot as a sequence of bytes.
+pub trait Streams: Send + Sync {
+    /// Begins to send. The reader fails at its end if the program failed, so that a short stream is never taken
+    /// for a whole one.
+    fn send(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Box<dyn Read + Send>>;
+
+    /// Bytes that [`Streams::send`] will yield, as the backend estimates them.
+    fn estimate(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Option<u64>>;
+
+    /// Receives a stream as a new dataset, which is not mounted and whose mountpoint, sharing and similar
+    /// properties are overridden or removed, so that nothing outside of the pool can come from them. `stream` is read
+    /// to its end. On failure nothing remains.
+    /// [`Backend::mount`] lifts what was overridden for the time of staging (and only that), and mounts it.
+    fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created>;
+
+    /// Destroys a snapshot that came with a received stream, of `created` and of all below it: the one that the stream was
+    /// made from, while the resource's own history stays. Absent is success.
+    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()>;
+}
+
+/// Finds out which backend is at `pool` and opens it. A path (with a `/` at its begin, or `.` or `..` as a component)
+/// is a directory: the ZFS dataset that is mounted exactly there, or a plain directory. Anything else is first the name
+/// of a ZFS dataset, then of a directory. [`Error::NoPool`] if there is neither.
+pub fn open(pool: &str) -> Result<Box<dyn Backend>> {
+    let path = Path::new(pool);
+    let is_path = path.is_absolute() || pool.split('/').any(|part| part == "." || part == "..");
+    if !is_path && let Some(zfs) = zfs::Zfs::open(pool)? {
+        return Ok(Box::new(zfs));
+    }
+    let Some(dir) = dir::Dir::open(path)? else { return Err(Error::NoPool(pool.to_owned())) };
+    if let Some(dataset) = zfs::dataset_mounted_at(dir.directory())?
+        && let Some(zfs) = zfs::Zfs::open(&dataset)?
+    {
+        return Ok(Box::new(zfs));
+    }
+    Ok(Box::new(dir))
+}

@@ -1,0 +1,234 @@
+//! What comes, moves and goes: create, clone, rename, mount, destroy.
+
+use super::parse::{self, Listed};
+use super::{CREATED, RECEIVED, Zfs, list_one, mounted_directory, name, tool};
+use crate::{Created, DatasetName, Error, Kept, Result, Snapshot};
+use std::path::{Path, PathBuf};
+
+impl Zfs {
+    /// `zfs create` or `zfs clone` (with an origin), and mounts the result.
+    pub(super) fn create_by(
+        &self,
+        name: &DatasetName,
+        command: &[&str],
+        origin: Option<&str>,
+    ) -> Result<Created> {
+        let full = self.full(name)?;
+        self.check_free(name)?;
+        let word = tool::nonce()?;
+        let mark = format!("{CREATED}={word}");
+        let arguments = command.iter().copied().chain(["-o", &mark]).chain(origin).chain([full.as_str()]);
+        let made = tool::run(arguments);
+        if let Err(error) = made {
+            // It may exist all the same: created, but not mounted. Whether it is ours the word tells.
+            if matches!(Self::property(&full, CREATED), Ok(Some(found)) if found == word) {
+                return Err(error.with_undo(&full, self.destroy_dataset(name)));
+            }
+            return Err(error);
+        }
+        let created = Created::new(&self.root, name.clone());
+        let finish = || {
+            tool::run(["inherit", CREATED, full.as_str()])?;
+            self.ensure_mounted(name)
+        };
+        match finish() {
+            Ok(()) => Ok(created),
+            Err(error) => Err(error.with_undo(&full, self.destroy_dataset(name))),
+        }
+    }
+
+    /// Fails if a dataset cannot come to be under this name: the parent is absent, the name is taken, or there are files
+    /// in the directory that it would be mounted over.
+    pub(super) fn check_free(&self, name: &DatasetName) -> Result<()> {
+        let full = self.full(name)?;
+        let Some(parent) = name.parent() else { return Err(Error::Exists(full)) };
+        let Some(above) = self.find(&parent)? else { return Err(Self::missing(&self.full(&parent)?)) };
+        if self.find(name)?.is_some() {
+            return Err(Error::Exists(full));
+        }
+        let last = name.components().next_back().unwrap_or_default();
+        if above.mountpoint.starts_with('/') {
+            check_mountable(&Path::new(&above.mountpoint).join(last))?;
+        }
+        Ok(())
+    }
+
+    /// Mounts one dataset if it is a file system, and returns when it is.
+    pub(super) fn ensure_mounted(&self, name: &DatasetName) -> Result<()> {
+        let full = self.full(name)?;
+        let listed = self.find(name)?.ok_or_else(|| Self::missing(&full))?;
+        if listed.volume || listed.mounted {
+            return Ok(());
+        }
+        if !listed.mountpoint.starts_with('/') {
+            return Err(Error::NotMounted(format!(
+                "dataset {full} (its mountpoint is {})",
+                listed.mountpoint
+            )));
+        }
+        let mounted = check_mountable(Path::new(&listed.mountpoint))
+            .and_then(|()| tool::run_patiently(["mount", full.as_str()]));
+        match mounted {
+            Ok(_) => Ok(()),
+            // Another run may have mounted it in between.
+            Err(_) if self.find(name)?.is_some_and(|listed| listed.mounted) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where one file system is mounted; mounts it if need be.
+    pub(super) fn mounted(&self, name: &DatasetName) -> Result<PathBuf> {
+        self.ensure_mounted(name)?;
+        let full = self.full(name)?;
+        let listed = self.find(name)?.ok_or_else(|| Self::missing(&full))?;
+        mounted_directory(&listed)?.ok_or_else(|| Error::NotMounted(format!("dataset {full}")))
+    }
+
+    pub(super) fn rename_created(
+        &self,
+        created: Created,
+        to: &DatasetName,
+    ) -> std::result::Result<Created, Kept<Created>> {
+        let rename = || {
+            created.check(&self.root)?;
+            let (old, new) = (self.full(&created.dataset)?, self.full(to)?);
+            self.check_free(to)?;
+            let before: Vec<_> =
+                self.find_all(&created.dataset)?.into_iter().filter(|listed| listed.mounted).collect();
+            match tool::run(["rename", old.as_str(), new.as_str()]) {
+                Err(Error::Busy { .. }) => self.rename_unmounted(&before, &old, &new)?,
+                other => drop(other?),
+            }
+            Ok(before)
+        };
+        let before = match rename() {
+            Ok(before) => before,
+            Err(error) => return Err(Kept { token: created, error }),
+        };
+        let renamed = Created::new(&self.root, to.clone());
+        match self.remount(&before, &created.dataset, to) {
+            Ok(()) => Ok(renamed),
+            Err(error) => Err(Kept { token: renamed, error }),
+        }
+    }
+
+    /// zfs-fuse lets go of a file system some time after it was unmounted, so that `zfs rename`, which unmounts and goes on at
+    /// once, finds it busy. Done step by step there is time to wait in between.
+    fn rename_unmounted(&self, mounted: &[Listed], old: &str, new: &str) -> Result<()> {
+        let unmount = || {
+            for listed in mounted.iter().rev() {
+                if list_one(&listed.name)?.is_some_and(|now| now.mounted) {
+                    tool::run_patiently(["unmount", listed.name.as_str()])?;
+                }
+            }
+            tool::run_patiently(["rename", old, new]).map(drop)
+        };
+        unmount().map_err(|error| {
+            let undo =
+                name::relative(&self.root, old).map_or(Ok(()), |name| self.remount(mounted, &name, &name));
+            error.with_undo(format!("the unmounted state of {old}"), undo)
+        })
+    }
+
+    /// Mounts what was mounted before a rename, where it did not come back by itself.
+    fn remount(&self, before: &[Listed], old: &DatasetName, new: &DatasetName) -> Result<()> {
+        for listed in before {
+            let Some(name) = name::relative(&self.root, &listed.name) else { continue };
+            let now = match name.below(old) {
+                Some(below) => new.join(below)?,
+                None => new.clone(),
+            };
+            self.ensure_mounted(&now)?;
+        }
+        Ok(())
+    }
+
+    /// Mounts a dataset and all below it, after lifting what was overridden at receiving. Left alone are those that their
+    /// properties keep from being mounted, and encrypted ones whose key is not loaded.
+    pub(super) fn mount_all(&self, name: &DatasetName) -> Result<()> {
+        let full = self.full(name)?;
+        Self::lift_overrides(&full)?;
+        // Where there is no encryption, any column does in place of the key's.
+        let key = if Self::has_encryption(&full)? { "keystatus" } else { "type" };
+        let columns = format!("name,type,canmount,mounted,{key}");
+        let text = tool::run(["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, &full])?;
+        let mut rows = parse::columns::<5>(&text).map_err(tool::unclear("zfs list"))?;
+        rows.sort_by_key(|row| row[0]);
+        for [dataset, kind, can_mount, mounted, key] in rows {
+            let wanted = can_mount == "on" || can_mount == "noauto" && dataset == full;
+            if kind != "filesystem" || !wanted || mounted == "yes" || key == "unavailable" {
+                continue;
+            }
+            if let Some(name) = name::relative(&self.root, dataset) {
+                match self.ensure_mounted(&name) {
+                    Err(Error::NotMounted(_)) => {} // mountpoint=legacy or none: somebody else's to mount
+                    other => other?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lift_overrides(full: &str) -> Result<()> {
+        let columns = format!("name,type,{RECEIVED}");
+        let text = tool::ask(full, ["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, full])?
+            .ok_or_else(|| Self::missing(full))?;
+        for [dataset, kind, mark] in parse::columns::<3>(&text).map_err(tool::unclear("zfs list"))? {
+            if mark == "yes" {
+                if kind == "filesystem" {
+                    // Back to what the stream said; `on` where it said nothing.
+                    tool::run(["inherit", "-S", "canmount", dataset])?;
+                }
+                tool::run(["inherit", RECEIVED, dataset])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Destroys a dataset with all in it and below it. Absent is success.
+    pub(super) fn destroy_dataset(&self, name: &DatasetName) -> Result<()> {
+        let full = self.full(name)?;
+        if name.parent().is_none() {
+            return Err(Error::NotLeftover(full));
+        }
+        if self.find(name)?.is_none() {
+            return Ok(());
+        }
+        tool::run_patiently(["destroy", "-r", full.as_str()]).map(drop)
+    }
+
+    /// Destroys a snapshot, of one dataset or of it and all below. Absent is success, and so is absent here and there.
+    pub(super) fn destroy_snapshots(&self, snapshot: &Snapshot, recursive: bool) -> Result<()> {
+        let full = self.full_snapshot(snapshot)?;
+        let Some((dataset, suffix)) = full.split_once('@') else { return Ok(()) };
+        let depth = if recursive { "-r" } else { "-d1" };
+        let Some(text) = tool::ask(dataset, ["list", "-H", depth, "-t", "snapshot", "-o", "name", dataset])?
+        else {
+            return Ok(());
+        };
+        let found: Vec<_> = text
+            .lines()
+            .filter(|line| {
+                line.split_once('@').is_some_and(|(on, name)| name == suffix && (recursive || on == dataset))
+            })
+            .collect();
+        if found.contains(&full.as_str()) && recursive {
+            return tool::run_patiently(["destroy", "-r", full.as_str()]).map(drop);
+        }
+        for one in found {
+            tool::run_patiently(["destroy", one])?;
+        }
+        Ok(())
+    }
+}
+
+/// Fails if something is in the way of a mount: anything but nothing or an empty directory.
+fn check_mountable(path: &Path) -> Result<()> {
+    let fail = |source| Error::io("look into", path.display().to_string(), source);
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(fail(error)),
+        Ok(data) if data.is_dir() && std::fs::read_dir(path).map_err(fail)?.next().is_none() => Ok(()),
+        Ok(_) => Err(Error::Exists(path.display().to_string())),
+    }
+}

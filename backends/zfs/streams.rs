@@ -1,0 +1,200 @@
+//! Native streams.
+//!
+//! A stream is made plain (no `-L`, `-e`, `-c`): any pool can receive it, whatever features it has enabled. Encrypted datasets
+//! are the exception, they are sent raw, so that neither side needs the key and the archive holds no plain text.
+
+use super::parse::{self, StreamKind};
+use super::{CREATED, RECEIVED, Zfs, tool};
+use crate::process::{self, FeedError, Program, Stream};
+use crate::{Backend, Created, DatasetName, Error, Result, SendOptions, Snapshot, SnapshotName, Streams};
+use std::io::{self, Read};
+
+/// Properties that lead out of the pool: where a stream brings them, they are not taken over.
+const OVERRIDDEN: [&str; 3] = ["mountpoint", "sharenfs", "sharesmb"];
+
+impl Zfs {
+    /// Whether a dataset has properties of encryption (if it is not encrypted, too).
+    pub(super) fn has_encryption(full: &str) -> Result<bool> {
+        let program = tool::zfs(["get", "-H", "-o", "value", "encryption", full]);
+        let finished = program.finish()?;
+        let unknown =
+            finished.stderr.lines().any(|line| line == "bad property list: invalid property 'encryption'");
+        match finished.success {
+            true => Ok(finished.stdout.trim_end() != "-"),
+            false if unknown => Ok(false),
+            false => Err(tool::error(&program, finished)),
+        }
+    }
+
+    /// The arguments of each `zfs send`, in order.
+    fn send_arguments(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Vec<Vec<String>>> {
+        let full = self.full_snapshot(snapshot)?;
+        if tool::ask(&full, ["list", "-H", "-o", "name", full.as_str()])?.is_none() {
+            return Err(Error::NotFound(format!("snapshot {full}")));
+        }
+        let dataset = self.full(&snapshot.dataset)?;
+        let mut common = vec!["send".to_owned()];
+        if Self::is_encrypted(&dataset)? {
+            if !self.features.send.contains(&'w') {
+                return Err(Error::Unsupported { subject: full, what: "a raw stream" });
+            }
+            common.push("-w".to_owned());
+        }
+        let with = |arguments: &[&str]| {
+            common
+                .iter()
+                .cloned()
+                .chain(arguments.iter().map(|&argument| argument.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        let mut snapshots =
+            if options.history { self.snapshots(&snapshot.dataset)? } else { Vec::new() }.into_iter();
+        let oldest = snapshots.next().map(|info| info.snapshot);
+        match oldest.filter(|oldest| oldest != snapshot) {
+            None => Ok(vec![with(&[&full])]),
+            Some(oldest) => {
+                let oldest = self.full_snapshot(&oldest)?;
+                Ok(vec![with(&[&oldest]), with(&["-I", &oldest, &full])])
+            }
+        }
+    }
+
+    fn is_encrypted(dataset: &str) -> Result<bool> {
+        if !Self::has_encryption(dataset)? {
+            return Ok(false);
+        }
+        let text = tool::run(["get", "-H", "-o", "value", "encryption", dataset])?;
+        Ok(!matches!(text.trim_end(), "off" | "-"))
+    }
+
+    /// After a receive: everything that came is kept from being mounted, and leads nowhere out of the pool. Where zfs(8)
+    /// could override while it received, this is the second line of defence.
+    fn pacify(&self, name: &DatasetName) -> Result<()> {
+        for listed in self.find_all(name)? {
+            let full = listed.name.as_str();
+            if !listed.volume {
+                tool::run(["set", "canmount=noauto", full])?;
+                for property in OVERRIDDEN {
+                    let get = ["get", "-H", "-o", "value,source", property, full];
+                    let text = tool::run(get)?;
+                    let text = text.trim_end_matches('\n');
+                    if text.ends_with("\treceived") || text.ends_with("\tlocal") {
+                        tool::run(["inherit", property, full])?;
+                    }
+                }
+            }
+            tool::run(["set", &format!("{RECEIVED}=yes"), full])?;
+        }
+        tool::run(["inherit", CREATED, &self.full(name)?]).map(drop)
+    }
+
+    fn receive_arguments(&self, kind: StreamKind, word: &str) -> Vec<String> {
+        let mut arguments = vec!["receive".to_owned(), "-u".to_owned()];
+        if self.features.receive_override {
+            arguments.extend(["-o".to_owned(), format!("{CREATED}={word}")]);
+            // A volume has none of them, and zfs(8) refuses what has no meaning.
+            if kind != StreamKind::Volume {
+                arguments.extend(["-o".to_owned(), "canmount=noauto".to_owned()]);
+                arguments
+                    .extend(OVERRIDDEN.iter().flat_map(|property| ["-x".to_owned(), (*property).to_owned()]));
+            }
+        }
+        arguments
+    }
+
+    /// Removes what a failed receive left, if it is ours.
+    fn undo_receive(&self, name: &DatasetName, word: &str) -> Result<()> {
+        let full = self.full(name)?;
+        if self.features.receive_override && Self::property(&full, CREATED)?.as_deref() != Some(word) {
+            return Ok(());
+        }
+        self.destroy_dataset(name)
+    }
+}
+
+fn program(arguments: &[String]) -> Program {
+    tool::zfs(arguments.iter().map(String::as_str))
+}
+
+/// A program that is started when its output is wanted.
+struct Later {
+    program: Program,
+    stream: Option<Stream>,
+}
+
+impl Read for Later {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => none.insert(self.program.stream().map_err(io::Error::other)?),
+        };
+        stream.read(buffer)
+    }
+}
+
+impl Streams for Zfs {
+    fn send(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Box<dyn Read + Send>> {
+        let mut programs =
+            self.send_arguments(snapshot, options)?.into_iter().map(|arguments| program(&arguments));
+        let mut streams: Box<dyn Read + Send> = match programs.next() {
+            Some(first) => Box::new(first.stream()?),
+            None => Box::new(std::io::empty()),
+        };
+        for next in programs {
+            streams = Box::new(streams.chain(Later { program: next, stream: None }));
+        }
+        Ok(streams)
+    }
+
+    fn estimate(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Option<u64>> {
+        if !(self.features.send.contains(&'n') && self.features.send.contains(&'P')) {
+            return Ok(None);
+        }
+        let mut sum = Some(0);
+        for arguments in self.send_arguments(snapshot, options)? {
+            let (send, rest) = arguments.split_first().expect("there is a subcommand");
+            let text =
+                tool::run([send.as_str(), "-n", "-P"].into_iter().chain(rest.iter().map(String::as_str)))?;
+            sum = sum.zip(parse::estimate(&text)).map(|(sum, part)| sum + part);
+        }
+        Ok(sum)
+    }
+
+    fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
+        let full = self.full(name)?;
+        self.check_free(name)?;
+        let mut head = Vec::new();
+        let read_error = |source| Error::io("read the stream for", full.as_str(), source);
+        (&mut *stream).take(parse::STREAM_HEAD_BYTES as u64).read_to_end(&mut head).map_err(read_error)?;
+        let kind = parse::stream_kind(&head).ok_or_else(|| Error::Stream {
+            subject: full.clone(),
+            reason: "it does not begin as ZFS streams do",
+        })?;
+        let word = tool::nonce()?;
+        let mut arguments = self.receive_arguments(kind, &word);
+        arguments.push(full.clone());
+        // Each takes one stream of those that lie behind one another.
+        let fed = process::feed_in_turn(&|_| Some(program(&arguments)), &mut head.as_slice().chain(stream));
+        let received = match fed {
+            Ok(()) => self.pacify(name),
+            Err(FeedError::Source(source)) => Err(read_error(source)),
+            Err(FeedError::Program(Error::Program { command, status, stderr })) => {
+                match parse::failure(&stderr) {
+                    Some(parse::Failure::Exists(name)) => return Err(Error::Exists(name)),
+                    _ => Err(Error::Program { command, status, stderr }),
+                }
+            }
+            Err(FeedError::Program(error)) => Err(error),
+        };
+        match received {
+            Ok(()) => Ok(Created::new(&self.root, name.clone())),
+            Err(error) => Err(error.with_undo(&full, self.undo_receive(name, &word))),
+        }
+    }
+
+    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()> {
+        created.check(&self.root)?;
+        let snapshot = Snapshot { dataset: created.dataset.clone(), name: Some(snapshot.clone()) };
+        self.destroy_snapshots(&snapshot, true)
+    }
+}
