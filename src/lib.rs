@@ -1,0 +1,5 @@
+//! remand exports jails and containers from a storage pool as small archives and restores them, byte
+//! for byte and attribute for attribute, on another host.
+#![forbid(unsafe_code)]
+
+pub mod tree;

@@ -1,0 +1,93 @@
+//! These need root, for owners and devices.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+
+fn tempdir() -> tempfile::TempDir {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root");
+    tempfile::tempdir().unwrap()
+}
+
+fn open(path: &Path) -> OwnedFd {
+    fs::File::open(path).unwrap().into()
+}
+
+fn inode(dir: &Path, name: &str) -> u64 {
+    fs::symlink_metadata(dir.join(name)).unwrap().ino()
+}
+
+#[test]
+fn hard_links_of_every_kind_are_kept() {
+    let (from, to) = (tempdir(), tempdir());
+    fs::create_dir(from.path().join("d")).unwrap();
+    fs::write(from.path().join("file"), b"x").unwrap();
+    symlink("nowhere", from.path().join("symlink")).unwrap();
+    for (name, arguments) in [("fifo", &["p"][..]), ("device", &["c", "1", "3"][..])] {
+        let done = Command::new("mknod").arg(from.path().join(name)).args(arguments).status().unwrap();
+        assert!(done.success());
+    }
+    for name in ["file", "symlink", "fifo", "device"] {
+        fs::hard_link(from.path().join(name), from.path().join("d").join(name)).unwrap();
+    }
+    let tree = Tree::open(from.path()).unwrap();
+    let lost = copy(&tree, open(to.path()), &|_| false, &mut |_| ()).unwrap();
+    assert!(lost.is_empty(), "{lost:?}");
+    for name in ["file", "symlink", "fifo", "device"] {
+        assert_eq!(inode(to.path(), name), inode(to.path(), &format!("d/{name}")), "{name}");
+    }
+    assert_eq!(fs::read_link(to.path().join("d/symlink")).unwrap(), Path::new("nowhere"));
+}
+
+#[test]
+fn what_is_excluded_is_not_copied_and_progress_is_told() {
+    let (from, to) = (tempdir(), tempdir());
+    for name in ["a/in", "b/in"] {
+        fs::create_dir_all(from.path().join(name)).unwrap();
+    }
+    fs::write(from.path().join("b/file"), b"1234").unwrap();
+    let tree = Tree::open(from.path()).unwrap();
+    let mut told = Vec::new();
+    let exclude = |path: &TreePath| path.as_bytes() == b"a";
+    copy(&tree, open(to.path()), &exclude, &mut |copied| told.push(copied)).unwrap();
+    assert!(!to.path().join("a").exists() && to.path().join("b/in").exists());
+    let entries: Vec<_> = told.iter().map(|copied| copied.entries).collect();
+    assert_eq!(entries, [1, 2, 3, 4]);
+    assert_eq!(told.last().map(|copied| copied.data_bytes), Some(4));
+}
+
+#[test]
+fn what_is_mounted_is_left_out() {
+    let (from, to) = (tempdir(), tempdir());
+    fs::create_dir(from.path().join("mounted")).unwrap();
+    for name in ["file", "bound"] {
+        fs::write(from.path().join(name), name).unwrap();
+    }
+    // In a mount namespace of its own, so that nothing stays mounted when the test fails.
+    let script = format!(
+        "cd {} && mount -t tmpfs t mounted && touch mounted/inside && mount --bind file bound && echo ok && read wait",
+        from.path().display()
+    );
+    let mut child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "ok\n", "this test needs unshare(1) and mounts");
+    let inside = format!("/proc/{}/root{}", child.id(), from.path().display());
+    let tree = Tree::open(Path::new(&inside)).unwrap();
+    let lost = copy(&tree, open(to.path()), &|_| false, &mut |_| ());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let lost: Vec<_> = lost.unwrap().into_iter().map(|loss| (loss.path.to_string(), loss.what)).collect();
+    assert_eq!(lost, [("bound".to_owned(), "file".to_owned())]);
+    assert_eq!(fs::read_dir(to.path().join("mounted")).unwrap().count(), 0);
+    assert!(!to.path().join("bound").exists() && to.path().join("file").exists());
+}

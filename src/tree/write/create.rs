@@ -1,0 +1,131 @@
+//! Making entries where nothing is.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::super::platform::{self, Place};
+use super::super::{Content, Entry, Flags, Kind, Result, TreePath};
+use super::records::Record;
+use super::{TreeWriter, failed};
+
+impl TreeWriter {
+    /// Makes a directory that is nobody else's until it gets its attributes.
+    pub(super) fn create_directory(&mut self, directory: Record, name: &[u8], path: &TreePath) -> Result<()> {
+        rustix::fs::mkdirat(&*self.at.top(), name, Mode::RWXU)
+            .map_err(|error| failed("make the directory", path)(error.into()))?;
+        let record = self.records.child(directory, name);
+        self.records.get(record).open = true;
+        Ok(())
+    }
+
+    /// Makes an entry of another kind, with its content and attributes.
+    pub(super) fn create(
+        &mut self,
+        directory: Record,
+        name: &[u8],
+        path: &TreePath,
+        entry: &Entry,
+        content: Option<&mut dyn Content>,
+    ) -> Result<()> {
+        if entry.kind == Kind::File {
+            let file = self.create_file(name, path, entry)?;
+            write_content(&file, path, entry, content)?;
+            return self.set_attributes(directory, name, path, entry, Some(&file));
+        }
+        match self.create_node(name, entry) {
+            Ok(()) => self.set_attributes(directory, name, path, entry, None),
+            Err(error) if is_unsupported(error) => {
+                let what = if entry.kind.is_device() { "device node" } else { entry.kind.name() };
+                self.miss(path, what, error.into())
+            }
+            Err(error) => Err(failed("make", path)(error.into())),
+        }
+    }
+
+    fn create_file(&self, name: &[u8], path: &TreePath, entry: &Entry) -> Result<OwnedFd> {
+        let new = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = self.at.top();
+        let file = rustix::fs::openat(&dir, name, new, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| failed("make", path)(error.into()))?;
+        if entry.flags.contains(Flags::NOCOW) && !self.losses.without_flags {
+            // Has no effect on a file that has content. If it is refused, that shows at the end.
+            let place = Place { dir: dir.as_fd(), name, own: Some(file.as_fd()) };
+            let _ = platform::set_flags(&place, Flags::NOCOW);
+        }
+        Ok(file)
+    }
+
+    fn create_node(&self, name: &[u8], entry: &Entry) -> rustix::io::Result<()> {
+        let dir = self.at.top();
+        let (file_type, device) = match (entry.kind, entry.device) {
+            (Kind::Symlink, _) => {
+                let target = entry.target.as_deref().ok_or(Errno::INVAL)?;
+                return rustix::fs::symlinkat(target, &dir, name);
+            }
+            (Kind::CharDevice, Some(device)) => (FileType::CharacterDevice, device),
+            (Kind::BlockDevice, Some(device)) => (FileType::BlockDevice, device),
+            (Kind::Socket, _) => return platform::make_socket(dir.as_fd(), name),
+            (Kind::Fifo, _) => {
+                return rustix::fs::mkfifoat(&dir, name, Mode::RUSR | Mode::WUSR);
+            }
+            _ => return Err(Errno::INVAL),
+        };
+        if !platform::has_device(device) {
+            return Err(Errno::INVAL);
+        }
+        let number = rustix::fs::makedev(device.major, device.minor);
+        rustix::fs::mknodat(&dir, name, file_type, Mode::RUSR | Mode::WUSR, number)
+    }
+}
+
+/// Whether the system will not have an entry of a kind, rather than failed to make one.
+fn is_unsupported(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW
+    )
+}
+
+/// Writes the data where it belongs and leaves the rest to be holes.
+fn write_content(
+    file: &OwnedFd,
+    path: &TreePath,
+    entry: &Entry,
+    content: Option<&mut dyn Content>,
+) -> Result<()> {
+    let Some(content) = content else {
+        return if entry.size == 0 { Ok(()) } else { Err(failed("write", path)(Errno::INVAL.into())) };
+    };
+    let size = content.size();
+    let dense = content.extents().iter().map(|extent| extent.length).sum::<u64>() == size;
+    if !dense {
+        // First, because XFS allocates ahead where a file grows, and holes between the runs would fill up.
+        rustix::fs::ftruncate(file, size).map_err(|error| failed("write", path)(error.into()))?;
+    }
+    while let Some((offset, data)) = content.next_data().map_err(failed("read the content of", path))? {
+        if offset.saturating_add(data.len() as u64) > size {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "more content than announced");
+            return Err(failed("read the content of", path)(error));
+        }
+        write_at(file, data, offset).map_err(failed("write", path))?;
+    }
+    Ok(())
+}
+
+fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        match rustix::io::pwrite(file, data, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                data = &data[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

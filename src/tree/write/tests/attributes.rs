@@ -1,0 +1,251 @@
+//! Attributes that are written are there.
+
+use super::*;
+
+fn rich(kind: Kind) -> Entry {
+    let mut entry = plain(kind);
+    entry.uid = 4_294_967_294;
+    entry.gid = 3_000_000_000;
+    entry.mtime = Timestamp { seconds: -3, nanoseconds: 1 };
+    entry.xattrs.insert(b"trusted.some".to_vec(), vec![0, 1, 255]);
+    entry.xattrs.insert(b"security.other".to_vec(), b"x".to_vec());
+    if kind != Kind::Symlink {
+        entry.mode = 0o7751;
+        entry.acl.access = Some("user::rwx,user:1000:rwx,group::r--,mask::r-x,other::--x".to_owned());
+    }
+    if matches!(kind, Kind::File | Kind::Directory) {
+        entry.xattrs.insert(b"user.empty".to_vec(), Vec::new());
+        entry.flags = "schg,nodump,noatime,sync,secdel,undel".parse().unwrap();
+    }
+    if kind == Kind::Directory {
+        entry.acl.default = Some("user::rwx,group::---,group:77:rwx,mask::rwx,other::---".to_owned());
+        entry.flags = entry.flags.union("topdir,dirsync".parse().unwrap());
+    }
+    if kind == Kind::File {
+        // cap_net_raw+ep, revision 2. The kernel checks its form.
+        let capability = data_encoding::HEXLOWER.decode(b"0100000200200000000000000000000000000000");
+        entry.xattrs.insert(b"security.capability".to_vec(), capability.unwrap());
+    }
+    entry
+}
+
+#[test]
+fn every_attribute_of_every_kind_is_kept() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for kind in Kind::ALL {
+        writer.put(&path(kind.name()), &rich(kind), None).unwrap();
+    }
+    let root = Entry { mode: 0o1751, flags: Flags::NODUMP, ..rich(Kind::Directory) };
+    writer.put(&TreePath::root(), &root, None).unwrap();
+    finish(writer);
+    let found = place.read();
+    for kind in Kind::ALL {
+        assert_eq!(found[kind.name()], rich(kind));
+    }
+    assert_eq!(found[""], root);
+    assert_eq!(found.len(), 8);
+}
+
+#[test]
+fn attributes_that_an_entry_does_not_have_are_removed() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for kind in Kind::ALL {
+        writer.put(&path(kind.name()), &rich(kind), None).unwrap();
+    }
+    finish(writer);
+    let mut writer = place.writer();
+    for kind in Kind::ALL {
+        writer.set_metadata(&path(kind.name()), &plain(kind)).unwrap();
+    }
+    writer.put(&path("directory"), &plain(Kind::Directory), None).unwrap();
+    finish(writer);
+    let found = place.read();
+    for kind in Kind::ALL {
+        assert_eq!(found[kind.name()], plain(kind));
+    }
+}
+
+#[test]
+fn attributes_are_set_on_entries_that_exist() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for kind in Kind::ALL {
+        writer.put(&path(kind.name()), &plain(kind), None).unwrap();
+    }
+    for kind in Kind::ALL {
+        writer.set_metadata(&path(kind.name()), &rich(kind)).unwrap();
+    }
+    finish(writer);
+    let found = place.read();
+    for kind in Kind::ALL {
+        assert_eq!(found[kind.name()], rich(kind));
+    }
+}
+
+#[test]
+fn nothing_is_inherited_from_the_directory() {
+    let place = Place::new();
+    run("setfacl", &["-d", "-m", "u:1000:rwx"], place.path());
+    run("chattr", &["+dAS"], place.path());
+    run("chmod", &["2777"], place.path());
+    run("chgrp", &["55"], place.path());
+    let mut writer = place.writer();
+    for kind in Kind::ALL {
+        writer.put(&path(kind.name()), &plain(kind), None).unwrap();
+    }
+    finish(writer);
+    let found = place.read();
+    for kind in Kind::ALL {
+        assert_eq!(found[kind.name()], plain(kind));
+    }
+    assert!(found[""].acl.default.is_some());
+}
+
+#[test]
+fn content_and_holes_are_kept() {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    let from = Place::new();
+    let sparse = fs::File::create(from.at("sparse")).unwrap();
+    sparse.set_len(50 << 20).unwrap();
+    sparse.write_all_at(&vec![1; 700_000], 1 << 20).unwrap();
+    sparse.write_all_at(b"x", 30 << 20).unwrap();
+    fs::File::create(from.at("hole")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(from.at("dense"), vec![5; 1_000_001]).unwrap();
+    fs::write(from.at("empty"), b"").unwrap();
+    let (to, dir) = (Place::new(), Tree::open(from.path()).unwrap().root());
+    let mut writer = to.writer();
+    for name in ["sparse", "hole", "dense", "empty"] {
+        let stat = dir.stat(name.as_bytes()).unwrap().unwrap();
+        let entry = dir.node(name.as_bytes(), &stat).unwrap().unwrap().entry;
+        let mut content = dir.open_file(name.as_bytes()).unwrap().unwrap();
+        writer.put(&path(name), &entry, Some(&mut content)).unwrap();
+    }
+    finish(writer);
+    for name in ["sparse", "dense", "empty"] {
+        assert!(fs::read(from.at(name)).unwrap() == fs::read(to.at(name)).unwrap(), "{name}");
+    }
+    let blocks = |place: &Place, name| fs::metadata(place.at(name)).unwrap().blocks();
+    assert!(blocks(&to, "sparse") <= blocks(&from, "sparse") + 16);
+    assert_eq!((fs::metadata(to.at("hole")).unwrap().len(), blocks(&to, "hole")), (1 << 40, 0));
+}
+
+#[test]
+fn a_size_that_does_not_agree_is_told() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let (mut entry, mut content) = file_of(b"four");
+    entry.size = 5;
+    writer.put(&path("file"), &entry, Some(&mut content)).unwrap();
+    assert!(writer.put(&path("nothing"), &entry, None).is_err());
+    assert_eq!(losses(writer), [("file".to_owned(), "size".to_owned())]);
+}
+
+#[test]
+fn what_cannot_be_kept_is_told() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let lost = |change: &dyn Fn(&mut Entry)| {
+        let mut entry = plain(Kind::File);
+        change(&mut entry);
+        entry
+    };
+    let attribute = |name: &[u8]| {
+        let name = name.to_vec();
+        move |entry: &mut Entry| drop(entry.xattrs.insert(name.clone(), b"v".to_vec()))
+    };
+    let contradiction = |entry: &mut Entry| {
+        entry.acl.access = Some("user::rwx,user:5:rwx,group::---,mask::rwx,other::---".to_owned());
+    };
+    let cases: [(&str, Entry); 10] = [
+        ("owner", lost(&|entry| entry.uid = u32::MAX)),
+        ("mtime", lost(&|entry| entry.mtime.seconds = i64::MAX)),
+        ("xattr strange.name", lost(&attribute(b"strange.name"))),
+        ("xattr system.posix_acl_access", lost(&attribute(b"system.posix_acl_access"))),
+        ("xattr security.capability", lost(&attribute(b"security.capability"))),
+        ("acl", lost(&|entry| entry.acl.access = Some("user::rwx".to_owned()))),
+        ("acl", lost(&|entry| entry.acl.nfs4 = Some("owner@:r::allow".to_owned()))),
+        ("flags uchg", lost(&|entry| entry.flags = Flags::UCHG.union(Flags::NODUMP))),
+        ("mode", lost(&contradiction)),
+        (
+            "device node",
+            Entry { device: Some(Device { major: 1 << 12, minor: 0 }), ..plain(Kind::CharDevice) },
+        ),
+    ];
+    for (nth, (_, entry)) in cases.iter().enumerate() {
+        writer.put(&path(&nth.to_string()), entry, None).unwrap();
+    }
+    let long = Entry { target: Some(vec![b'x'; 5000]), ..plain(Kind::Symlink) };
+    writer.put(&path("long"), &long, None).unwrap();
+    // What was lost can be lost again, and what hangs on it is lost too.
+    writer.link(&path("another"), &path("long")).unwrap();
+    writer.set_metadata(&path("long"), &long).unwrap();
+    let mut wanted: Vec<_> =
+        cases.iter().enumerate().map(|(nth, (what, _))| (nth.to_string(), (*what).to_owned())).collect();
+    wanted.push(("long".to_owned(), "symlink".to_owned()));
+    wanted.push(("another".to_owned(), "hard link".to_owned()));
+    let mut found = losses(writer);
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    assert_eq!(place.entry("7").flags, Flags::NODUMP);
+    assert_eq!(place.entry("0").mode, plain(Kind::File).mode);
+}
+
+#[test]
+fn a_file_that_cannot_have_its_owner_is_not_setuid() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let entry = Entry { uid: u32::MAX, mode: 0o6755, ..plain(Kind::File) };
+    writer.put(&path("file"), &entry, None).unwrap();
+    let lost = losses(writer);
+    assert_eq!(lost.iter().map(|(_, what)| &what[..]).collect::<Vec<_>>(), ["owner", "mode"]);
+    assert_eq!(place.entry("file").mode, 0o755);
+}
+
+#[test]
+fn times_that_the_file_system_cuts_off_are_told() {
+    let place = Place::new();
+    let image = place.at("image");
+    fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+    // Inodes of 128 bytes have no room for nanoseconds, nor for times after 2038.
+    run("mkfs.ext4", &["-q", "-I", "128", "-O", "^has_journal"], &image);
+    fs::create_dir(place.at("mounted")).unwrap();
+    // In a mount namespace of its own, so that nothing stays mounted when the test fails.
+    let script =
+        format!("cd {} && mount -o loop image mounted && echo ok && read wait", place.path().display());
+    let mut child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "ok\n", "this test needs unshare(1) and loop devices");
+    let inside = format!("/proc/{}/root{}/mounted", child.id(), place.path().display());
+    let mut writer = TreeWriter::new(fs::File::open(inside).unwrap().into()).unwrap();
+    let with =
+        |seconds, nanoseconds| Entry { mtime: Timestamp { seconds, nanoseconds }, ..plain(Kind::Directory) };
+    writer.put(&path("fits"), &with(1_000_000_000, 0), None).unwrap();
+    writer.put(&path("fine"), &with(1_000_000_000, 5), None).unwrap();
+    writer.put(&path("late"), &with(1 << 32, 0), None).unwrap();
+    let lost = losses(writer);
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(lost, [("fine".to_owned(), "mtime".to_owned()), ("late".to_owned(), "mtime".to_owned())]);
+}
+
+#[test]
+fn a_lenient_writer_leaves_flags_alone() {
+    let place = Place::new();
+    let mut writer = TreeWriter::lenient(fs::File::open(place.path()).unwrap().into()).unwrap();
+    writer.put(&path("directory"), &rich(Kind::Directory), None).unwrap();
+    writer.put(&path("directory/file"), &rich(Kind::File), None).unwrap();
+    finish(writer);
+    let found = place.read();
+    assert_eq!(found["directory"], Entry { flags: Flags::empty(), ..rich(Kind::Directory) });
+    assert_eq!(found["directory/file"], Entry { flags: Flags::empty(), ..rich(Kind::File) });
+}
