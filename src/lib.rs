@@ -2,4 +2,6 @@
 //! for byte and attribute for attribute, on another host.
 #![forbid(unsafe_code)]
 
+pub mod archive;
+pub mod change;
 pub mod tree;

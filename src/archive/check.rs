@@ -1,0 +1,264 @@
+//! What must be true of an archive, checked while it is read.
+//!
+//! Members come first, then the index. Of each member 16 bytes of hash are kept until its line comes, and as much of
+//! each name to find duplicates. The hashes are keyed with random bytes, so that nobody can prepare two that collide.
+
+use std::collections::HashMap;
+
+use super::announced::{Announced, Place};
+use super::format::{INDEX, MANIFEST};
+use super::index::{Role, line_to_json, member_bytes};
+use super::{Error, Line, Manifest, MemberName, Result, Seal, header};
+use crate::tree::{Kind, TreePath};
+
+/// Key of a name, or hash of a line.
+type Short = [u8; 16];
+
+/// What is known of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It is a directory.
+    Directory,
+    /// Something is below it.
+    Parent,
+    /// It is something else.
+    Other,
+    /// It is not there any more.
+    Deleted,
+}
+
+/// Checks one archive.
+pub(super) struct Checker {
+    announced: Announced,
+    key: [u8; 32],
+    names: HashMap<Short, Known>,
+    members: Vec<Short>,
+    /// The member before this one, if it is a regular file, and which attempt.
+    last: Option<(MemberName, u32)>,
+    lines: u64,
+    matched: usize,
+    bytes: u64,
+}
+
+impl Checker {
+    /// Begins with the manifest.
+    pub(super) fn new(manifest: &Manifest) -> Result<Self> {
+        let mut key = [0; 32];
+        // Seeded by the system, differently in every run.
+        for (number, part) in key.chunks_mut(8).enumerate() {
+            use std::hash::BuildHasher as _;
+            let random = std::collections::hash_map::RandomState::new().hash_one(number);
+            part.copy_from_slice(&random.to_le_bytes());
+        }
+        let mut this = Self {
+            announced: Announced::new(manifest)?,
+            key,
+            names: HashMap::new(),
+            members: Vec::new(),
+            last: None,
+            lines: 0,
+            matched: 0,
+            bytes: 0,
+        };
+        for own in [MANIFEST, INDEX] {
+            let key = this.key_of(&TreePath::root().join(own.as_bytes()));
+            this.names.insert(key, Known::Other);
+        }
+        Ok(this)
+    }
+
+    /// A member's header, before its content.
+    pub(super) fn member(&mut self, line: &Line, attempt: u32) -> Result<()> {
+        let is_file = matches!(line.role, Role::Member { .. })
+            && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
+        let last = self.last.take();
+        if attempt == 1 {
+            self.claim(line)?;
+        } else {
+            let again = is_file
+                && last.is_some_and(|(name, before)| {
+                    name == line.name && before.checked_add(1) == Some(attempt)
+                });
+            if !again {
+                return Err(refuse(&line.name, "it takes the place of a member that is not before it"));
+            }
+            // Same name, so the same key; its line is the repetition's.
+            self.members.pop();
+        }
+        self.last = is_file.then(|| (line.name.clone(), attempt));
+        Ok(())
+    }
+
+    /// A member that was read; its line has the digest.
+    pub(super) fn member_read(&mut self, line: &Line) {
+        let hash = self.hash_line(line);
+        self.members.push(hash);
+    }
+
+    /// A line of the index, after all members.
+    pub(super) fn line(&mut self, line: &Line) -> Result<()> {
+        self.count(line)?;
+        if !is_member(line) {
+            return self.claim(line);
+        }
+        let hash = self.hash_line(line);
+        let expected = self.members.get(self.matched);
+        self.matched += 1;
+        if expected == Some(&hash) {
+            return Ok(());
+        }
+        if self.names.contains_key(&self.key_of(line.name.path())) {
+            return Err(Error::Damaged(format!("{} is not what the index says, or not where", line.name)));
+        }
+        Err(Error::Damaged(format!("{} is missing", line.name)))
+    }
+
+    /// A line of an index that is read before the members.
+    pub(super) fn line_alone(&mut self, line: &Line) -> Result<()> {
+        self.count(line)?;
+        self.matched += usize::from(is_member(line));
+        self.claim(line)
+    }
+
+    fn count(&mut self, line: &Line) -> Result<()> {
+        self.lines += 1;
+        if let (true, Some(entry)) = (is_member(line), &line.entry) {
+            let bytes = member_bytes(&line.role, entry.kind, entry.size);
+            self.bytes = self.bytes.checked_add(bytes).ok_or_else(|| {
+                refuse(&line.name, "with it the archive has more bytes than can be counted")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The end of the index.
+    pub(super) fn seal(&self, seal: &Seal, digest: super::Digest) -> Result<()> {
+        if self.members.len() > self.matched {
+            return Err(Error::Damaged("it has members that its index does not know".to_owned()));
+        }
+        if seal.digest != digest {
+            return Err(Error::Damaged("its seal does not match the manifest and the index".to_owned()));
+        }
+        if (seal.entries, seal.members, seal.bytes) != (self.lines, self.matched as u64, self.bytes) {
+            return Err(Error::Damaged("its seal counts other entries than it has".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether the index has an entry at `path`, or one below it.
+    pub(super) fn knows(&self, path: &TreePath) -> bool {
+        self.names.get(&self.key_of(path)).is_some_and(|known| *known != Known::Deleted)
+    }
+
+    fn key_of(&self, path: &TreePath) -> Short {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for component in path.components() {
+            hasher.update(component);
+            hasher.update(b"/");
+        }
+        short(&hasher)
+    }
+
+    fn hash_line(&self, line: &Line) -> Short {
+        let line = Line {
+            entry: header::in_header(line),
+            name: line.name.clone(),
+            role: line.role.clone(),
+            group: None,
+            replaced: None,
+            unstable: false,
+        };
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(&line_to_json(&line));
+        short(&hasher)
+    }
+
+    /// Makes sure that a line's name is announced, new, and in a directory, and remembers it.
+    fn claim(&mut self, line: &Line) -> Result<()> {
+        let name = &line.name;
+        let Some((number, place, below)) = self.announced.find(name) else {
+            return Err(refuse(name, "the manifest does not announce it"));
+        };
+        let kind = line.entry.as_ref().map(|entry| entry.kind);
+        if matches!(line.role, Role::Deleted | Role::Metadata { .. }) && place != Place::Delta {
+            return Err(refuse(name, "only what differs from a base can be so"));
+        }
+        let is_link = matches!(line.role, Role::Link { .. });
+        if !place.is_directory() && (kind != Some(Kind::File) || !matches!(line.role, Role::Member { .. })) {
+            return Err(refuse(name, "it is no regular file"));
+        }
+        if place.is_directory() && below.is_root() && (kind != Some(Kind::Directory) || is_link) {
+            return Err(refuse(name, "it is no directory"));
+        }
+        if let Role::Link { to } = &line.role {
+            self.check_link(name, to, number, place)?;
+        }
+        let known = match kind {
+            None => Known::Deleted,
+            Some(Kind::Directory) if !is_link => Known::Directory,
+            Some(_) => Known::Other,
+        };
+        self.remember(name, known)
+    }
+
+    fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
+        if self.announced.find(to).is_none_or(|(other, ..)| other != number) {
+            return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
+        }
+        match self.names.get(&self.key_of(to.path())) {
+            Some(Known::Other) => Ok(()),
+            // A name that only the base has.
+            None if place == Place::Delta => Ok(()),
+            Some(_) => Err(refuse(name, &format!("it is a link to {to}, which has no content"))),
+            None => Err(refuse(name, &format!("it is a link to {to}, which is not before it"))),
+        }
+    }
+
+    fn remember(&mut self, name: &MemberName, known: Known) -> Result<()> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut components = name.path().components().peekable();
+        while let Some(component) = components.next() {
+            hasher.update(component);
+            hasher.update(b"/");
+            let key = short(&hasher);
+            let before = self.names.get(&key).copied();
+            if components.peek().is_some() {
+                match before {
+                    Some(Known::Directory | Known::Parent) => {}
+                    // Of what was deleted, or replaced, all below is gone too.
+                    _ if known == Known::Deleted => {}
+                    Some(_) => return Err(refuse(name, "what it lies in is no directory")),
+                    None => {
+                        self.names.insert(key, Known::Parent);
+                    }
+                }
+                continue;
+            }
+            match before {
+                None => {}
+                Some(Known::Parent) if known == Known::Directory => {}
+                Some(Known::Parent) => {
+                    return Err(refuse(name, "something lies in it, but it is no directory"));
+                }
+                Some(_) => return Err(refuse(name, "it is there twice")),
+            }
+            self.names.insert(key, known);
+        }
+        Ok(())
+    }
+}
+
+fn short(hasher: &blake3::Hasher) -> Short {
+    let mut short = [0; 16];
+    short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    short
+}
+
+/// Whether a line is of a member.
+pub(super) fn is_member(line: &Line) -> bool {
+    matches!(line.role, Role::Member { .. } | Role::Link { .. })
+}
+
+fn refuse(name: &MemberName, why: &str) -> Error {
+    Error::Refused(format!("{name}: {why}"))
+}

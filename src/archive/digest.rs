@@ -1,0 +1,116 @@
+//! Digests of content.
+
+/// BLAKE3 of some bytes, 256 bits. As text: `blake3:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Takes a finished hash.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The hash itself.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(*hash.as_bytes())
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "blake3:{}", data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is no digest.
+#[derive(Debug, thiserror::Error)]
+#[error("Not a digest of a known kind: {0}")]
+pub struct NotADigest(String);
+
+impl std::str::FromStr for Digest {
+    type Err = NotADigest;
+
+    fn from_str(text: &str) -> Result<Self, NotADigest> {
+        let hex = text.strip_prefix("blake3:").ok_or_else(|| NotADigest(text.to_owned()))?;
+        let bytes =
+            data_encoding::HEXLOWER.decode(hex.as_bytes()).map_err(|_| NotADigest(text.to_owned()))?;
+        bytes.try_into().map(Self).map_err(|_| NotADigest(text.to_owned()))
+    }
+}
+
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Digest of a file's logical content: holes count as zeros.
+pub fn of_content(content: &mut dyn crate::tree::Content) -> std::io::Result<Digest> {
+    let mut hasher = ContentHasher::new(content.size());
+    while let Some((offset, data)) = content.next_data()? {
+        hasher.data(offset, data);
+    }
+    Ok(hasher.finish())
+}
+
+/// Hashes a file's logical content from its runs of data.
+pub struct ContentHasher {
+    hasher: blake3::Hasher,
+    at: u64,
+    size: u64,
+}
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+impl ContentHasher {
+    /// For content of `size` bytes.
+    pub fn new(size: u64) -> Self {
+        Self { hasher: blake3::Hasher::new(), at: 0, size }
+    }
+
+    /// The next run of data; what lies between this and the last one is a hole.
+    pub fn data(&mut self, offset: u64, data: &[u8]) {
+        self.zeros(offset.saturating_sub(self.at));
+        self.hasher.update(data);
+        self.at += data.len() as u64;
+    }
+
+    /// The digest, after the hole at the end.
+    pub fn finish(mut self) -> Digest {
+        self.zeros(self.size.saturating_sub(self.at));
+        self.hasher.finalize().into()
+    }
+
+    fn zeros(&mut self, mut count: u64) {
+        self.at += count;
+        while count > 0 {
+            let now = count.min(ZEROS.len() as u64);
+            self.hasher.update(&ZEROS[..usize::try_from(now).unwrap_or(ZEROS.len())]);
+            count -= now;
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong with an archive.
+
+use std::io;
+
+/// Result of an archive operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed operation on an archive, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The archive, or what should become one, cannot be read or written.
+    #[error("Cannot {action} {subject}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        subject: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// There is no such archive.
+    #[error("There is no archive at {0}")]
+    NotFound(String),
+    /// The destination exists.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// Bytes are missing or are not those that were written.
+    #[error("The archive is damaged: {0}")]
+    Damaged(String),
+    /// It is whole maybe, but it does what no archive may do, or needs a newer version.
+    #[error("The archive is refused: {0}")]
+    Refused(String),
+    /// A tree that holds members could not be read or written.
+    #[error("Cannot read or write the archive's directory")]
+    Tree(#[source] crate::tree::Error),
+    /// The source of a member failed.
+    #[error("Cannot read the content of {member}")]
+    Source {
+        /// Which member.
+        member: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A [`super::Visitor`] stopped the reading for a reason of its own.
+    #[error("Reading was stopped")]
+    Visitor(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::archive::check::is_member;
+use crate::archive::testing::{line, name, samples};
+use crate::tree::{Flags, Timestamp};
+
+/// What a reader makes of header blocks.
+fn back(header: &[u8]) -> Result<Decoded, crate::archive::wrong::Wrong> {
+    let block = |at: usize| ::tar::Header::from_byte_slice(&header[at..at + 512]).clone();
+    let first = block(0);
+    assert!(verify_checksum(&first));
+    if first.entry_type() != ::tar::EntryType::XHeader {
+        assert_eq!(header.len(), 512);
+        return decode(&first, &Extended::default());
+    }
+    let length = usize::try_from(first.entry_size().unwrap()).unwrap();
+    let records = header[512..512 + length].to_vec();
+    let own = block(512 + length.next_multiple_of(512));
+    assert!(verify_checksum(&own));
+    decode(&own, &Extended { records, ..Extended::default() })
+}
+
+#[test]
+fn samples_and_back() {
+    for sample in samples() {
+        if is_member(&sample.line) {
+            let decoded = back(&encode(&sample.line, Layout::Plain, 1).unwrap()).unwrap();
+            assert_eq!(decoded.line.entry, in_header(&sample.line));
+            assert_eq!((decoded.line.name, decoded.attempt, decoded.sparse), (sample.line.name, 1, false));
+        }
+    }
+}
+
+#[test]
+fn plain_entries_need_no_records() {
+    let mut plain = crate::archive::testing::entry(Kind::File);
+    plain.mtime.nanoseconds = 0;
+    plain.uid = 0o7_777_777;
+    for path in
+        ["root/etc/passwd".to_owned(), format!("{}/{}", "d".repeat(150), "n".repeat(100)), "n".repeat(98)]
+    {
+        assert_eq!(encode(&line(&path, plain.clone()), Layout::Plain, 1).unwrap().len(), 512, "{path}");
+    }
+    for path in [format!("{}/{}", "d".repeat(154), "n".repeat(100)), "n".repeat(101), "ü".to_owned()] {
+        assert_eq!(encode(&line(&path, plain.clone()), Layout::Plain, 1).unwrap().len(), 1536, "{path}");
+    }
+}
+
+#[test]
+fn a_reserved_header_has_one_length() {
+    let mut line = line("data.zfs", crate::archive::testing::entry(Kind::File));
+    let mut lengths = std::collections::BTreeSet::new();
+    for size in [0, 1, 1 << 33, u64::MAX] {
+        line.entry.as_mut().unwrap().size = size;
+        let header = encode(&line, Layout::FixedSize, 1).unwrap();
+        lengths.insert(header.len());
+        assert_eq!(back(&header).unwrap().stored_bytes, size);
+    }
+    assert_eq!(lengths.len(), 1);
+}
+
+#[test]
+fn sparse_headers() {
+    let mut line = line("root/dir/file", crate::archive::testing::entry(Kind::File));
+    line.entry.as_mut().unwrap().size = 1 << 40;
+    let header = encode(&line, Layout::Sparse(1024), 3).unwrap();
+    let decoded = back(&header).unwrap();
+    assert_eq!(decoded.line.entry, line.entry);
+    assert_eq!((decoded.line.name, decoded.stored_bytes, decoded.attempt), (name("root/dir/file"), 1024, 3));
+    assert!(decoded.sparse);
+    let own = &header[header.len() - 512..];
+    assert!(own.starts_with(b"./root/dir/GNUSparseFile.0/file\0"));
+}
+
+#[test]
+fn unknown_sparse_forms_are_refused() {
+    let own = encode(&line("root/a", crate::archive::testing::entry(Kind::Fifo)), Layout::Plain, 1).unwrap();
+    let own = ::tar::Header::from_byte_slice(&own[own.len() - 512..]).clone();
+    for records in
+        [&[("GNU.sparse.map", "0,1")][..], &[("GNU.sparse.major", "2")], &[("GNU.sparse.name", "./root/b")]]
+    {
+        let mut bytes = Vec::new();
+        for (key, value) in records {
+            pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
+        }
+        assert!(decode(&own, &Extended { records: bytes, ..Extended::default() }).is_err());
+    }
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "[a-z]{1,8}".prop_map(String::into_bytes),
+        prop::collection::vec(1_u8.., 1..300),
+        "[%=235D]{1,8}".prop_map(String::into_bytes),
+    ]
+}
+
+fn path() -> impl Strategy<Value = MemberPath> {
+    let component = text().prop_map(|mut bytes| {
+        bytes.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'_');
+        if bytes == b"." || bytes == b".." { b"...".to_vec() } else { bytes }
+    });
+    prop::collection::vec(component, 1..6).prop_map(|parts| parts.join(&b'/'))
+}
+
+type MemberPath = Vec<u8>;
+
+prop_compose! {
+    fn entries()(
+        kind in prop::sample::select(&Kind::ALL[..6]),
+        mode in 0_u32..=0o7777,
+        ids: (u32, u32),
+        small_ids: bool,
+        seconds in prop_oneof![any::<i64>(), -10_i64..10, (1_i64 << 33) - 2..(1 << 33) + 2],
+        nanoseconds in prop_oneof![Just(0), 0_u32..1_000_000_000],
+        size in prop_oneof![any::<u64>(), 0_u64..100, (1_u64 << 33) - 2..(1 << 33) + 2],
+        target in text(),
+        device: (u32, u32),
+        xattrs in prop::collection::btree_map(text(), prop::collection::vec(0_u8.., 0..100), 0..4),
+        acl in prop::option::of("[a-z:,]{0,40}"),
+        flags in prop::sample::select(&["", "nodump", "schg,nodump", "uappnd,compress"][..]),
+    ) -> Entry {
+        let id = |id: u32| if small_ids { id % 3000 } else { id };
+        Entry {
+            kind,
+            mode,
+            uid: id(ids.0),
+            gid: id(ids.1),
+            mtime: Timestamp { seconds, nanoseconds },
+            size: if kind == Kind::File { size } else { 0 },
+            target: (kind == Kind::Symlink).then_some(target),
+            device: kind.is_device().then_some(Device { major: device.0, minor: device.1 }),
+            xattrs,
+            acl: Acl { access: acl.clone(), default: acl.clone().map(|acl| acl + "x"), nfs4: acl },
+            flags: flags.parse::<Flags>().unwrap(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn headers_and_back(path in path(), entry in entries(), attempt in 1_u32..4) {
+        let line = line(&path, entry);
+        let decoded = back(&encode(&line, Layout::Plain, attempt).unwrap()).unwrap();
+        prop_assert_eq!(decoded.stored_bytes, line.entry.as_ref().unwrap().size);
+        prop_assert_eq!((decoded.line, decoded.attempt), (line, attempt));
+    }
+
+    #[test]
+    fn links_and_back(path in path(), to in path(), entry in entries()) {
+        let line = Line { role: Role::Link { to: name(&to) }, ..line(&path, entry) };
+        let decoded = back(&encode(&line, Layout::Plain, 1).unwrap()).unwrap();
+        prop_assert_eq!(&decoded.line.entry, &in_header(&line));
+        prop_assert_eq!((decoded.line.role, decoded.stored_bytes), (line.role, 0));
+    }
+
+    #[test]
+    fn lines_and_back(path in path(), entry in entries(), unstable: bool, group: Option<u64>) {
+        let line = Line { group, unstable, ..line(&path, entry) };
+        let json = crate::archive::index::line_to_json(&line);
+        let crate::archive::index::Parsed::Line(back) = crate::archive::index::parse(&json).unwrap() else {
+            panic!("no line")
+        };
+        prop_assert_eq!(*back, line);
+    }
+
+    #[test]
+    fn any_block_is_decoded_without_panic(bytes in prop::collection::vec(0_u8.., 512), records in "([0-9]{1,2} (path|size|mtime|GNU.sparse.major)=[-./0-9a-z]{0,9}\n){0,3}") {
+        let header = ::tar::Header::from_byte_slice(&bytes);
+        let _ = verify_checksum(header);
+        let _ = decode(header, &Extended { records: records.into_bytes(), ..Extended::default() });
+    }
+}
+
+#[test]
+fn xattr_names_are_escaped_as_gnu_tar_does() {
+    let mut entry = crate::archive::testing::entry(Kind::File);
+    entry.xattrs = BTreeMap::from([(b"user.a=b%25%c".to_vec(), vec![])]);
+    let header = encode(&line("root/a", entry), Layout::Plain, 1).unwrap();
+    let text = header.escape_ascii().to_string();
+    assert!(text.contains("SCHILY.xattr.user.a%3Db%2525%c="), "{text}");
+}

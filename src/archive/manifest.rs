@@ -1,0 +1,233 @@
+//! The manifest: what an archive holds, readable from the head of a pipe.
+//!
+//! Readers ignore fields that they do not know, and refuse a newer major version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Fingerprint;
+
+/// Value of [`Manifest::format`].
+pub const FORMAT: &str = "remand-archive";
+/// Newest major version of the format that this library reads, and the one it writes.
+pub const MAJOR: u32 = 1;
+/// Minor version that it writes.
+pub const MINOR: u32 = 0;
+
+/// `./manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Version of the format.
+    pub version: Version,
+    /// What wrote the archive.
+    pub tool: Tool,
+    /// Random identity of this archive, 32 hexadecimal digits.
+    pub id: String,
+    /// When the export began, RFC 3339 in UTC.
+    pub created: String,
+    /// Where.
+    pub host: Host,
+    /// What is in it.
+    pub resources: Vec<ResourceRecord>,
+    /// The options that it was made with, for people.
+    #[serde(default)]
+    pub options: BTreeMap<String, serde_json::Value>,
+}
+
+/// Version of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Changes when older readers cannot read on.
+    pub major: u32,
+    /// Changes when something is added that older readers may ignore.
+    pub minor: u32,
+}
+
+/// A program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    /// `remand`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// `FreeBSD`, `Linux`.
+    pub os: String,
+    /// Kernel release.
+    pub release: String,
+    /// `amd64`, `x86_64`, as the system calls it.
+    pub architecture: String,
+}
+
+/// What a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceKind {
+    /// A jail.
+    Jail,
+    /// A release.
+    Release,
+    /// A dataset or directory without config.
+    Plain,
+}
+
+/// How a root travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What differs from the base.
+    Differential,
+    /// Everything.
+    Standalone,
+}
+
+/// One resource of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceRecord {
+    /// Kind.
+    pub kind: ResourceKind,
+    /// Name.
+    pub name: String,
+    /// Layout of the pool that it came from (`libioc`).
+    pub layout: String,
+    /// Backend of that pool (`zfs`, `btrfs`, `dir`).
+    pub backend: String,
+    /// Mountpoint of the resource's own directory on its host: what `backup:///` stands for.
+    pub mountpoint: String,
+    /// Directory of the archive that its members are in: `./`, or `./jails/NAME/` where there are several resources.
+    pub prefix: String,
+    /// How its root travels.
+    pub mode: Mode,
+    /// The base, in a differential archive; where known also in a standalone one, for information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseRecord>,
+    /// The snapshot that everything was read from; none where the backend has no snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// Whether all datasets were read as of one moment.
+    pub consistent: bool,
+    /// Member of the config, below the prefix (`config.json`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// Member of the fstab, below the prefix (`fstab`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fstab: Option<String>,
+    /// Datasets, the root first, then by name.
+    pub datasets: Vec<DatasetRecord>,
+}
+
+/// The release that a resource's root was cloned from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    /// Name of the release.
+    pub name: String,
+    /// Name of its snapshot, without the dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// The snapshot's GUID, where the backend has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guid: Option<String>,
+    /// What it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// How a dataset is in the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// The entries that differ from the base, below the member.
+    Delta,
+    /// All entries, below the member.
+    Tree,
+    /// A native stream of zfs-send(8): of the oldest snapshot that travels along, and where there are more a second one
+    /// behind it with the rest.
+    Zfs,
+    /// A native stream of btrfs-send(8).
+    Btrfs,
+}
+
+/// One dataset of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetRecord {
+    /// Name relative to the resource: `root`, `data`, `data/db`.
+    pub name: String,
+    /// How it is in the archive.
+    pub encoding: Encoding,
+    /// The member, or the directory that its members are in, below the prefix: `root`, `root.tree`, `data.zfs`.
+    pub member: String,
+    /// Whether it is a volume (a block device) and not a file system.
+    #[serde(default)]
+    pub volume: bool,
+    /// Properties that were set locally.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Names of its own snapshots that travel along, oldest first.
+    #[serde(default)]
+    pub snapshots: Vec<String>,
+}
+
+/// A manifest that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// It is no manifest.
+    #[error("its manifest cannot be understood: {0}")]
+    Damaged(String),
+    /// It is one of something else, or of a newer version.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Manifest {
+    /// The manifest's bytes: indented JSON, because people read it.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("text and numbers always have a JSON form");
+        json.push(b'\n');
+        json
+    }
+
+    /// When the export began, in seconds since 1970; 0 where it is no time.
+    pub(super) fn created_seconds(&self) -> i64 {
+        self.created.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
+    }
+
+    /// Takes a manifest's bytes apart. The version is looked at first, since a newer one may have any other form.
+    pub(super) fn from_json(json: &[u8]) -> Result<Self, Unusable> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+            version: Version,
+            #[serde(default)]
+            tool: serde_json::Value,
+        }
+        let head: Head =
+            serde_json::from_slice(json).map_err(|error| Unusable::Damaged(error.to_string()))?;
+        if head.format != FORMAT {
+            return Err(Unusable::Refused(format!(
+                "its manifest is of a {:?}, not of a {FORMAT}",
+                head.format
+            )));
+        }
+        let Version { major, minor } = head.version;
+        if major > MAJOR {
+            let by = match (head.tool["name"].as_str(), head.tool["version"].as_str()) {
+                (Some(name), Some(version)) => format!(", written by {name} {version}"),
+                _ => String::new(),
+            };
+            return Err(Unusable::Refused(format!(
+                "it is of format version {major}.{minor}{by}, and this remand reads versions up to {MAJOR}"
+            )));
+        }
+        serde_json::from_slice(json).map_err(|error| Unusable::Damaged(error.to_string()))
+    }
+}

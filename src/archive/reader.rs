@@ -1,0 +1,100 @@
+//! Reading an archive: every digest, name and header is checked on the way.
+
+use std::fs::File;
+use std::io;
+
+use super::{Error, Line, Manifest, Result, Seal};
+use crate::tree::{Content, Tree};
+
+mod content;
+mod decompress;
+mod directory;
+mod index;
+mod tar;
+
+/// Receives an archive's parts in the order in which they lie.
+///
+/// What a visitor is given has passed all checks that can be made at that point; only when [`read`] returns
+/// its seal is the archive proven whole.
+pub trait Visitor {
+    /// The manifest, before everything else.
+    fn manifest(&mut self, manifest: &Manifest) -> Result<()>;
+
+    /// A member. `line` is made from the member's own header, so it has no `replaced`, `group` or digest, and
+    /// the entry of a hard link has kind `File`, no size, and of its attributes only mode, owner and mtime. What
+    /// the visitor leaves unread of `content` is read and checked after it returns. A file that changed while it was
+    /// archived can come several times in succession; the last one counts.
+    fn member(&mut self, line: &Line, content: Option<&mut dyn Content>) -> Result<()>;
+
+    /// A line of the index, in order, after all members. Of a member it has been compared with what was read.
+    fn line(&mut self, line: &Line) -> Result<()>;
+}
+
+/// Where an archive is read from.
+pub enum Source {
+    /// A file or a directory.
+    Path(std::path::PathBuf),
+    /// A pipe.
+    Stream(Box<dyn io::Read + Send>),
+}
+
+/// Reads a whole archive. `name` is what messages call it.
+///
+/// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
+pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    match open(source, name)? {
+        Opened::Stream(stream) => {
+            let stream = decompress::open(stream, decompress::Ahead::Yes);
+            tar::read(stream.map_err(|error| input_error(name, error))?, name, visitor)
+        }
+        Opened::Directory(tree) => directory::read(&tree, name, visitor),
+    }
+}
+
+/// Reads the manifest alone, and no more of the source than it must.
+pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
+    match open(source, name)? {
+        Opened::Stream(stream) => {
+            let stream = decompress::open(stream, decompress::Ahead::No);
+            tar::read_manifest(stream.map_err(|error| input_error(name, error))?, name)
+        }
+        Opened::Directory(tree) => directory::read_manifest(&tree, name),
+    }
+}
+
+enum Opened {
+    Stream(Box<dyn io::Read + Send>),
+    Directory(Tree),
+}
+
+fn open(source: Source, name: &str) -> Result<Opened> {
+    let path = match source {
+        Source::Stream(stream) => return Ok(Opened::Stream(stream)),
+        Source::Path(path) => path,
+    };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::NotFound(name.to_owned()),
+        _ => Error::Io { action: "open", subject: name.to_owned(), source },
+    };
+    let file = File::open(&path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Tree::open(&path).map(Opened::Directory).map_err(Error::Tree);
+    }
+    Ok(Opened::Stream(Box::new(file)))
+}
+
+/// What a failed read of the archive's bytes means: missing and wrong bytes are damage.
+fn input_error(name: &str, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Damaged(format!("{name} ends in the middle")),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::Damaged(format!("{name} cannot be decompressed: {source}"))
+        }
+        _ => Error::Io { action: "read", subject: name.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;

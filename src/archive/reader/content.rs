@@ -1,0 +1,144 @@
+//! A member's content while it is read from a tar stream.
+
+use std::io::{self, BufRead, Read as _};
+
+use crate::archive::digest::ContentHasher;
+use crate::archive::{Digest, Error, Result};
+use crate::tree::{Content, Extent};
+
+/// The bytes of the archive, decompressed.
+pub(super) struct Input {
+    inner: Box<dyn BufRead>,
+    name: String,
+}
+
+impl Input {
+    pub(super) fn new(inner: Box<dyn BufRead>, name: &str) -> Self {
+        Self { inner, name: name.to_owned() }
+    }
+
+    /// Fills `buffer`.
+    pub(super) fn read_exact(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.inner.read_exact(buffer).map_err(|error| self.failed(error))
+    }
+
+    /// Reads so many bytes; memory grows with what is really there.
+    pub(super) fn read_vec(&mut self, bytes: u64) -> Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        let read = (&mut self.inner).take(bytes).read_to_end(&mut buffer);
+        read.map_err(|error| self.failed(error))?;
+        if (buffer.len() as u64) < bytes {
+            return Err(self.failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(buffer)
+    }
+
+    /// Proves that only zeros follow.
+    pub(super) fn expect_end(&mut self) -> Result<()> {
+        loop {
+            let buffer = match self.inner.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.failed(error)),
+            };
+            if buffer.is_empty() {
+                return Ok(());
+            }
+            if buffer.iter().any(|&byte| byte != 0) {
+                return Err(Error::Damaged(format!("{} goes on after its end", self.name)));
+            }
+            let length = buffer.len();
+            self.inner.consume(length);
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        super::input_error(&self.name, error)
+    }
+}
+
+/// One member's bytes.
+pub(super) struct MemberContent<'a> {
+    input: &'a mut Input,
+    extents: Vec<Extent>,
+    size: u64,
+    hasher: ContentHasher,
+    /// Which extent comes next, and how much of it was read.
+    current: usize,
+    within: u64,
+    /// Bytes of the input's buffer that were handed out.
+    pending: usize,
+    failure: Option<Error>,
+}
+
+impl<'a> MemberContent<'a> {
+    /// The content of a file of `size` bytes whose `extents` follow in the input.
+    pub(super) fn new(input: &'a mut Input, extents: Vec<Extent>, size: u64) -> Self {
+        let hasher = ContentHasher::new(size);
+        Self { input, extents, size, hasher, current: 0, within: 0, pending: 0, failure: None }
+    }
+
+    /// Reads what is left; the digest of the logical content.
+    pub(super) fn finish(mut self, visited: Result<()>) -> Result<Digest> {
+        // What went wrong with the archive explains what went wrong with its visitor.
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        visited?;
+        while self.step()?.is_some() {}
+        Ok(self.hasher.finish())
+    }
+
+    /// Makes the next piece the input's buffer; where it lies and how long it is.
+    fn step(&mut self) -> Result<Option<(u64, usize)>> {
+        self.input.inner.consume(std::mem::take(&mut self.pending));
+        let Some(extent) = self.extents.get(self.current).copied() else { return Ok(None) };
+        let buffer = loop {
+            match self.input.inner.fill_buf() {
+                Ok([]) => {
+                    return Err(super::input_error(&self.input.name, io::ErrorKind::UnexpectedEof.into()));
+                }
+                Ok(buffer) => break buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(super::input_error(&self.input.name, error)),
+            }
+        };
+        let left = extent.length - self.within;
+        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let offset = extent.offset + self.within;
+        self.hasher.data(offset, &buffer[..length]);
+        self.pending = length;
+        self.within += length as u64;
+        if self.within == extent.length {
+            self.current += 1;
+            self.within = 0;
+        }
+        Ok(Some((offset, length)))
+    }
+}
+
+impl Content for MemberContent<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+
+    fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        match self.step() {
+            Ok(None) => Ok(None),
+            Ok(Some((offset, length))) => {
+                // Already there, so this reads nothing.
+                let buffer = self.input.inner.fill_buf()?;
+                Ok(Some((offset, &buffer[..length])))
+            }
+            Err(error) => {
+                let source = io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+                self.failure.get_or_insert(error);
+                Err(source)
+            }
+        }
+    }
+}

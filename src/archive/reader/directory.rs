@@ -1,0 +1,190 @@
+//! Reading DIRECTORY. The index is proven first; then each file is compared with its line.
+
+use std::io::{self, BufReader, Read};
+
+use super::Visitor;
+use super::index::read_lines;
+use super::tar::unusable;
+use crate::archive::check::{Checker, is_member};
+use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
+use crate::archive::index::Role;
+use crate::archive::writer::Hashing;
+use crate::archive::{Error, Line, Manifest, Result, Seal, header};
+use crate::tree::{Content as _, Dir, FileContent, Kind, Tree, TreePath};
+
+/// Reads the manifest alone.
+pub(super) fn read_manifest(tree: &Tree, name: &str) -> Result<Manifest> {
+    Ok(manifest(tree, name)?.0)
+}
+
+/// Reads a whole archive.
+pub(super) fn read(tree: &Tree, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let (manifest, json) = manifest(tree, name)?;
+    let index = tree.root().open_file(INDEX.as_bytes()).map_err(Error::Tree)?;
+    let index = index.ok_or_else(|| Error::Damaged(format!("{name} has no index")))?;
+    let mut checker = Checker::new(&manifest)?;
+    let lines = Lines { index: &index, manifest: &json, name };
+    let (seal, digest) = lines.each(&mut |line| checker.line_alone(&line))?;
+    checker.seal(&seal, digest)?;
+    refuse_unknown(tree, &checker)?;
+    visitor.manifest(&manifest)?;
+    let mut files = Files { tree, last: None };
+    lines.again(&seal, &mut |line| if is_member(&line) { files.member(&line, visitor) } else { Ok(()) })?;
+    lines.again(&seal, &mut |line| visitor.line(&line))?;
+    Ok(seal)
+}
+
+fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
+    let file = tree.root().open_file(MANIFEST.as_bytes()).map_err(Error::Tree)?;
+    let file = file.ok_or_else(|| {
+        Error::Refused(format!("{name} has no manifest; it is a directory that was not written by remand"))
+    })?;
+    if file.size() > MAX_MANIFEST_BYTES {
+        return Err(Error::Refused(format!("the manifest of {name} is too long")));
+    }
+    let mut json = Vec::new();
+    AtReader { file: &file, offset: 0 }
+        .take(MAX_MANIFEST_BYTES)
+        .read_to_end(&mut json)
+        .map_err(|source| Error::Io { action: "read", subject: format!("the manifest of {name}"), source })?;
+    let manifest = Manifest::from_json(&json).map_err(|error| unusable(name, &error))?;
+    Ok((manifest, json))
+}
+
+/// A file from its beginning, as often as needed.
+struct AtReader<'a> {
+    file: &'a FileContent,
+    offset: u64,
+}
+
+impl Read for AtReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+struct Lines<'a> {
+    index: &'a FileContent,
+    manifest: &'a [u8],
+    name: &'a str,
+}
+
+impl Lines<'_> {
+    fn each(&self, take: &mut dyn FnMut(Line) -> Result<()>) -> Result<(Seal, crate::archive::Digest)> {
+        let failed =
+            |source| Error::Io { action: "read", subject: format!("the index of {}", self.name), source };
+        let mut lines = BufReader::with_capacity(64 << 10, AtReader { file: self.index, offset: 0 });
+        read_lines(&mut lines, self.manifest, take, &failed)
+    }
+
+    /// Reads the lines once more; they must be those that were proven.
+    fn again(&self, seal: &Seal, take: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let (again, digest) = self.each(take)?;
+        if again == *seal && digest == seal.digest {
+            return Ok(());
+        }
+        Err(Error::Damaged(format!("the index of {} changed while it was read", self.name)))
+    }
+}
+
+/// Finds what lies in the directory and is not in the index.
+fn refuse_unknown(tree: &Tree, checker: &Checker) -> Result<()> {
+    let mut left = vec![TreePath::root()];
+    while let Some(path) = left.pop() {
+        let Some(directory) = tree.open_dir(&path).map_err(Error::Tree)? else { continue };
+        for found in directory.names().map_err(Error::Tree)? {
+            let below = path.join(&found.name);
+            if path.is_root() && [MANIFEST.as_bytes(), INDEX.as_bytes()].contains(&&found.name[..]) {
+                continue;
+            }
+            if !checker.knows(&below) {
+                return Err(Error::Damaged(format!("unknown file ./{below}")));
+            }
+            let kind = match found.kind {
+                None => directory.stat(&found.name).map_err(Error::Tree)?.map(|stat| stat.kind),
+                kind => kind,
+            };
+            if kind == Some(Kind::Directory) {
+                left.push(below);
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Files<'a> {
+    tree: &'a Tree,
+    /// The directory that was open last.
+    last: Option<Dir>,
+}
+
+impl Files<'_> {
+    fn member(&mut self, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
+        let own = Line {
+            role: match &line.role {
+                Role::Member { .. } => Role::Member { digest: None },
+                other => other.clone(),
+            },
+            entry: header::in_header(line),
+            name: line.name.clone(),
+            group: None,
+            replaced: None,
+            unstable: false,
+        };
+        let Some(entry) = &line.entry else { return Ok(()) };
+        match &line.role {
+            Role::Member { digest } if entry.kind == Kind::File => {
+                let mut file = self.open(line, entry.size)?;
+                let mut content = Hashing::new(&mut file);
+                let visited = visitor.member(&own, Some(&mut content));
+                let (found, _) = content.finish(&line.name, visited)?;
+                if Some(found) == *digest {
+                    return Ok(());
+                }
+                Err(Error::Damaged(format!("{} is not what the index says", line.name)))
+            }
+            Role::Member { .. } => {
+                self.expect_kind(line, entry.kind)?;
+                visitor.member(&own, None)
+            }
+            _ => visitor.member(&own, None),
+        }
+    }
+
+    fn open(&mut self, line: &Line, size: u64) -> Result<FileContent> {
+        let missing = || Error::Damaged(format!("{} is missing, or no regular file", line.name));
+        let (directory, name) = self.directory(line)?.ok_or_else(missing)?;
+        let file = directory.open_file(&name).map_err(Error::Tree)?.ok_or_else(missing)?;
+        if file.size() == size {
+            return Ok(file);
+        }
+        Err(Error::Damaged(format!("{} has {} bytes, and the index says {size}", line.name, file.size())))
+    }
+
+    /// What is no file may be missing, where the directory's file system cannot have it; the index says all of it.
+    fn expect_kind(&mut self, line: &Line, kind: Kind) -> Result<()> {
+        let Some((directory, name)) = self.directory(line)? else { return Ok(()) };
+        match directory.stat(&name).map_err(Error::Tree)? {
+            Some(stat) if stat.kind != kind => Err(Error::Damaged(format!(
+                "{} is {}, not {}",
+                line.name,
+                stat.kind.described(),
+                kind.described()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The directory of a line's entry, and its name there.
+    fn directory(&mut self, line: &Line) -> Result<Option<(Dir, Vec<u8>)>> {
+        let Some((parent, name)) = line.name.path().split() else { return Ok(None) };
+        let name = name.to_vec();
+        if let Some(last) = self.last.as_ref().filter(|last| *last.path() == parent) {
+            return Ok(Some((last.clone(), name)));
+        }
+        self.last = self.tree.open_dir(&parent).map_err(Error::Tree)?;
+        Ok(self.last.clone().map(|directory| (directory, name)))
+    }
+}

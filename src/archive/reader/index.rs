@@ -1,0 +1,105 @@
+//! Reading the index, from a member or from a file.
+
+use std::io::{self, BufRead, Read as _};
+
+use crate::archive::check::Checker;
+use crate::archive::format::MAX_LINE_BYTES;
+use crate::archive::index::{Parsed, parse};
+use crate::archive::{Digest, Error, Line, Result, Seal};
+use crate::tree::Content;
+
+/// The index of an archive with `manifest`: hands each line to `take`, and returns the seal with the digest that it
+/// should have.
+pub(super) fn read_lines(
+    lines: &mut dyn BufRead,
+    manifest: &[u8],
+    take: &mut dyn FnMut(Line) -> Result<()>,
+    failed: &dyn Fn(io::Error) -> Error,
+) -> Result<(Seal, Digest)> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest);
+    let mut json = Vec::new();
+    let mut number = 0_u64;
+    loop {
+        json.clear();
+        number += 1;
+        (&mut *lines).take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut json).map_err(failed)?;
+        if json.is_empty() {
+            return Err(Error::Damaged("it has no seal".to_owned()));
+        }
+        if json.last() != Some(&b'\n') {
+            return Err(Error::Damaged(format!("line {number} of its index has no end")));
+        }
+        let parsed =
+            parse(&json).map_err(|wrong| wrong.about(&format!("line {number} of its index is wrong")));
+        match parsed? {
+            Parsed::Line(line) => {
+                hasher.update(&json);
+                take(*line)?;
+            }
+            Parsed::Seal(seal) => {
+                if !lines.fill_buf().map_err(failed)?.is_empty() {
+                    return Err(Error::Damaged("its index goes on after the seal".to_owned()));
+                }
+                return Ok((seal, hasher.finalize().into()));
+            }
+        }
+    }
+}
+
+/// As [`read_lines`], with the checks of lines that follow their members.
+pub(super) fn check_lines(
+    lines: &mut dyn BufRead,
+    manifest: &[u8],
+    checker: &mut Checker,
+    take: &mut dyn FnMut(&Line) -> Result<()>,
+) -> Result<Seal> {
+    let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
+    let mut check = |line: Line| {
+        checker.line(&line)?;
+        take(&line)
+    };
+    let (seal, digest) = read_lines(lines, manifest, &mut check, &failed)?;
+    checker.seal(&seal, digest)?;
+    Ok(seal)
+}
+
+/// Content without holes as a reader.
+pub(super) struct ContentReader<'a> {
+    content: &'a mut dyn Content,
+    piece: Vec<u8>,
+    used: usize,
+}
+
+impl<'a> ContentReader<'a> {
+    pub(super) fn new(content: &'a mut dyn Content) -> Self {
+        Self { content, piece: Vec::new(), used: 0 }
+    }
+}
+
+impl io::Read for ContentReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for ContentReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.piece.len() {
+            self.piece.clear();
+            self.used = 0;
+            if let Some((_, data)) = self.content.next_data()? {
+                self.piece.extend_from_slice(data);
+            }
+        }
+        Ok(&self.piece[self.used..])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+}

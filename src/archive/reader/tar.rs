@@ -1,0 +1,252 @@
+//! Reading TAR.
+
+use std::io::BufRead;
+
+use super::Visitor;
+use super::content::{Input, MemberContent};
+use super::index::{ContentReader, check_lines};
+use crate::archive::check::Checker;
+use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
+use crate::archive::header::{self, Decoded, Extended};
+use crate::archive::index::Role;
+use crate::archive::manifest::Unusable;
+use crate::archive::sparse::{BLOCK, MapParser};
+use crate::archive::writer::padding;
+use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal, pax};
+use crate::tree::{Extent, Kind};
+
+/// Most bytes of a name that is given before its member, in GNU's way.
+const MAX_LONG_NAME_BYTES: u64 = pax::MAX_BYTES;
+
+/// Reads a whole archive.
+pub(super) fn read(stream: Box<dyn BufRead>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let mut tar = Tar { input: Input::new(stream, name), name: name.to_owned() };
+    let (manifest, json) = tar.manifest()?;
+    let mut checker = Checker::new(&manifest)?;
+    visitor.manifest(&manifest)?;
+    loop {
+        let Some(member) = tar.next()? else {
+            return Err(Error::Damaged(format!("{name} has no index")));
+        };
+        if is_named(&member.line.name, INDEX) {
+            return tar.index(&member, &json, &mut checker, visitor);
+        }
+        tar.member(member, &mut checker, visitor)?;
+    }
+}
+
+/// Reads the manifest alone.
+pub(super) fn read_manifest(stream: Box<dyn BufRead>, name: &str) -> Result<Manifest> {
+    let mut tar = Tar { input: Input::new(stream, name), name: name.to_owned() };
+    Ok(tar.manifest()?.0)
+}
+
+fn is_named(name: &MemberName, own: &str) -> bool {
+    name.path().as_bytes() == own.as_bytes()
+}
+
+struct Tar {
+    input: Input,
+    name: String,
+}
+
+impl Tar {
+    /// The first member.
+    fn manifest(&mut self) -> Result<(Manifest, Vec<u8>)> {
+        let name = self.name.clone();
+        let none = |why: &str| {
+            Error::Refused(format!("{name} has no manifest; {why}, so it was not written by remand"))
+        };
+        let Some((header, extended)) = self.header()? else { return Err(none("it is empty")) };
+        let own_name = header::field_name(&header);
+        if own_name.strip_prefix(b"./").unwrap_or(&own_name) != MANIFEST.as_bytes() {
+            let first = crate::tree::path::printable(&own_name);
+            return Err(none(&format!("it begins with \"{first}\"")));
+        }
+        let member = self.decode(&header, &extended)?;
+        let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
+        if !is_file || !is_named(&member.line.name, MANIFEST) || member.sparse || member.attempt != 1 {
+            return Err(none("its first member is not ./manifest.json"));
+        }
+        if member.stored_bytes > MAX_MANIFEST_BYTES {
+            return Err(Error::Refused(format!("the manifest of {} is too long", self.name)));
+        }
+        let json = self.input.read_vec(member.stored_bytes)?;
+        let manifest = Manifest::from_json(&json).map_err(|error| unusable(&self.name, &error))?;
+        self.padding(member.stored_bytes)?;
+        Ok((manifest, json))
+    }
+
+    /// The next member's header; `None` at the end.
+    fn next(&mut self) -> Result<Option<Decoded>> {
+        match self.header()? {
+            Some((header, extended)) => self.decode(&header, &extended).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn decode(&self, header: &tar::Header, extended: &Extended) -> Result<Decoded> {
+        header::decode(header, extended).map_err(|wrong| {
+            let name = crate::tree::path::printable(&header::field_name(header));
+            wrong.about(&format!("{name} in {}", self.name))
+        })
+    }
+
+    /// Blocks up to and including a member's own header.
+    fn header(&mut self) -> Result<Option<(Box<tar::Header>, Extended)>> {
+        let mut extended = Extended::default();
+        let mut anything = false;
+        loop {
+            let mut block = Box::new(tar::Header::new_old());
+            self.input.read_exact(block.as_mut_bytes())?;
+            if header::is_zero(block.as_bytes()) {
+                return if anything { Err(self.damaged("a header is missing")) } else { self.end() };
+            }
+            if !header::verify_checksum(&block) {
+                return Err(self.damaged("a header's checksum is wrong"));
+            }
+            anything = true;
+            let kind = block.entry_type().as_byte();
+            if !matches!(kind, b'x' | b'g' | b'L' | b'K') {
+                return Ok(Some((block, extended)));
+            }
+            let bytes = block.entry_size().map_err(|_| self.damaged("the size of a header is no number"))?;
+            if bytes > pax::MAX_BYTES.min(MAX_LONG_NAME_BYTES) {
+                return Err(Error::Refused(format!("a header of {} is too long", self.name)));
+            }
+            let content = self.input.read_vec(bytes)?;
+            self.padding(bytes)?;
+            let seen_before = match kind {
+                b'x' if extended.records.is_empty() => {
+                    extended.records = content;
+                    false
+                }
+                b'L' => extended.long_name.replace(without_nul(content)).is_some(),
+                b'K' => extended.long_link.replace(without_nul(content)).is_some(),
+                b'g' => !only_comments(&content),
+                _ => true,
+            };
+            if seen_before {
+                return Err(Error::Refused(format!("{} has headers that do not go together", self.name)));
+            }
+        }
+    }
+
+    /// The second of the two zero blocks, and nothing but zeros after it.
+    fn end<T>(&mut self) -> Result<Option<T>> {
+        let mut block = [0; BLOCK];
+        self.input.read_exact(&mut block)?;
+        if !header::is_zero(&block) {
+            return Err(self.damaged("a header is missing"));
+        }
+        self.input.expect_end()?;
+        Ok(None)
+    }
+
+    fn member(&mut self, member: Decoded, checker: &mut Checker, visitor: &mut dyn Visitor) -> Result<()> {
+        let Decoded { mut line, stored_bytes, sparse, attempt } = member;
+        checker.member(&line, attempt)?;
+        let size = line.entry.as_ref().map_or(0, |entry| entry.size);
+        let has_content = matches!(line.role, Role::Member { .. })
+            && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
+        if has_content {
+            let extents =
+                if sparse { self.sparse_map(&line, stored_bytes, size)? } else { plain_extents(size) };
+            let mut content = MemberContent::new(&mut self.input, extents, size);
+            let visited = visitor.member(&line, Some(&mut content));
+            let digest = content.finish(visited)?;
+            line.role = Role::Member { digest: Some(digest) };
+            self.padding(stored_bytes)?;
+        } else {
+            visitor.member(&line, None)?;
+        }
+        checker.member_read(&line);
+        Ok(())
+    }
+
+    /// Reads the map before the data of a sparse member.
+    fn sparse_map(&mut self, line: &Line, stored_bytes: u64, size: u64) -> Result<Vec<Extent>> {
+        let refuse = |why: &str| Error::Refused(format!("{}: {why}", line.name));
+        let mut parser = MapParser::new(size);
+        let mut left = stored_bytes;
+        loop {
+            left = left.checked_sub(BLOCK as u64).ok_or_else(|| refuse("its sparse map has no end"))?;
+            let mut block = [0; BLOCK];
+            self.input.read_exact(&mut block)?;
+            if let Some(map) = parser.block(&block).map_err(refuse)? {
+                if map.data_bytes != left {
+                    return Err(refuse("its sparse map does not go with its size"));
+                }
+                return Ok(map.runs);
+            }
+        }
+    }
+
+    /// The last member, and the end.
+    fn index(
+        &mut self,
+        member: &Decoded,
+        manifest: &[u8],
+        checker: &mut Checker,
+        visitor: &mut dyn Visitor,
+    ) -> Result<Seal> {
+        let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
+        if !is_file
+            || member.sparse
+            || member.attempt != 1
+            || !matches!(member.line.role, Role::Member { .. })
+        {
+            return Err(Error::Refused(format!("the index of {} is no plain file", self.name)));
+        }
+        let size = member.stored_bytes;
+        let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
+        let mut lines = ContentReader::new(&mut content);
+        let sealed = check_lines(&mut lines, manifest, checker, &mut |line| visitor.line(line));
+        let mut seal = None;
+        content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
+        self.padding(size)?;
+        if self.next()?.is_some() {
+            return Err(self.damaged("there are members after its index"));
+        }
+        seal.ok_or_else(|| self.damaged("it has no seal"))
+    }
+
+    /// What fills the last block of a member.
+    fn padding(&mut self, bytes: u64) -> Result<()> {
+        let mut block = [0; BLOCK];
+        let length = padding(bytes);
+        self.input.read_exact(&mut block[..length])?;
+        if header::is_zero(&block) {
+            Ok(())
+        } else {
+            Err(self.damaged("a member's last block is not filled with zeros"))
+        }
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::Damaged(format!("{}: {why}", self.name))
+    }
+}
+
+fn plain_extents(size: u64) -> Vec<Extent> {
+    if size == 0 { Vec::new() } else { vec![Extent { offset: 0, length: size }] }
+}
+
+fn without_nul(mut name: Vec<u8>) -> Vec<u8> {
+    name.pop_if(|last| *last == 0);
+    name
+}
+
+fn only_comments(records: &[u8]) -> bool {
+    pax::parse(records).is_ok_and(|records| records.keys().all(|key| *key == b"comment"))
+}
+
+/// What a manifest that cannot be used means.
+pub(super) fn unusable(name: &str, error: &Unusable) -> Error {
+    match error {
+        Unusable::Damaged(why) => {
+            Error::Damaged(format!("the manifest of {name} cannot be understood: {why}"))
+        }
+        Unusable::Refused(why) => Error::Refused(format!("{name}: {why}")),
+    }
+}

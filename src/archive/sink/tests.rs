@@ -1,0 +1,62 @@
+use super::*;
+
+#[test]
+fn partial_names() {
+    assert_eq!(partial_path(Path::new("/a/web.tar.gz"), "x1"), Path::new("/a/web.tar.gz.partial-x1"));
+    assert_eq!(partial_path(Path::new("web"), "x1"), Path::new("web.partial-x1"));
+    let long = PathBuf::from("n".repeat(255));
+    assert_eq!(partial_path(&long, "x1").as_os_str().len(), 255);
+}
+
+#[test]
+fn nothing_is_visible_before_commit_and_nothing_stays_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a.tar");
+    let mut sink = FileSink::create(&dest, false, "s").unwrap();
+    sink.write_all(b"hello").unwrap();
+    assert!(!dest.exists());
+    drop(sink);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+
+    let mut sink = Box::new(FileSink::create(&dest, false, "s").unwrap());
+    sink.write_all(b"hello").unwrap();
+    sink.patch(1, b"u").unwrap();
+    sink.write_all(b"!").unwrap();
+    sink.commit().unwrap();
+    assert_eq!(std::fs::read(&dest).unwrap(), b"hullo!");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_existing_destination_is_kept_unless_forced() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a.tar");
+    std::fs::write(&dest, "old").unwrap();
+    assert!(matches!(FileSink::create(&dest, false, "s"), Err(Error::Exists(_))));
+    std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+    assert!(matches!(FileSink::create(&dir.path().join("link"), false, "s"), Err(Error::Exists(_))));
+    assert!(matches!(FileSink::create(dir.path(), true, "s"), Err(Error::Exists(_))));
+
+    // It appears while the archive is written.
+    let late = dir.path().join("b.tar");
+    let sink = Box::new(FileSink::create(&late, false, "s").unwrap());
+    std::fs::write(&late, "other").unwrap();
+    assert!(matches!(sink.commit(), Err(Error::Exists(_))));
+    assert_eq!(std::fs::read_to_string(&late).unwrap(), "other");
+    assert!(!partial_path(&late, "s").exists());
+
+    let mut sink = Box::new(FileSink::create(&dest, true, "s").unwrap());
+    sink.write_all(b"new").unwrap();
+    assert_eq!(std::fs::read_to_string(&dest).unwrap(), "old");
+    sink.commit().unwrap();
+    assert_eq!(std::fs::read_to_string(&dest).unwrap(), "new");
+}
+
+#[test]
+fn a_partial_file_of_another_run_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a.tar");
+    std::fs::write(partial_path(&dest, "s"), "theirs").unwrap();
+    assert!(FileSink::create(&dest, false, "s").is_err());
+    assert_eq!(std::fs::read_to_string(partial_path(&dest, "s")).unwrap(), "theirs");
+}
