@@ -1,0 +1,154 @@
+//! Fingerprints of bases: computed once per base, kept in the pool.
+//!
+//! A snapshot cannot change, so its fingerprint holds as long as its GUID is the same. A plain directory can: there a stamp (a digest
+//! over inode number, ctime and size of every entry) tells whether anything was touched since. The kernel alone sets
+//! ctime, so an equal stamp proves as much as a clone's equal ctime does. A stamp that was taken
+//! less than two seconds after the newest change is not kept, because a change in the same tick of the clock could hide behind it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use remand_backends::{Backend, SnapshotName};
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Digest;
+use crate::change::{self, Fingerprint, Scope, Stamp};
+use crate::error::{Error, Result};
+use crate::resource::Base;
+use crate::run;
+use crate::tree::Tree;
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    dataset: String,
+    snapshot: Option<String>,
+    guid: Option<String>,
+    stamp: Option<Digest>,
+    fingerprint: Fingerprint,
+}
+
+/// What proves that a kept fingerprint still holds.
+pub(crate) struct Proof {
+    guid: Option<String>,
+    stamp: Option<Stamp>,
+    taken_seconds: i64,
+}
+
+/// A base, open for reading, with its place in the pool's cache.
+pub(crate) struct OpenBase<'a> {
+    /// Its file in the cache; none where nothing may be made.
+    path: Option<PathBuf>,
+    base: &'a Base,
+    tree: &'a Tree,
+    proof: Proof,
+}
+
+impl<'a> OpenBase<'a> {
+    /// Looks up what identifies the base now. Without a state directory nothing is kept.
+    pub(crate) fn new(
+        backend: &dyn Backend,
+        state: Option<&Path>,
+        base: &'a Base,
+        tree: &'a Tree,
+        interrupted: &AtomicBool,
+    ) -> Result<Self> {
+        let path = match state {
+            None => None,
+            Some(state) => {
+                let directory = state.join("fingerprints");
+                run::make_private_directory(&directory)?;
+                let snapshot = base.snapshot.name.as_ref().map_or("", SnapshotName::as_str);
+                let label = format!("{}@{snapshot}", base.snapshot.dataset.as_str());
+                let name = Digest::of(label.as_bytes()).to_string().replace("blake3:", "");
+                Some(directory.join(&name[..32]))
+            }
+        };
+        let taken_seconds = jiff::Timestamp::now().as_second();
+        let guid = guid(backend, base)?;
+        let stamp = match &base.snapshot.name {
+            Some(_) => None,
+            None => Some(change::stamp_of_tree(tree, Scope { exclude: &[], interrupted })?),
+        };
+        Ok(Self { path, base, tree, proof: Proof { guid, stamp, taken_seconds } })
+    }
+
+    /// Identity of the base's snapshot, where it has one.
+    pub(crate) fn guid(&self) -> Option<&str> {
+        self.proof.guid.as_deref()
+    }
+
+    /// The fingerprint, if it is known and still holds.
+    pub(crate) fn known(&self) -> Option<Fingerprint> {
+        // Whatever is wrong with the cache, the base itself can be read instead.
+        let kept: Kept = serde_json::from_slice(&std::fs::read(self.path.as_ref()?).ok()?).ok()?;
+        let same_name = kept.dataset == self.base.snapshot.dataset.as_str()
+            && kept.snapshot.as_deref() == self.base.snapshot.name.as_ref().map(SnapshotName::as_str);
+        let holds = match (&self.base.snapshot.name, &self.proof) {
+            (Some(_), proof) => proof.guid.is_some() && kept.guid == proof.guid,
+            (None, proof) => proof.stamp.as_ref().map(|stamp| stamp.digest) == kept.stamp,
+        };
+        (same_name && holds).then_some(kept.fingerprint)
+    }
+
+    /// Reads the whole base for its fingerprint, and keeps it.
+    pub(crate) fn compute(
+        &self,
+        interrupted: &AtomicBool,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Fingerprint> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
+        let fingerprint = change::fingerprint_of_tree(self.tree, 0, &[], interrupted, progress)?;
+        self.keep(&fingerprint)?;
+        Ok(fingerprint)
+    }
+
+    /// Keeps a fingerprint that was computed on the way.
+    pub(crate) fn keep(&self, fingerprint: &Fingerprint) -> Result<()> {
+        let settled = match (&self.base.snapshot.name, &self.proof.stamp) {
+            (Some(_), _) => self.proof.guid.is_some(),
+            (None, Some(stamp)) => stamp.newest_ctime.seconds + 2 <= self.proof.taken_seconds,
+            (None, None) => false,
+        };
+        let Some(path) = self.path.as_ref().filter(|_| settled) else { return Ok(()) };
+        let kept = Kept {
+            dataset: self.base.snapshot.dataset.as_str().to_owned(),
+            snapshot: self.base.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
+            guid: self.proof.guid.clone(),
+            stamp: self.proof.stamp.as_ref().map(|stamp| stamp.digest),
+            fingerprint: fingerprint.clone(),
+        };
+        let failed = |error: std::io::Error| Error::io("write", path.display())(error);
+        let directory = path.parent().expect("the cache is a directory");
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        serde_json::to_writer(&mut file, &kept).map_err(|error| failed(error.into()))?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+}
+
+fn guid(backend: &dyn Backend, base: &Base) -> Result<Option<String>> {
+    if base.snapshot.name.is_none() {
+        return Ok(None);
+    }
+    let all = backend
+        .snapshots(&base.snapshot.dataset)
+        .map_err(Error::backend(format!("list the snapshots of {}", base.snapshot.dataset.as_str())))?;
+    Ok(all.into_iter().find(|info| info.snapshot == base.snapshot).and_then(|info| info.guid))
+}
+
+/// The engine that finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
+/// cheapest that is.
+pub(crate) fn engine(base: Option<&Base>, asked: Option<&str>) -> Result<Box<dyn change::Engine>> {
+    let lineage = base.and_then(|base| base.cloned_seconds);
+    match asked {
+        None => Ok(change::cheapest(lineage)),
+        Some("lineage") if lineage.is_none() => Err(Error::Usage(
+            "The lineage engine needs a root that is a clone of its base; use --engine content".into(),
+        )),
+        Some(name) => change::engine(name, lineage).ok_or_else(|| {
+            Error::Usage(format!("There is no engine {name}; there are content, lineage and rsync"))
+        }),
+    }
+}

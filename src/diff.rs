@@ -1,0 +1,248 @@
+//! What a resource changed since it was cloned from its base: of a live one, or from an archive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use remand_backends::Snapshot;
+
+use crate::archive::index::Role;
+use crate::archive::manifest::{Manifest, Mode};
+use crate::archive::{self, Line, Visitor};
+use crate::change::{self, Change, Differs, Engine, Trees, What};
+use crate::error::{Error, Result};
+use crate::event::{Observer, Step};
+use crate::input::Input;
+use crate::pool::{Pool, with_view};
+use crate::resource::{Base, Resource, Selector};
+use crate::run::{self, Record, Run};
+use crate::step::Steps;
+use crate::tree::{Content, Kind, Tree, TreePath};
+
+/// How an entry differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// The base has no such path.
+    Added,
+    /// Content, kind, target or device differ.
+    Modified,
+    /// Attributes alone differ.
+    Metadata,
+    /// The base has it, the resource does not.
+    Deleted,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Path in the root.
+    pub path: TreePath,
+    /// How it differs.
+    pub sort: Sort,
+    /// What it is now; of a deleted entry, what it was.
+    pub kind: Kind,
+    /// What exactly differs, where both sides have it: `kind`, `content`, `mode`, `owner`, `mtime`, `xattrs`, `acl`,
+    /// `flags`, `links`. From an archive only `kind` is known.
+    pub aspects: Vec<&'static str>,
+    /// Bytes of content now, of a regular file.
+    pub size_bytes: Option<u64>,
+}
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The resource.
+    pub selector: Selector,
+    /// Engine; by default the cheapest that is safe.
+    pub engine: Option<String>,
+}
+
+/// Compares a live resource with its base; differences come sorted by path within each directory, directories from the top. Returns the
+/// base's label.
+pub fn diff(
+    pool: &Pool,
+    options: &Options,
+    observer: &dyn Observer,
+    interrupted: &AtomicBool,
+    consume: &mut dyn FnMut(Difference) -> Result<()>,
+) -> Result<String> {
+    let steps = Steps::new(observer, &options.selector.name);
+    let resource = pool.resource(&options.selector)?;
+    let base = resource.base.as_ref().ok_or_else(|| {
+        Error::Unsupported(format!("The {} has no base in this pool to compare with", resource.label()))
+    })?;
+    let engine = crate::base::engine(Some(base), options.engine.as_deref())?;
+    steps.run(Step::Compare, Some(&base.label()), None, |meter| {
+        compare_live(pool, &resource, Some(base), engine.as_ref(), &steps, interrupted, &mut |change| {
+            meter.add(0, 1);
+            consume(difference(change))
+        })
+    })?;
+    Ok(base.label())
+}
+
+/// What an archive changes in its base, from its index. The whole archive is read and proven.
+pub fn diff_archive(
+    input: Input,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+    consume: &mut dyn FnMut(Difference) -> Result<()>,
+) -> Result<String> {
+    let steps = Steps::new(observer, &input.name());
+    steps.run(Step::Compare, None, None, |_| {
+        let opened = input.open(interrupted)?;
+        let mut visitor = IndexDiff { consume, roots: Vec::new(), base: String::new() };
+        let read = archive::read(opened.source, &opened.name, &mut visitor).map_err(Error::from);
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        read.map(|_| visitor.base)
+    })
+}
+
+/// Compares the live root of a resource with `base`, or with nothing.
+pub(crate) fn compare_live(
+    pool: &Pool,
+    resource: &Resource,
+    base: Option<&Base>,
+    engine: &dyn Engine,
+    steps: &Steps<'_>,
+    interrupted: &AtomicBool,
+    consume: &mut dyn FnMut(Change) -> Result<()>,
+) -> Result<()> {
+    let root = resource.root();
+    let directory = root
+        .directory
+        .as_ref()
+        .ok_or_else(|| Error::Unsupported(format!("The dataset {} is not mounted", root.dataset.as_str())))?;
+    let now =
+        Tree::open(directory).map_err(Error::tree(format!("read the root of the {}", resource.label())))?;
+    let exclude: Vec<TreePath> = resource
+        .datasets
+        .iter()
+        .filter_map(|part| TreePath::new(part.name.strip_prefix("root/")?.as_bytes()).ok())
+        .collect();
+    let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
+    let mut compare = |base: Option<&Tree>| -> Result<()> {
+        let engine_for_all = change::cheapest(None);
+        let engine = if base.is_some() { engine } else { engine_for_all.as_ref() };
+        change::compare(engine, Trees { base, now: &now }, options, consume).map(drop)
+    };
+    match base {
+        None => compare(None),
+        Some(base) => with_base(pool, resource, &base.snapshot, steps, |tree| compare(Some(tree))),
+    }
+}
+
+/// Opens a base for reading. Where the backend must make something to do so, a run record tells `cleanup` of it.
+fn with_base(
+    pool: &Pool,
+    resource: &Resource,
+    snapshot: &Snapshot,
+    steps: &Steps<'_>,
+    work: impl FnOnce(&Tree) -> Result<()>,
+) -> Result<()> {
+    let backend = pool.backend();
+    if !backend.capabilities().consistent_while_running {
+        return with_view(backend, snapshot, "", steps, |view| work(&view.tree));
+    }
+    let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
+    let run = Run::begin(&state, run::new_id(), &Record::new("diff", resource.label()))?;
+    let warnings = steps.warnings();
+    let outcome = with_view(backend, snapshot, &format!("{}-base", run.id()), steps, |view| work(&view.tree));
+    crate::export::end_run(run, steps.warnings() == warnings, steps);
+    outcome
+}
+
+fn difference(change: Change) -> Difference {
+    let aspects = aspects(change.differs);
+    let (sort, kind, size_bytes) = match &change.what {
+        What::Deleted { replaced } => (Sort::Deleted, replaced.kind, None),
+        What::Metadata { node, .. } => (Sort::Metadata, node.entry.kind, Some(node.entry.size)),
+        What::Whole { node, replaced } | What::Link { node, replaced, .. } => {
+            let sort = match replaced {
+                None => Sort::Added,
+                Some(_) if change.differs.kind || change.differs.content || change.differs.links => {
+                    Sort::Modified
+                }
+                Some(_) => Sort::Metadata,
+            };
+            let size = (node.entry.kind == Kind::File).then_some(node.entry.size);
+            (sort, node.entry.kind, size)
+        }
+    };
+    Difference { path: change.path, sort, kind, aspects, size_bytes }
+}
+
+fn aspects(differs: Differs) -> Vec<&'static str> {
+    [
+        (differs.kind, "kind"),
+        (differs.content, "content"),
+        (differs.mode, "mode"),
+        (differs.owner, "owner"),
+        (differs.mtime, "mtime"),
+        (differs.xattrs, "xattrs"),
+        (differs.acl, "acl"),
+        (differs.flags, "flags"),
+        (differs.links, "links"),
+    ]
+    .into_iter()
+    .filter_map(|(differs, name)| differs.then_some(name))
+    .collect()
+}
+
+/// Turns index lines into differences.
+struct IndexDiff<'a> {
+    consume: &'a mut dyn FnMut(Difference) -> Result<()>,
+    /// Members of the differential roots.
+    roots: Vec<TreePath>,
+    base: String,
+}
+
+impl Visitor for IndexDiff<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
+        for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
+            let root = crate::restore::plan::plan(manifest, None)?;
+            self.roots.extend(root.datasets.first().map(|target| target.member.clone()));
+            self.base = record.base.as_ref().map(|base| base.name.clone()).unwrap_or_default();
+        }
+        if self.roots.is_empty() {
+            return Err(Error::Unsupported(
+                "The archive is standalone: there is no base that it differs from".into(),
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> archive::Result<()> {
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) -> archive::Result<()> {
+        let Some(path) = self.roots.iter().find_map(|root| line.name.below(root)) else { return Ok(()) };
+        let was = line.replaced.as_ref();
+        let same_content = |digest: Option<archive::Digest>| {
+            was.is_some_and(|was| {
+                was.digest == digest && line.entry.as_ref().is_some_and(|now| now.kind == was.kind)
+            })
+        };
+        let sort = match &line.role {
+            Role::Deleted => Sort::Deleted,
+            _ if was.is_none() => Sort::Added,
+            Role::Metadata { .. } => Sort::Metadata,
+            Role::Member { digest } if same_content(*digest) => {
+                match line.entry.as_ref().map(|entry| entry.kind) {
+                    Some(Kind::Directory | Kind::Fifo | Kind::File) => Sort::Metadata,
+                    _ => Sort::Modified,
+                }
+            }
+            _ => Sort::Modified,
+        };
+        let kind =
+            line.entry.as_ref().map(|entry| entry.kind).or(was.map(|was| was.kind)).unwrap_or(Kind::File);
+        let size_bytes = line.entry.as_ref().filter(|entry| entry.kind == Kind::File).map(|entry| entry.size);
+        let other_kind = was.is_some_and(|was| line.entry.as_ref().is_some_and(|now| now.kind != was.kind));
+        let aspects = if other_kind { vec!["kind"] } else { Vec::new() };
+        Ok((self.consume)(Difference { path, sort, kind, aspects, size_bytes })?)
+    }
+}

@@ -1,0 +1,243 @@
+//! What can go wrong with an operation, by what the caller can do about it.
+
+use crate::{archive, change, tree};
+
+/// Result of an operation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed operation. Whatever it is, what the operation had made is undone, unless it is
+/// [`Error::Rollback`], which says what remains.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such pool, or none was named and none is marked.
+    #[error("{0}")]
+    NoPool(String),
+    /// There is no such resource.
+    #[error("There is no {what} in the pool {pool}")]
+    NoResource {
+        /// Which, as in `jail web01`.
+        what: String,
+        /// Where it was looked for.
+        pool: String,
+    },
+    /// Another process works on the resource.
+    #[error("{what} is locked by {holder}")]
+    Locked {
+        /// Which resource.
+        what: String,
+        /// Process id, host, operation and since when.
+        holder: String,
+    },
+    /// The destination or the resource exists; it was not touched.
+    #[error("{0} exists already and was not touched")]
+    Exists(String),
+    /// The release that a differential archive needs is not there.
+    #[error("The base {base} is not in the pool {pool}")]
+    BaseMissing {
+        /// Name of the release, with its snapshot where there is one.
+        base: String,
+        /// The pool.
+        pool: String,
+    },
+    /// The release is there and does not hold what the archive was made against.
+    #[error(
+        "The base {base} in the pool {pool} is not the one that the archive was made against: {difference}"
+    )]
+    BaseDiffers {
+        /// Name of the release.
+        base: String,
+        /// The pool.
+        pool: String,
+        /// What differs, in summary.
+        difference: String,
+    },
+    /// The archive changes what the other base has otherwise.
+    #[error("{count} paths of the archive conflict with the base {base}: {examples}")]
+    Conflicts {
+        /// Name of the release.
+        base: String,
+        /// How many.
+        count: u64,
+        /// The first of them.
+        examples: String,
+    },
+    /// The archive asks for what this pool cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Options that contradict each other or the resource.
+    #[error("{0}")]
+    Usage(String),
+    /// The archive is missing, damaged, refused, or cannot be read or written.
+    #[error(transparent)]
+    Archive(archive::Error),
+    /// The archive's content is refused by the operation that reads it.
+    #[error("The archive is refused: {0}")]
+    Refused(String),
+    /// The backend failed.
+    #[error("Cannot {action}")]
+    Backend {
+        /// What was tried.
+        action: String,
+        /// What the backend said.
+        source: remand_backends::Error,
+    },
+    /// Comparing with the base failed.
+    #[error(transparent)]
+    Change(change::Error),
+    /// A tree could not be read or written.
+    #[error("Cannot {action}")]
+    Tree {
+        /// What was tried.
+        action: String,
+        /// Where it failed.
+        source: tree::Error,
+    },
+    /// A system call failed.
+    #[error("Cannot {action} {subject}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        subject: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A file system has not enough room for what is going to be written to it.
+    #[error("{place} has {free_bytes} bytes free, and {needed_bytes} are needed to hold {what}")]
+    NoRoom {
+        /// A directory on the file system.
+        place: String,
+        /// What it is for.
+        what: String,
+        /// How much it would take.
+        needed_bytes: u64,
+        /// How much there is.
+        free_bytes: u64,
+    },
+    /// A config or fstab cannot be understood.
+    #[error("{subject} cannot be understood: {reason}")]
+    Malformed {
+        /// Which file.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+    /// The user stopped it; everything was rolled back.
+    #[error("Interrupted")]
+    Interrupted,
+    /// The operation failed, and so did undoing it.
+    #[error("{cause}; and not everything could be undone: {}", remains.join("; "))]
+    Rollback {
+        /// Why the operation failed.
+        #[source]
+        cause: Box<Error>,
+        /// What remains, and why.
+        remains: Vec<String>,
+    },
+}
+
+impl Error {
+    /// The exit status that stands for this error, see remand(8).
+    pub fn exit_status(&self) -> u8 {
+        use archive::Error as A;
+        match self {
+            Self::Usage(_) => 2,
+            Self::NoPool(_) | Self::NoResource { .. } | Self::Archive(A::NotFound(_)) => 10,
+            Self::Locked { .. } => 11,
+            Self::Exists(_) | Self::Archive(A::Exists(_)) => 12,
+            Self::BaseMissing { .. } => 20,
+            Self::BaseDiffers { .. } | Self::Conflicts { .. } => 21,
+            Self::Archive(A::Damaged(_)) => 22,
+            Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
+            Self::Interrupted | Self::Change(change::Error::Interrupted) => 130,
+            Self::Rollback { cause, .. } => cause.exit_status(),
+            _ => 1,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        use archive::Error as A;
+        Some(match self {
+            Self::NoPool(_) => {
+                "name the pool with --pool, REMAND_POOL or `pool` in the config file: a ZFS dataset or a directory".into()
+            }
+            Self::NoResource { pool, .. } => format!("`remand list --pool {pool}` shows what is there"),
+            Self::Locked { .. } => "wait for it with --wait".into(),
+            Self::Exists(_) => "restore under another name with --name".into(),
+            Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),
+            Self::BaseMissing { .. } => {
+                "fetch the release, name another with --base, or export with --standalone".into()
+            }
+            Self::BaseDiffers { .. } => {
+                "go on with --allow-base-mismatch, name another release with --base, or export with --standalone".into()
+            }
+            Self::Conflicts { .. } => {
+                "decide with --on-conflict: `keep` takes the base's version, `theirs` the archive's".into()
+            }
+            Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
+            Self::Archive(A::Damaged(_)) => "get another copy; `remand verify` tells whether it is whole".into(),
+            Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
+            _ => return None,
+        })
+    }
+
+    /// Whether the user stopped the operation.
+    pub fn is_interrupt(&self) -> bool {
+        self.exit_status() == 130
+    }
+
+    pub(crate) fn backend(action: impl Into<String>) -> impl FnOnce(remand_backends::Error) -> Self {
+        let action = action.into();
+        move |source| match source {
+            remand_backends::Error::NoPool(pool) => Self::NoPool(format!("There is no storage pool {pool}")),
+            source => Self::Backend { action, source },
+        }
+    }
+
+    pub(crate) fn tree(action: impl Into<String>) -> impl FnOnce(tree::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Tree { action, source }
+    }
+
+    pub(crate) fn io(
+        action: &'static str,
+        subject: impl std::fmt::Display,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let subject = subject.to_string();
+        move |source| Self::Io { action, subject, source }
+    }
+}
+
+impl From<change::Error> for Error {
+    fn from(error: change::Error) -> Self {
+        match error {
+            change::Error::Interrupted => Self::Interrupted,
+            error => Self::Change(error),
+        }
+    }
+}
+
+impl From<archive::Error> for Error {
+    /// A visitor's own error comes back as it was.
+    fn from(error: archive::Error) -> Self {
+        match error {
+            archive::Error::Visitor(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Archive(archive::Error::Visitor(other)),
+            },
+            error => Self::Archive(error),
+        }
+    }
+}
+
+impl From<Error> for archive::Error {
+    /// For visitors: what goes wrong in an operation passes through the reader.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Archive(error) => error,
+            error => Self::Visitor(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The manifest of an export.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::datasets::Job;
+use crate::archive::manifest::{
+    BaseRecord, DatasetRecord, FORMAT, Host, MAJOR, MINOR, Manifest, ResourceRecord, Tool, Version,
+};
+use crate::change::Fingerprint;
+use crate::error::{Error, Result};
+use crate::run;
+
+/// Room that is kept for a fingerprint that is not known yet when the manifest is written, in bytes. About 30 names in
+/// the base's root fit; for more the fingerprint goes without its places.
+pub(super) const SPARE_BYTES: usize = 8 << 10;
+
+/// Describes what `job` is going to write.
+pub(super) fn describe(
+    job: &Job<'_>,
+    guid: Option<&str>,
+    fingerprint: Option<Fingerprint>,
+) -> Result<Manifest> {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let mut id = [0u8; 16];
+    run::fill_random(&mut id);
+    Ok(Manifest {
+        format: FORMAT.into(),
+        version: Version { major: MAJOR, minor: MINOR },
+        tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        id: data_encoding::HEXLOWER.encode(&id),
+        created: run::now(),
+        host: Host {
+            name: text(uname.nodename()),
+            os: text(uname.sysname()),
+            release: text(uname.release()),
+            architecture: text(uname.machine()),
+        },
+        resources: vec![resource(job, guid, fingerprint)?],
+        options: options(job),
+    })
+}
+
+fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>) -> Result<ResourceRecord> {
+    let resource = job.resource;
+    let backend = job.pool.backend();
+    let base = resource.base.as_ref().map(|base| BaseRecord {
+        name: base.name.clone(),
+        snapshot: base.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
+        guid: guid.map(str::to_owned),
+        fingerprint,
+    });
+    Ok(ResourceRecord {
+        kind: resource.kind,
+        name: resource.name.clone(),
+        layout: job.pool.layout().name().into(),
+        backend: backend.kind().name().into(),
+        mountpoint: resource.directory.to_string_lossy().into_owned(),
+        prefix: "./".into(),
+        mode: job.plan.mode,
+        base,
+        snapshot: job.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
+        consistent: backend.capabilities().atomic_recursive,
+        config: resource.config.map(str::to_owned),
+        fstab: resource.fstab.then(|| "fstab".into()),
+        datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
+    })
+}
+
+fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<DatasetRecord> {
+    let part = planned.part(job.resource);
+    let backend = job.pool.backend();
+    let failed = || Error::backend(format!("read the properties of {}", part.dataset.as_str()));
+    let mut snapshots = Vec::new();
+    if job.options.recursive && planned.encoding != crate::archive::manifest::Encoding::Delta {
+        let all = backend.snapshots(&part.dataset).map_err(failed())?;
+        let names =
+            all.into_iter().filter_map(|info| info.snapshot.name).map(|name| name.as_str().to_owned());
+        snapshots.extend(names.filter(|name| !run::is_run_id(name)));
+    }
+    Ok(DatasetRecord {
+        name: planned.name.clone(),
+        encoding: planned.encoding,
+        member: planned.member.clone(),
+        volume: part.volume,
+        properties: backend.local_properties(&part.dataset).map_err(failed())?,
+        snapshots,
+    })
+}
+
+fn options(job: &Job<'_>) -> BTreeMap<String, Value> {
+    let options = job.options;
+    BTreeMap::from([
+        ("standalone".to_owned(), json!(options.standalone)),
+        ("recursive".to_owned(), json!(options.recursive)),
+        ("portable".to_owned(), json!(options.portable)),
+        ("engine".to_owned(), json!(job.engine.name())),
+    ])
+}

@@ -1,0 +1,225 @@
+//! What an export will write, decided before anything is touched.
+
+use remand_backends::Capabilities;
+
+use crate::archive::manifest::{Encoding, Mode};
+use crate::error::{Error, Result};
+use crate::resource::{Part, Resource};
+
+/// Decisions of one export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Differential or standalone.
+    pub mode: Mode,
+    /// The datasets in the order in which they are written.
+    pub datasets: Vec<PlannedDataset>,
+}
+
+/// How one dataset travels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedDataset {
+    /// Name relative to the resource.
+    pub name: String,
+    /// Form.
+    pub encoding: Encoding,
+    /// The member, or the directory of its members, below the resource's prefix.
+    pub member: String,
+    /// Whether its own snapshots are in the stream.
+    pub history: bool,
+}
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // four independent switches of the command line
+pub struct Wishes {
+    /// Everything, also where there is a base.
+    pub standalone: bool,
+    /// With the datasets' own snapshots.
+    pub recursive: bool,
+    /// Trees, also where the backend has streams.
+    pub portable: bool,
+    /// Whether the backend has native streams.
+    pub streams: bool,
+}
+
+/// Decides.
+pub fn plan(resource: &Resource, capabilities: Capabilities, wishes: Wishes) -> Result<Plan> {
+    if wishes.recursive && wishes.portable {
+        return Err(Error::Usage(
+            "Snapshots travel in native streams only: --recursive and --portable exclude each other".into(),
+        ));
+    }
+    if wishes.recursive && !capabilities.consistent_while_running {
+        return Err(Error::Usage(
+            "--recursive needs a backend that has snapshots; a plain directory has none".into(),
+        ));
+    }
+    let mode =
+        if wishes.standalone || resource.base.is_none() { Mode::Standalone } else { Mode::Differential };
+    let mut datasets: Vec<PlannedDataset> = Vec::new();
+    for part in &resource.datasets {
+        let whole_streams = wishes.streams && !wishes.portable;
+        if part.volume && !whole_streams {
+            return Err(Error::Unsupported(format!(
+                "The dataset {} is a volume, which travels as a native stream only; leave --portable out",
+                part.name
+            )));
+        }
+        let encoding = match (part.name.as_str(), mode, whole_streams) {
+            ("root", Mode::Differential, _) => Encoding::Delta,
+            (_, _, true) => Encoding::Zfs,
+            _ => Encoding::Tree,
+        };
+        datasets.push(PlannedDataset {
+            name: part.name.clone(),
+            encoding,
+            member: member(&part.name, encoding),
+            history: encoding == Encoding::Zfs && wishes.recursive,
+        });
+    }
+    check_members(&datasets)?;
+    Ok(Plan { mode, datasets })
+}
+
+fn is_below(name: &str, above: &str) -> bool {
+    name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The member of a dataset. Below `root` and `files`, whose names are directories of the archive, a directory of its own
+/// keeps the members of datasets apart from the entries in there.
+pub fn member(name: &str, encoding: Encoding) -> String {
+    let place = match name.split_once('/') {
+        Some((first @ ("root" | "files"), rest)) => format!("{first}.datasets/{rest}"),
+        _ => name.to_owned(),
+    };
+    match encoding {
+        Encoding::Delta => place,
+        Encoding::Tree => format!("{place}.tree"),
+        Encoding::Zfs => format!("{place}.zfs"),
+        Encoding::Btrfs => format!("{place}.btrfs"),
+    }
+}
+
+/// Two datasets whose members lie in each other (a dataset `a` as a tree and one that is called `a.tree/b`) cannot be in one
+/// archive.
+fn check_members(datasets: &[PlannedDataset]) -> Result<()> {
+    for one in datasets {
+        for other in datasets {
+            if one.name != other.name && (one.member == other.member || is_below(&one.member, &other.member))
+            {
+                return Err(Error::Unsupported(format!(
+                    "The datasets {} and {} cannot be in one archive; rename one",
+                    one.name, other.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl PlannedDataset {
+    /// The part of the resource that this is about.
+    pub fn part<'a>(&self, resource: &'a Resource) -> &'a Part {
+        resource
+            .datasets
+            .iter()
+            .find(|part| part.name == self.name)
+            .expect("a plan is made from its resource")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remand_backends::{DatasetName, Snapshot};
+
+    use super::*;
+    use crate::resource::{Base, ResourceKind};
+
+    const ZFS: Capabilities = Capabilities {
+        consistent_while_running: true,
+        atomic_recursive: true,
+        clones: true,
+        incremental: true,
+        native_diff: false,
+    };
+
+    fn resource(names: &[&str], base: bool) -> Resource {
+        let dataset = DatasetName::new("jails/web01").unwrap();
+        let part = |name: &&str| Part {
+            name: (*name).to_owned(),
+            dataset: dataset.join(name).unwrap(),
+            volume: name.ends_with("vol"),
+            directory: None,
+        };
+        let snapshot = Snapshot { dataset: DatasetName::new("releases/x/root").unwrap(), name: None };
+        Resource {
+            kind: ResourceKind::Jail,
+            name: "web01".into(),
+            dataset: dataset.clone(),
+            directory: "/jails/web01".into(),
+            config: Some("config.json"),
+            fstab: true,
+            base: base.then(|| Base { name: "x".into(), snapshot, cloned_seconds: Some(0) }),
+            datasets: names.iter().map(part).collect(),
+        }
+    }
+
+    fn members(plan: &Plan) -> Vec<(&str, Encoding, &str)> {
+        plan.datasets.iter().map(|d| (d.name.as_str(), d.encoding, d.member.as_str())).collect()
+    }
+
+    #[test]
+    fn a_base_makes_it_differential_and_other_datasets_are_streams() {
+        let r = resource(&["root", "data", "data/db", "root/bin", "files/x"], true);
+        let plan = plan(&r, ZFS, Wishes { streams: true, ..Wishes::default() }).unwrap();
+        assert_eq!(plan.mode, Mode::Differential);
+        assert_eq!(
+            members(&plan),
+            [
+                ("root", Encoding::Delta, "root"),
+                ("data", Encoding::Zfs, "data.zfs"),
+                ("data/db", Encoding::Zfs, "data/db.zfs"),
+                ("root/bin", Encoding::Zfs, "root.datasets/bin.zfs"),
+                ("files/x", Encoding::Zfs, "files.datasets/x.zfs"),
+            ]
+        );
+    }
+
+    #[test]
+    fn recursive_streams_carry_each_its_own_history() {
+        let r = resource(&["root", "data", "data/db", "root/bin"], false);
+        let plan = plan(&r, ZFS, Wishes { streams: true, recursive: true, ..Wishes::default() }).unwrap();
+        assert_eq!(plan.mode, Mode::Standalone);
+        assert!(plan.datasets.iter().all(|dataset| dataset.history));
+        assert_eq!(
+            members(&plan),
+            [
+                ("root", Encoding::Zfs, "root.zfs"),
+                ("data", Encoding::Zfs, "data.zfs"),
+                ("data/db", Encoding::Zfs, "data/db.zfs"),
+                ("root/bin", Encoding::Zfs, "root.datasets/bin.zfs"),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_streams_everything_is_a_tree_and_a_volume_an_error() {
+        let plain = Capabilities { consistent_while_running: false, clones: false, ..ZFS };
+        let wishes = Wishes { standalone: true, ..Wishes::default() };
+        let r = resource(&["root"], true);
+        assert_eq!(members(&plan(&r, plain, wishes).unwrap()), [("root", Encoding::Tree, "root.tree")]);
+        let error =
+            plan(&resource(&["root", "vol"], true), ZFS, Wishes { portable: true, streams: true, ..wishes })
+                .unwrap_err();
+        assert!(error.to_string().contains("vol is a volume"), "{error}");
+        let error = plan(&r, plain, Wishes { recursive: true, ..wishes }).unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+    }
+
+    #[test]
+    fn members_that_lie_in_each_other_are_refused() {
+        let wishes = Wishes { portable: true, streams: true, ..Wishes::default() };
+        let error = plan(&resource(&["root", "a", "a.tree/b"], false), ZFS, wishes).unwrap_err();
+        assert!(error.to_string().contains("a.tree/b"), "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A resource's fstab: its own path prefix is written as `backup:///` in the archive and
+//! becomes the new place on restore.
+//!
+//! Everything else stays as it is, byte for byte: comments, separators, escapes, order.
+
+use std::path::Path;
+
+/// What stands for the resource's own directory in an archive.
+pub const PLACEHOLDER: &str = "backup:///";
+
+/// Rewrites the resource's own prefix to [`PLACEHOLDER`] in the first two fields of every entry.
+/// `directory` is matched at path boundaries only: `/jails/web` is not in `/jails/web2`.
+pub fn to_archive(text: &[u8], directory: &Path) -> Vec<u8> {
+    let own = path_bytes(directory);
+    rewrite(text, |field| {
+        let (decoded, ends) = decode(field);
+        let rest = decoded.strip_prefix(own)?;
+        if !(rest.is_empty() || rest[0] == b'/') {
+            return None;
+        }
+        let slash = usize::from(!rest.is_empty());
+        let tail = ends.get(own.len() + slash).map_or(&field[field.len()..], |&at| &field[at..]);
+        Some([PLACEHOLDER.as_bytes(), tail].concat())
+    })
+}
+
+/// Rewrites [`PLACEHOLDER`] to `directory`, with blanks and backslashes escaped as fstab(5) wants it.
+pub fn from_archive(text: &[u8], directory: &Path) -> Vec<u8> {
+    let own = encode(path_bytes(directory));
+    rewrite(text, |field| {
+        let rest = field.strip_prefix(PLACEHOLDER.as_bytes())?;
+        // libioc writes one slash more
+        let start = rest.iter().position(|&byte| byte != b'/').unwrap_or(rest.len());
+        let rest = &rest[start..];
+        Some(if rest.is_empty() { own.clone() } else { [&own[..], b"/", rest].concat() })
+    })
+}
+
+fn path_bytes(path: &Path) -> &[u8] {
+    let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    match bytes.strip_suffix(b"/") {
+        Some(shorter) if !shorter.is_empty() => shorter,
+        _ => bytes,
+    }
+}
+
+/// Applies `change` to the first two fields of every line that is neither empty nor a comment.
+fn rewrite(text: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let mut at = 0;
+        for _ in 0..2 {
+            let start = at + line[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let end = field_end(line, start);
+            if start == end || line[start] == b'#' {
+                break;
+            }
+            out.extend_from_slice(&line[at..start]);
+            let field = &line[start..end];
+            out.extend_from_slice(&change(field).unwrap_or_else(|| field.to_vec()));
+            at = end;
+        }
+        out.extend_from_slice(&line[at..]);
+    }
+    out
+}
+
+/// Where the field that begins at `start` ends. A blank after a backslash belongs to the field.
+fn field_end(line: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while at < line.len() && !line[at].is_ascii_whitespace() {
+        let escaped = line[at] == b'\\' && matches!(line.get(at + 1), Some(b' ' | b'\t'));
+        at += if escaped { 2 } else { 1 };
+    }
+    at
+}
+
+/// Decodes `\040` and `\ `; for each decoded byte where its source begins.
+fn decode(field: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut bytes, mut starts) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at < field.len() {
+        starts.push(at);
+        let octal =
+            field.get(at + 1..at + 4).filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        match (field[at], octal, field.get(at + 1)) {
+            (b'\\', Some(digits), _) => {
+                let value = digits.iter().fold(0u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+                bytes.push(u8::try_from(value).unwrap_or(b'?'));
+                at += 4;
+            }
+            (b'\\', None, Some(&next @ (b' ' | b'\t' | b'\\'))) => {
+                bytes.push(next);
+                at += 2;
+            }
+            (byte, ..) => {
+                bytes.push(byte);
+                at += 1;
+            }
+        }
+    }
+    (bytes, starts)
+}
+
+fn encode(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for &byte in path {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            byte => out.push(byte),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(text: &str) -> String {
+        String::from_utf8(to_archive(text.as_bytes(), Path::new("/pool/jails/web"))).unwrap()
+    }
+
+    #[test]
+    fn own_paths_become_the_placeholder_and_come_back_elsewhere() {
+        let text = "# a comment /pool/jails/web\n\n/srv\t/pool/jails/web/root/mnt  nullfs ro 0 0 # /pool/jails/web\n  /pool/jails/web/data /pool/jails/web nullfs rw 0 0";
+        let kept = to(text);
+        assert_eq!(
+            kept,
+            "# a comment /pool/jails/web\n\n/srv\tbackup:///root/mnt  nullfs ro 0 0 # /pool/jails/web\n  backup:///data backup:/// nullfs rw 0 0"
+        );
+        let back = from_archive(kept.as_bytes(), Path::new("/new place/jails/x"));
+        assert_eq!(
+            String::from_utf8(back).unwrap(),
+            "# a comment /pool/jails/web\n\n/srv\t/new\\040place/jails/x/root/mnt  nullfs ro 0 0 # /pool/jails/web\n  /new\\040place/jails/x/data /new\\040place/jails/x nullfs rw 0 0"
+        );
+    }
+
+    #[test]
+    fn only_whole_components_match() {
+        let text = "/pool/jails/web2/x /pool/jails/website nullfs ro 0 0\n";
+        assert_eq!(to(text), text);
+    }
+
+    #[test]
+    fn both_escapes_are_understood_and_kept() {
+        assert_eq!(
+            to("/a /pool/jails/web/root/my\\ files/\\040x none\n"),
+            "/a backup:///root/my\\ files/\\040x none\n"
+        );
+        let spaced = to_archive(b"/po\\040ol/web/a /po\\ ol/web/b none\n", Path::new("/po ol/web"));
+        assert_eq!(String::from_utf8(spaced).unwrap(), "backup:///a backup:///b none\n");
+    }
+
+    #[test]
+    fn libiocs_four_slashes_are_read() {
+        let back = from_archive(b"backup:////data backup:////root/x none\n", Path::new("/p/jails/w"));
+        assert_eq!(String::from_utf8(back).unwrap(), "/p/jails/w/data /p/jails/w/root/x none\n");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_survive() {
+        let odd = b"/\xff\xfe /pool/jails/web/\xff none\n";
+        assert_eq!(to_archive(odd, Path::new("/pool/jails/web")), b"/\xff\xfe backup:///\xff none\n");
+    }
+}

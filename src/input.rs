@@ -1,0 +1,80 @@
+//! Where an archive is read from, and how far the reading is.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::archive::Source;
+use crate::error::{Error, Result};
+
+/// An archive to read.
+pub enum Input {
+    /// A file or directory.
+    Path(PathBuf),
+    /// A pipe, such as standard input.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// An archive that is being read.
+pub(crate) struct Opened {
+    pub(crate) source: Source,
+    /// What messages call it.
+    pub(crate) name: String,
+    /// Length of the file, where it is one.
+    pub(crate) total_bytes: Option<u64>,
+    /// Bytes of the file read so far.
+    pub(crate) read_bytes: Arc<AtomicU64>,
+}
+
+impl Input {
+    /// What messages call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Stream(_) => "standard input".into(),
+        }
+    }
+
+    /// Opens it; reading stops when the user wants to.
+    pub(crate) fn open(self, interrupted: &Arc<AtomicBool>) -> Result<Opened> {
+        let name = self.name();
+        let read_bytes = Arc::new(AtomicU64::new(0));
+        let counted = |inner| {
+            let counter = Arc::clone(&read_bytes);
+            Source::Stream(Box::new(Counted { inner, counter, interrupted: Arc::clone(interrupted) }))
+        };
+        let (source, total_bytes) = match self {
+            Self::Stream(stream) => (counted(stream), None),
+            Self::Path(path) if path.is_dir() => (Source::Path(path), None),
+            Self::Path(path) => {
+                let failed = |error: io::Error| match error.kind() {
+                    io::ErrorKind::NotFound => Error::Archive(crate::archive::Error::NotFound(name.clone())),
+                    _ => Error::io("open", &name)(error),
+                };
+                let file = File::open(&path).map_err(failed)?;
+                let total = file.metadata().map_err(Error::io("open", &name))?.len();
+                (counted(Box::new(file)), Some(total))
+            }
+        };
+        Ok(Opened { source, name, total_bytes, read_bytes })
+    }
+}
+
+struct Counted {
+    inner: Box<dyn Read + Send>,
+    counter: Arc<AtomicU64>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        let count = self.inner.read(buffer)?;
+        self.counter.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

@@ -1,0 +1,40 @@
+//! Where a manager keeps its resources in a pool, and in what form their config is.
+//!
+//! One module a layout. The first is libioc's; a further one implements [`Layout`] and is named in [`detect`].
+
+pub mod libioc;
+
+use remand_backends::{Backend, DatasetName, Snapshot};
+
+use crate::error::Result;
+use crate::resource::{Base, Resource, ResourceKind};
+
+/// How a manager arranges a pool.
+pub trait Layout: Send + Sync + std::fmt::Debug {
+    /// Its name in a manifest.
+    fn name(&self) -> &'static str;
+
+    /// The resources of a pool, sorted by kind and name.
+    fn resources(&self, backend: &dyn Backend) -> Result<Vec<Resource>>;
+
+    /// One resource; `None` where there is none.
+    fn resource(&self, backend: &dyn Backend, kind: ResourceKind, name: &str) -> Result<Option<Resource>>;
+
+    /// The dataset that a resource has, or would have. `name` has been checked.
+    fn place(&self, kind: ResourceKind, name: &str) -> Result<DatasetName>;
+
+    /// The snapshots of a release that can be a base, the newest last; one without a name where the backend has no
+    /// snapshots. Empty where the release, or a snapshot of it, is missing.
+    fn bases(&self, backend: &dyn Backend, release: &str) -> Result<Vec<Base>>;
+
+    /// The release that a snapshot belongs to, if it is one's root.
+    fn release_of(&self, snapshot: &Snapshot) -> Option<String>;
+
+    /// Key of the config that names the release.
+    fn release_key(&self) -> &'static str;
+}
+
+/// The layout of a pool. An empty pool gets libioc's.
+pub fn detect(_backend: &dyn Backend) -> Box<dyn Layout> {
+    Box::new(libioc::Libioc)
+}

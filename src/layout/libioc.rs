@@ -1,0 +1,172 @@
+//! libioc's layout: `jails/NAME/{config.json,fstab,root}`, `releases/NAME/root`.
+
+use std::path::Path;
+
+use remand_backends::{Backend, Dataset, DatasetName, Snapshot};
+
+use super::Layout;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::resource::{Base, Part, Resource, ResourceKind, check_name, label};
+
+const ROOT: &str = "root";
+const CONFIG: &str = "config.json";
+
+/// libioc's layout.
+#[derive(Debug)]
+pub struct Libioc;
+
+impl Layout for Libioc {
+    fn name(&self) -> &'static str {
+        "libioc"
+    }
+
+    fn resources(&self, backend: &dyn Backend) -> Result<Vec<Resource>> {
+        let mut found = Vec::new();
+        for kind in [ResourceKind::Jail, ResourceKind::Release] {
+            for name in names(backend, kind)? {
+                found.extend(self.resource(backend, kind, &name)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn resource(&self, backend: &dyn Backend, kind: ResourceKind, name: &str) -> Result<Option<Resource>> {
+        let dataset = self.place(kind, name)?;
+        let root = join(&dataset, ROOT)?;
+        let what = label(kind, name);
+        let (Some(own), Some(root)) = (look_up(backend, &dataset)?, look_up(backend, &root)?) else {
+            return Ok(None);
+        };
+        let Some(directory) = own.directory.clone() else {
+            return Err(Error::Unsupported(format!(
+                "The dataset of the {what} is not mounted; mount it first"
+            )));
+        };
+        let is_file = |name: &str| directory.join(name).symlink_metadata().is_ok_and(|found| found.is_file());
+        let config = (kind == ResourceKind::Jail && is_file(CONFIG)).then_some(CONFIG);
+        let fstab = kind == ResourceKind::Jail && is_file("fstab");
+        let base = match (kind, &root.origin) {
+            (ResourceKind::Jail, Some(origin)) => self.base_of_clone(backend, origin)?,
+            (ResourceKind::Jail, None) => self.configured_base(backend, &directory, config, &what)?,
+            _ => None,
+        };
+        let mut datasets = vec![part(ROOT, root)];
+        for below in backend
+            .descendants(&dataset)
+            .map_err(Error::backend(format!("list the datasets of the {what}")))?
+        {
+            match below.name.below(&dataset).map(str::to_owned) {
+                Some(name) if name != ROOT => datasets.push(part(&name, below)),
+                _ => {}
+            }
+        }
+        Ok(Some(Resource { kind, name: name.to_owned(), dataset, directory, config, fstab, base, datasets }))
+    }
+
+    fn place(&self, kind: ResourceKind, name: &str) -> Result<DatasetName> {
+        check_name(name)?;
+        let above = match kind {
+            ResourceKind::Jail => "jails",
+            ResourceKind::Release => "releases",
+            ResourceKind::Plain => {
+                return Err(Error::Unsupported(format!(
+                    "libioc's layout has no place for the plain dataset {name}"
+                )));
+            }
+        };
+        join(&DatasetName::pool(), &format!("{above}/{name}"))
+    }
+
+    fn bases(&self, backend: &dyn Backend, release: &str) -> Result<Vec<Base>> {
+        let root = join(&self.place(ResourceKind::Release, release)?, ROOT)?;
+        if look_up(backend, &root)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let base = |snapshot| Base { name: release.to_owned(), snapshot, cloned_seconds: None };
+        if !backend.capabilities().consistent_while_running {
+            return Ok(vec![base(Snapshot { dataset: root, name: None })]);
+        }
+        let snapshots =
+            backend.snapshots(&root).map_err(Error::backend(format!("list the snapshots of {release}")))?;
+        let own = |info: &remand_backends::SnapshotInfo| {
+            info.snapshot.name.as_ref().is_some_and(|name| crate::run::is_run_id(name.as_str()))
+        };
+        Ok(snapshots.into_iter().filter(|info| !own(info)).map(|info| base(info.snapshot)).collect())
+    }
+
+    fn release_of(&self, snapshot: &Snapshot) -> Option<String> {
+        let name = snapshot.dataset.as_str().strip_prefix("releases/")?.strip_suffix("/root")?;
+        check_name(name).is_ok().then(|| name.to_owned())
+    }
+
+    fn release_key(&self) -> &'static str {
+        "release"
+    }
+}
+
+impl Libioc {
+    /// The release that a root was cloned from.
+    fn base_of_clone(&self, backend: &dyn Backend, origin: &Snapshot) -> Result<Option<Base>> {
+        let Some(name) = self.release_of(origin) else { return Ok(None) };
+        let snapshots = backend
+            .snapshots(&origin.dataset)
+            .map_err(Error::backend(format!("list the snapshots of {}", origin.dataset.as_str())))?;
+        let cloned_seconds =
+            snapshots.into_iter().find(|info| info.snapshot == *origin).and_then(|info| info.created_seconds);
+        Ok(Some(Base { name, snapshot: origin.clone(), cloned_seconds }))
+    }
+
+    /// Without clones the config alone tells the release. One that is not in the pool is no base: nothing could be
+    /// restored against it.
+    fn configured_base(
+        &self,
+        backend: &dyn Backend,
+        directory: &Path,
+        config: Option<&str>,
+        what: &str,
+    ) -> Result<Option<Base>> {
+        let Some(config) = config.filter(|_| !backend.capabilities().clones) else { return Ok(None) };
+        let path = directory.join(config);
+        let bytes = std::fs::read(&path).map_err(Error::io("read", path.display()))?;
+        let release = Config::parse(bytes, &format!("{config} of the {what}"))?.get(self.release_key());
+        match release {
+            Some(release) if check_name(&release).is_ok() => Ok(self.bases(backend, &release)?.pop()),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn part(name: &str, dataset: Dataset) -> Part {
+    Part {
+        name: name.to_owned(),
+        dataset: dataset.name,
+        volume: dataset.volume,
+        directory: dataset.directory,
+    }
+}
+
+fn join(above: &DatasetName, name: &str) -> Result<DatasetName> {
+    above.join(name).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn look_up(backend: &dyn Backend, name: &DatasetName) -> Result<Option<Dataset>> {
+    backend.dataset(name).map_err(Error::backend(format!("look {} up", name.as_str())))
+}
+
+/// Names of the resources of a kind. Directories whose names no resource can have are somebody else's.
+fn names(backend: &dyn Backend, kind: ResourceKind) -> Result<Vec<String>> {
+    let above = backend.directory().join(if kind == ResourceKind::Jail { "jails" } else { "releases" });
+    let entries = match std::fs::read_dir(&above) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", above.display())(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", above.display()))?;
+        names.extend(entry.file_name().into_string().ok().filter(|name| check_name(name).is_ok()));
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,110 @@
+//! A storage pool: a backend and the layout of what lies in it.
+
+use remand_backends::{Backend, Snapshot};
+
+use crate::error::{Error, Result};
+use crate::event::Warning;
+use crate::layout::{self, Layout};
+use crate::resource::{Resource, Selector, label};
+use crate::step::Steps;
+use crate::tree::Tree;
+use crate::undo::chain;
+
+/// An open storage pool.
+#[derive(Debug)]
+pub struct Pool {
+    backend: Box<dyn Backend>,
+    layout: Box<dyn Layout>,
+}
+
+impl Pool {
+    /// Opens the pool that was named, or else the one that libioc marks as its own.
+    pub fn find(explicit: Option<&str>) -> Result<Self> {
+        if let Some(name) = explicit {
+            return Self::open(name);
+        }
+        let active =
+            remand_backends::zfs::active_pool().map_err(Error::backend("look for an active pool"))?;
+        match active {
+            Some(name) => Self::open(&name),
+            None => {
+                Err(Error::NoPool("No storage pool was named, and no ZFS pool is marked as libioc's".into()))
+            }
+        }
+    }
+
+    /// Opens the pool at `name`: a ZFS dataset or a directory.
+    pub fn open(name: &str) -> Result<Self> {
+        let backend = remand_backends::open(name).map_err(Error::backend(format!("open the pool {name}")))?;
+        let layout = layout::detect(backend.as_ref());
+        Ok(Self { backend, layout })
+    }
+
+    /// Its name for people.
+    pub fn label(&self) -> String {
+        self.backend.label()
+    }
+
+    /// What keeps its datasets.
+    pub fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
+
+    /// How it is arranged.
+    pub fn layout(&self) -> &dyn Layout {
+        self.layout.as_ref()
+    }
+
+    /// All resources, jails first, by name.
+    pub fn resources(&self) -> Result<Vec<Resource>> {
+        self.layout.resources(self.backend())
+    }
+
+    /// One resource, which must exist.
+    pub fn resource(&self, selector: &Selector) -> Result<Resource> {
+        self.layout.resource(self.backend(), selector.kind, &selector.name)?.ok_or_else(|| {
+            Error::NoResource { what: label(selector.kind, &selector.name), pool: self.label() }
+        })
+    }
+}
+
+/// A snapshot's files, open for reading as a tree.
+#[derive(Debug)]
+pub struct View {
+    open: Box<dyn remand_backends::OpenTree>,
+    /// The tree.
+    pub tree: Tree,
+}
+
+impl View {
+    /// Opens `snapshot`. `view` names what must be made to read it.
+    pub fn open(backend: &dyn Backend, snapshot: &Snapshot, view: &str) -> Result<Self> {
+        let what = format!("open {}", snapshot.dataset.as_str());
+        let open = backend.open_tree(snapshot, view).map_err(Error::backend(what.clone()))?;
+        let tree = Tree::open(open.path()).map_err(Error::tree(what))?;
+        Ok(Self { open, tree })
+    }
+
+    /// Removes what was made for reading.
+    pub fn close(self) -> Result<()> {
+        drop(self.tree);
+        self.open.close().map_err(Error::backend("close a snapshot"))
+    }
+}
+
+/// Opens a view for `work`, and closes it whatever happens. A view that cannot be closed is a warning: `work`'s result stands.
+pub(crate) fn with_view<T>(
+    backend: &dyn Backend,
+    snapshot: &Snapshot,
+    name: &str,
+    steps: &Steps<'_>,
+    work: impl FnOnce(&View) -> Result<T>,
+) -> Result<T> {
+    let view = View::open(backend, snapshot, name)?;
+    let outcome = work(&view);
+    if let Err(error) = view.close() {
+        let message = format!("{}; `remand cleanup` removes it", chain(&error));
+        steps.warn(&Warning { subject: name.to_owned(), message });
+    }
+    outcome
+}

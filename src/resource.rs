@@ -1,0 +1,131 @@
+//! What is exported and restored.
+
+use std::path::PathBuf;
+
+use remand_backends::{DatasetName, Snapshot};
+
+pub use crate::archive::manifest::ResourceKind;
+use crate::error::{Error, Result};
+
+/// A resource that exists in a pool.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Kind.
+    pub kind: ResourceKind,
+    /// Name.
+    pub name: String,
+    /// The dataset that holds all of it.
+    pub dataset: DatasetName,
+    /// Where that dataset's files are: config, fstab and other files lie here.
+    pub directory: PathBuf,
+    /// File name of the config, where there is one.
+    pub config: Option<&'static str>,
+    /// Whether there is an fstab.
+    pub fstab: bool,
+    /// The base that its root was cloned from.
+    pub base: Option<Base>,
+    /// Its separately snapshotted parts, the root first, then by name.
+    pub datasets: Vec<Part>,
+}
+
+/// A dataset of a resource.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Name relative to the resource: `root`, `data/db`.
+    pub name: String,
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Whether it is a volume.
+    pub volume: bool,
+    /// Where its files are.
+    pub directory: Option<PathBuf>,
+}
+
+/// A release, at one snapshot where the backend has snapshots.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Name of the release.
+    pub name: String,
+    /// Its root.
+    pub snapshot: Snapshot,
+    /// When the snapshot was made (seconds since 1970), if the resource's root is a clone of it: unchanged entries have
+    /// kept inode number and ctime since.
+    pub cloned_seconds: Option<i64>,
+}
+
+impl Base {
+    /// `14.2-RELEASE@p3`, or the name alone.
+    pub fn label(&self) -> String {
+        match &self.snapshot.name {
+            Some(snapshot) => format!("{}@{}", self.name, snapshot.as_str()),
+            None => self.name.clone(),
+        }
+    }
+}
+
+impl Resource {
+    /// `jail web01`.
+    pub fn label(&self) -> String {
+        label(self.kind, &self.name)
+    }
+
+    /// The root dataset.
+    pub fn root(&self) -> &Part {
+        &self.datasets[0]
+    }
+}
+
+/// `jail web01`.
+pub fn label(kind: ResourceKind, name: &str) -> String {
+    format!("{} {name}", kind_name(kind))
+}
+
+/// `jail`, `release`.
+pub fn kind_name(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Jail => "jail",
+        ResourceKind::Release => "release",
+        ResourceKind::Plain => "dataset",
+    }
+}
+
+/// How a user names a resource: `web01`, `jail:web01`, `release:14.2-RELEASE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// Kind; a jail where none is said.
+    pub kind: ResourceKind,
+    /// Name.
+    pub name: String,
+}
+
+impl std::str::FromStr for Selector {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (kind, name) = match text.split_once(':') {
+            Some(("release", name)) => (ResourceKind::Release, name),
+            Some(("jail", name)) => (ResourceKind::Jail, name),
+            Some((other, _)) => {
+                return Err(Error::Usage(format!(
+                    "{other:?} is no kind of resource; write NAME, jail:NAME or release:NAME"
+                )));
+            }
+            None => (ResourceKind::Jail, text),
+        };
+        check_name(name)?;
+        Ok(Self { kind, name: name.to_owned() })
+    }
+}
+
+/// Refuses names that no resource can have: a name is one path component of letters, digits, `.`, `_`, `-` that begins
+/// with a letter, a digit or `_` (what libioc and jail(8) take).
+pub fn check_name(name: &str) -> Result<()> {
+    let good = name.len() <= 200
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    if good {
+        return Ok(());
+    }
+    let shown = crate::tree::path::printable(name.as_bytes());
+    Err(Error::Usage(format!("{shown:?} is no name for a resource; use letters, digits, '.', '_' and '-'")))
+}

@@ -1,0 +1,197 @@
+//! What a restore will make, decided from the manifest before anything is touched.
+//!
+//! A manifest comes from outside. Its names decide where things are made, so each is checked, and each member must be
+//! the one that an export would have written.
+
+use crate::archive::manifest::{DatasetRecord, Encoding, Manifest, Mode, ResourceKind, ResourceRecord};
+use crate::error::{Error, Result};
+use crate::export::plan::member;
+use crate::resource::check_name;
+use crate::tree::TreePath;
+
+/// A dataset that will be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Name relative to the resource.
+    pub(crate) name: String,
+    pub(crate) encoding: Encoding,
+    /// The member, or the directory of its members.
+    pub(crate) member: TreePath,
+    /// Properties that it had of its own.
+    pub(crate) properties: std::collections::BTreeMap<String, String>,
+}
+
+/// Decisions of one restore.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) record: ResourceRecord,
+    /// Name that it gets.
+    pub(crate) name: String,
+    pub(crate) config: Option<TreePath>,
+    pub(crate) fstab: Option<TreePath>,
+    pub(crate) files: TreePath,
+    pub(crate) datasets: Vec<Target>,
+}
+
+/// Decides. `name` is the name that the user wants.
+pub(crate) fn plan(manifest: &Manifest, name: Option<&str>) -> Result<Plan> {
+    let [record] = manifest.resources.as_slice() else {
+        return Err(Error::Unsupported(format!(
+            "The archive holds {} resources; this version restores archives of one",
+            manifest.resources.len()
+        )));
+    };
+    check_record(record)?;
+    if let Some(name) = name {
+        check_name(name)?;
+    }
+    let prefix =
+        member_path(record.prefix.strip_prefix("./").unwrap_or(&record.prefix).trim_end_matches('/'))?;
+    let below = |member: &str| -> Result<TreePath> {
+        let member = member_path(member)?;
+        Ok(member.components().fold(prefix.clone(), |path, part| path.join(part)))
+    };
+    Ok(Plan {
+        name: name.unwrap_or(&record.name).to_owned(),
+        config: record.config.as_deref().map(below).transpose()?,
+        fstab: record.fstab.as_deref().map(below).transpose()?,
+        files: below("files")?,
+        datasets: record
+            .datasets
+            .iter()
+            .map(|dataset| target(dataset, below(&dataset.member)?))
+            .collect::<Result<_>>()?,
+        record: record.clone(),
+    })
+}
+
+fn target(dataset: &DatasetRecord, member: TreePath) -> Result<Target> {
+    remand_backends::DatasetName::new(&dataset.name).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok(Target {
+        name: dataset.name.clone(),
+        encoding: dataset.encoding,
+        member,
+        properties: dataset.properties.clone(),
+    })
+}
+
+fn check_record(record: &ResourceRecord) -> Result<()> {
+    let refuse = |reason: String| Err(Error::Refused(reason));
+    if check_name(&record.name).is_err() {
+        return refuse(format!(
+            "its resource has the name {:?}",
+            crate::tree::path::printable(record.name.as_bytes())
+        ));
+    }
+    if let Some(base) = record.base.as_ref().filter(|base| check_name(&base.name).is_err()) {
+        return refuse(format!(
+            "its base has the name {:?}",
+            crate::tree::path::printable(base.name.as_bytes())
+        ));
+    }
+    if record.kind == ResourceKind::Plain {
+        return refuse("it holds a plain dataset, which no layout of this version has a place for".into());
+    }
+    if record.config.as_deref().is_some_and(|config| config != "config.json") {
+        return refuse(format!("its config {:?} has a form that this version does not know", record.config));
+    }
+    if record.fstab.as_deref().is_some_and(|fstab| fstab != "fstab") {
+        return refuse(format!("its fstab is {:?}", record.fstab));
+    }
+    match record.datasets.first() {
+        Some(root)
+            if root.name == "root"
+                && (root.encoding == Encoding::Delta) == (record.mode == Mode::Differential) => {}
+        _ => return refuse("its manifest has no root, or not in the form that its mode says".into()),
+    }
+    if record.mode == Mode::Differential
+        && record.base.as_ref().and_then(|base| base.fingerprint.as_ref()).is_none()
+    {
+        return refuse("it is differential, but does not say against which base".into());
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for (at, dataset) in record.datasets.iter().enumerate() {
+        let expected = dataset.member == member(&dataset.name, dataset.encoding);
+        if !expected || !names.insert(&dataset.name) || (at > 0 && dataset.encoding == Encoding::Delta) {
+            return refuse(format!(
+                "its manifest says of the dataset {:?} what no export says",
+                dataset.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn member_path(text: &str) -> Result<TreePath> {
+    TreePath::new(text.as_bytes()).map_err(|error| Error::Refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::manifest::{FORMAT, Host, Tool, Version};
+
+    fn manifest(change: impl FnOnce(&mut ResourceRecord)) -> Manifest {
+        let dataset = |name: &str, encoding| DatasetRecord {
+            name: name.into(),
+            encoding,
+            member: member(name, encoding),
+            volume: false,
+            properties: std::collections::BTreeMap::new(),
+            snapshots: Vec::new(),
+        };
+        let mut record = ResourceRecord {
+            kind: ResourceKind::Jail,
+            name: "web01".into(),
+            layout: "libioc".into(),
+            backend: "zfs".into(),
+            mountpoint: "/jails/web01".into(),
+            prefix: "./".into(),
+            mode: Mode::Standalone,
+            base: None,
+            snapshot: None,
+            consistent: true,
+            config: Some("config.json".into()),
+            fstab: None,
+            datasets: vec![dataset("root", Encoding::Zfs), dataset("data", Encoding::Zfs)],
+        };
+        change(&mut record);
+        Manifest {
+            format: FORMAT.into(),
+            version: Version { major: 1, minor: 0 },
+            tool: Tool { name: "remand".into(), version: "0".into() },
+            id: "0".repeat(32),
+            created: String::new(),
+            host: Host::default(),
+            resources: vec![record],
+            options: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_good_one_is_planned() {
+        let plan = plan(&manifest(|_| {}), Some("web02")).unwrap();
+        assert_eq!(plan.name, "web02");
+        assert_eq!(plan.datasets[1].member.as_bytes(), b"data.zfs");
+    }
+
+    #[test]
+    fn what_no_export_says_is_refused() {
+        type Change = fn(&mut ResourceRecord);
+        let attacks: [Change; 9] = [
+            |r| r.name = "../../etc".into(),
+            |r| r.name = "-rf".into(),
+            |r| r.config = Some("../config.json".into()),
+            |r| r.datasets[1].name = "../x".into(),
+            |r| r.datasets[1].member = "root.zfs".into(),
+            |r| r.datasets[1].name = "root".into(),
+            |r| r.mode = Mode::Differential,
+            |r| r.datasets.clear(),
+            |r| r.datasets[1].encoding = Encoding::Tree,
+        ];
+        for (at, attack) in attacks.into_iter().enumerate() {
+            assert_eq!(plan(&manifest(attack), None).unwrap_err().exit_status(), 23, "attack {at}");
+        }
+        assert_eq!(plan(&manifest(|_| {}), Some("../x")).unwrap_err().exit_status(), 2);
+    }
+}

@@ -1,0 +1,326 @@
+//! The staging dataset of a restore, and its way into view.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use remand_backends::{Created, DatasetName, SnapshotName};
+
+use super::base::Chosen;
+use super::plan::{Plan, Target};
+use crate::archive::manifest::Encoding;
+use crate::error::{Error, Result};
+use crate::event::{Step, Warning};
+use crate::pool::{Pool, with_view};
+use crate::resource::label;
+use crate::step::{Meter, Steps};
+use crate::tree::{self, Content, Dir, Loss, Tree, TreePath, TreeWriter};
+use crate::undo::Undo;
+
+/// Where the datasets of a restore are built.
+pub(super) struct Stage<'a> {
+    pool: &'a Pool,
+    dataset: DatasetName,
+    created: Rc<RefCell<Option<Created>>>,
+    /// Writes the resource's own directory.
+    pub(super) own: Option<TreeWriter>,
+    /// Datasets made so far, by name: a writer for those that arrive as trees.
+    made: BTreeMap<String, Option<TreeWriter>>,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the staging dataset of `run`.
+    pub(super) fn create(pool: &'a Pool, run: &str, undo: &mut Undo<'a>) -> Result<Self> {
+        let backend = pool.backend();
+        let dataset = name(&DatasetName::pool(), &format!(".remand/staging/{run}"))?;
+        let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
+        let created = Rc::new(RefCell::new(Some(created)));
+        let token = Rc::clone(&created);
+        undo.on_failure(format!("staging dataset {run}"), move || match token.take() {
+            None => Ok(()),
+            Some(token) => backend
+                .destroy(token)
+                .map_err(|kept| Error::backend("destroy the staging dataset")(kept.error)),
+        });
+        let directory = directory_of(pool, &dataset)?;
+        let own = Some(writer(&directory)?);
+        Ok(Self { pool, dataset, created, own, made: BTreeMap::new() })
+    }
+
+    /// Whether a dataset has been made.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.made.contains_key(name)
+    }
+
+    /// Whether a dataset has been made and arrives as a tree.
+    pub(super) fn has_writer(&self, name: &str) -> bool {
+        self.made.get(name).is_some_and(Option::is_some)
+    }
+
+    /// The writer of a dataset that arrives as a tree.
+    pub(super) fn writer(&mut self, name: &str) -> Result<&mut TreeWriter> {
+        let missing = || Error::Refused(format!("it has entries of the dataset {name}, which is no tree"));
+        self.made.get_mut(name).and_then(Option::as_mut).ok_or_else(missing)
+    }
+
+    /// Makes a dataset that arrives as a tree: a clone of the base for a delta, empty for everything else.
+    pub(super) fn make(
+        &mut self,
+        target: &Target,
+        chosen: Option<&Chosen>,
+        steps: &Steps<'_>,
+        meter: &Meter<'_>,
+        view: &str,
+    ) -> Result<()> {
+        let backend = self.pool.backend();
+        let dataset = name(&self.dataset, &target.name)?;
+        let failed = || Error::backend(format!("make the dataset {}", target.name));
+        let base = chosen.filter(|_| target.encoding == Encoding::Delta);
+        let created = match base {
+            Some(chosen) if backend.capabilities().clones => {
+                backend.clone_snapshot(&chosen.base.snapshot, &dataset).map_err(failed())?
+            }
+            _ => backend.create(&dataset).map_err(failed())?,
+        };
+        super::properties::set(backend, &created, target, steps);
+        let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
+        if let Some(chosen) = base.filter(|_| !backend.capabilities().clones) {
+            with_view(backend, &chosen.base.snapshot, view, steps, |view| {
+                let progress = &mut |copied: tree::Copied| meter.set(copied.data_bytes, copied.entries);
+                let losses = tree::copy_into(&view.tree, &mut writer, &|_| false, progress)
+                    .map_err(Error::tree(format!("copy the base {}", chosen.base.label())))?;
+                report(losses, &target.name, steps);
+                Ok(())
+            })?;
+        }
+        self.made.insert(target.name.clone(), Some(writer));
+        Ok(())
+    }
+
+    /// Receives a dataset that arrives as a native stream.
+    pub(super) fn receive(
+        &mut self,
+        target: &Target,
+        transport: Option<&str>,
+        content: &mut dyn Content,
+        steps: &Steps<'_>,
+    ) -> Result<()> {
+        let backend = self.pool.backend();
+        let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, &target.name))?;
+        let dataset = name(&self.dataset, &target.name)?;
+        let mut source = StreamSource { content, rest: Vec::new() };
+        let created = streams
+            .receive(&dataset, &mut source)
+            .map_err(Error::backend(format!("receive the dataset {}", target.name)))?;
+        if let Some(transport) = transport {
+            let snapshot = SnapshotName::new(transport).map_err(|error| Error::Refused(error.to_string()))?;
+            streams
+                .drop_snapshot(&created, &snapshot)
+                .map_err(Error::backend(format!("destroy the snapshot {transport} of {}", target.name)))?;
+        }
+        super::properties::set(backend, &created, target, steps);
+        self.made.insert(target.name.clone(), None);
+        Ok(())
+    }
+
+    /// Opens what was built of a dataset, for reading.
+    pub(super) fn built(&self, name_of: &str) -> Result<Tree> {
+        let directory = directory_of(self.pool, &name(&self.dataset, name_of)?)?;
+        Tree::open(&directory).map_err(Error::tree(format!("read the dataset {name_of}")))
+    }
+
+    /// Sets what had to wait until all entries are there, and makes everything durable.
+    pub(super) fn finish(&mut self, steps: &Steps<'_>) -> Result<()> {
+        for (name, writer) in std::mem::take(&mut self.made) {
+            if let Some(writer) = writer {
+                let losses =
+                    writer.finish_durably().map_err(Error::tree(format!("finish the dataset {name}")))?;
+                report(losses, &name, steps);
+            }
+        }
+        if let Some(own) = self.own.take() {
+            report(own.finish_durably().map_err(Error::tree("finish the resource's directory"))?, "", steps);
+        }
+        Ok(())
+    }
+
+    /// The one rename that makes the resource visible.
+    pub(super) fn publish(&self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
+        let pool = self.pool;
+        let backend = pool.backend();
+        let place = pool.layout().place(plan.record.kind, &plan.name)?;
+        let what = label(plan.record.kind, &plan.name);
+        steps.run(Step::Publish, Some(&what), None, |_| {
+            ensure_parent(pool, &place, undo)?;
+            let times = self.times(plan)?;
+            let token = self
+                .created
+                .take()
+                .ok_or_else(|| Error::Unsupported("There is no staging dataset".into()))?;
+            match backend.rename(token, &place) {
+                Ok(_visible) => {}
+                Err(kept) => {
+                    self.created.replace(Some(kept.token));
+                    return Err(match kept.error {
+                        remand_backends::Error::Exists(_) => Error::Exists(format!("The {what}")),
+                        error => Error::backend(format!("rename the staging dataset to the {what}"))(error),
+                    });
+                }
+            }
+            if let Err(error) = backend.mount(&place) {
+                let message =
+                    format!("is restored, but could not be mounted: {}", crate::undo::chain(&error));
+                steps.warn(&Warning { subject: what.clone(), message });
+            }
+            self.put_times_back(&place, &times, steps);
+            directory_of(pool, &place).or_else(|_| Ok(backend.directory().join(place.as_str())))
+        })
+    }
+}
+
+impl Stage<'_> {
+    /// When the directories were modified in which datasets are mounted. Unmounting and mounting for the rename touches
+    /// them on some platforms.
+    fn times(&self, plan: &Plan) -> Result<Vec<MountPlace>> {
+        let mut places = vec![MountPlace { dataset: String::new(), above: TreePath::root(), times: None }];
+        for target in &plan.datasets {
+            let holder = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
+            let holder = holder.max_by_key(|other| other.name.len()).map_or("", |other| other.name.as_str());
+            let below = target.name[holder.len()..].trim_start_matches('/');
+            let path = TreePath::new(below.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
+            let above = path.split().map_or_else(TreePath::root, |(above, _)| above);
+            if !places.iter().any(|place| place.dataset == holder && place.above == above) {
+                places.push(MountPlace { dataset: holder.to_owned(), above, times: None });
+            }
+        }
+        for place in &mut places {
+            place.times = place.open(self.pool, &self.dataset).and_then(|dir| rustix::fs::fstat(&dir).ok());
+        }
+        Ok(places)
+    }
+
+    fn put_times_back(&self, place: &DatasetName, times: &[MountPlace], steps: &Steps<'_>) {
+        for mount_place in times {
+            let (Some(before), Some(dir)) = (mount_place.times, mount_place.open(self.pool, place)) else {
+                continue;
+            };
+            let time = |seconds, nanoseconds: u64| rustix::fs::Timespec {
+                tv_sec: seconds,
+                tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+            };
+            let times = rustix::fs::Timestamps {
+                last_access: time(before.st_atime, before.st_atime_nsec),
+                last_modification: time(before.st_mtime, before.st_mtime_nsec),
+            };
+            if let Err(error) = rustix::fs::futimens(&dir, &times) {
+                let subject = format!("{}/{}", mount_place.dataset, mount_place.above);
+                steps.warn(&Warning { subject, message: format!("mtime could not be kept: {error}") });
+            }
+        }
+    }
+}
+
+/// A directory in which a dataset is mounted.
+struct MountPlace {
+    /// The dataset that it is in; "" is the resource's own.
+    dataset: String,
+    above: TreePath,
+    times: Option<rustix::fs::Stat>,
+}
+
+impl MountPlace {
+    /// `None` where it is not mounted (a volume, a dataset with `canmount=off`): then nothing was touched.
+    fn open(&self, pool: &Pool, resource: &DatasetName) -> Option<Dir> {
+        let dataset =
+            if self.dataset.is_empty() { resource.clone() } else { resource.join(&self.dataset).ok()? };
+        let tree = Tree::open(&directory_of(pool, &dataset).ok()?).ok()?;
+        tree.open_dir(&self.above).ok()?
+    }
+}
+
+fn is_inside(name: &str, above: &str) -> bool {
+    name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// `jails` of a pool that never had one.
+fn ensure_parent<'a>(pool: &'a Pool, place: &DatasetName, undo: &mut Undo<'a>) -> Result<()> {
+    let backend = pool.backend();
+    let Some(parent) = place.parent() else { return Ok(()) };
+    if backend.dataset(&parent).map_err(Error::backend(format!("look {} up", parent.as_str())))?.is_some() {
+        return Ok(());
+    }
+    let created = backend.create(&parent).map_err(Error::backend(format!("make {}", parent.as_str())))?;
+    undo.on_failure(format!("dataset {}", parent.as_str()), move || {
+        backend.destroy(created).map_err(|kept| Error::backend("destroy it again")(kept.error))
+    });
+    Ok(())
+}
+
+fn name(above: &DatasetName, below: &str) -> Result<DatasetName> {
+    above.join(below).map_err(|error| Error::Refused(error.to_string()))
+}
+
+fn directory_of(pool: &Pool, dataset: &DatasetName) -> Result<PathBuf> {
+    let found =
+        pool.backend().dataset(dataset).map_err(Error::backend(format!("look {} up", dataset.as_str())))?;
+    found
+        .and_then(|found| found.directory)
+        .ok_or_else(|| Error::Unsupported(format!("The dataset {} is not mounted", dataset.as_str())))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(|error| Error::io("open", path.display())(error.into()))
+}
+
+fn writer(path: &Path) -> Result<TreeWriter> {
+    TreeWriter::new(open_directory(path)?).map_err(Error::tree(format!("write to {}", path.display())))
+}
+
+/// What the platform could not keep.
+fn report(losses: Vec<Loss>, dataset: &str, steps: &Steps<'_>) {
+    for loss in losses {
+        let slash = if dataset.is_empty() { "" } else { "/" };
+        let subject = format!("{dataset}{slash}{}", loss.path);
+        steps
+            .warn(&Warning { subject, message: format!("{} could not be kept: {}", loss.what, loss.source) });
+    }
+}
+
+/// A member's content as a stream. Streams have no holes.
+struct StreamSource<'a> {
+    content: &'a mut dyn Content,
+    rest: Vec<u8>,
+}
+
+impl std::io::Read for StreamSource<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.rest.is_empty() {
+            match self.content.next_data()? {
+                Some((_, data)) => self.rest.extend_from_slice(data),
+                None => return Ok(0),
+            }
+        }
+        let count = self.rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(count)
+    }
+}
+
+/// Whether `path`, in a dataset called `dataset` ("" is the resource's own directory), is or lies below the place of another dataset.
+pub(super) fn is_shadowed(targets: &[Target], dataset: &str, path: &TreePath) -> bool {
+    targets.iter().any(|target| {
+        let below = match dataset {
+            "" => Some(target.name.as_str()),
+            dataset => target.name.strip_prefix(dataset).and_then(|rest| rest.strip_prefix('/')),
+        };
+        below.is_some_and(|place| {
+            let rest = path.as_bytes().strip_prefix(place.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        })
+    })
+}

@@ -1,0 +1,271 @@
+//! One run of an operation in a pool: its identity, and the record by which a later `cleanup` finds what it left.
+//!
+//! The record lies in `.remand/runs/ID` and is locked by the process as long as it lives. So a record that is not locked belongs
+//! to a dead run, and everything that carries its id is a leftover: its snapshot, its staging dataset, its views, and the partial
+//! archive that the record names. A crash leaves the record; a run that ends well, or rolls back, removes it last.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What a record says. Paths are bytes, which need not be UTF-8.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// `export`, `restore`, `diff`.
+    pub operation: String,
+    /// Which resource, as in `jail web01`.
+    pub resource: String,
+    /// Process.
+    pub pid: u32,
+    /// Host.
+    pub host: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// The partial archive that the run writes, base64 of its absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
+}
+
+impl Record {
+    /// A record of this process.
+    pub fn new(operation: &str, resource: String) -> Self {
+        Self {
+            operation: operation.to_owned(),
+            resource,
+            pid: std::process::id(),
+            host: host_name(),
+            since: now(),
+            partial: None,
+        }
+    }
+
+    /// The same, for a run that writes a partial archive at `path`.
+    #[must_use]
+    pub fn with_partial(mut self, path: Option<&Path>) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        self.partial = path.map(|path| data_encoding::BASE64.encode(path.as_os_str().as_bytes()));
+        self
+    }
+
+    /// The partial archive.
+    pub fn partial_path(&self) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = data_encoding::BASE64.decode(self.partial.as_ref()?.as_bytes()).ok()?;
+        Some(std::ffi::OsString::from_vec(bytes).into())
+    }
+
+    /// `process 4711 on host a (export of jail web01, since 2026-01-01T00:00:00Z)`.
+    pub fn holder(&self) -> String {
+        format!(
+            "process {} on host {} ({} of {}, since {})",
+            self.pid, self.host, self.operation, self.resource, self.since
+        )
+    }
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Run {
+    id: String,
+    path: PathBuf,
+    _file: File,
+}
+
+impl Run {
+    /// Announces a run in the pool with this state directory.
+    pub fn begin(state: &Path, id: String, record: &Record) -> Result<Self> {
+        let directory = state.join("runs");
+        make_private_directory(&directory)?;
+        let path = directory.join(&id);
+        let failed = |error| Error::io("write", path.display())(error);
+        // It gets its name when it is locked: nobody ever sees a record that only seems to be dead.
+        let unnamed = directory.join(format!(".{id}"));
+        let mut file = private().create_new(true).open(&unnamed).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        write_record(&mut file, record).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&unnamed, &path).map_err(failed)?;
+        Ok(Self { id, path, _file: file })
+    }
+
+    /// Identity, unique in the pool: also the name of its snapshot.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Takes the record away; the last thing that a run does, when nothing of it is left.
+    pub fn end(self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(Error::io("remove", self.path.display()))
+    }
+}
+
+/// A new run's identity: `remand-YYYYMMDDTHHMMSSZ-xxxxxxxx`.
+pub fn new_id() -> String {
+    let mut random = [0u8; 4];
+    fill_random(&mut random);
+    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    format!("remand-{time}-{}", data_encoding::HEXLOWER.encode(&random))
+}
+
+/// Whether a name has the form of [`new_id`].
+pub fn is_run_id(name: &str) -> bool {
+    let Some((time, random)) = name.strip_prefix("remand-").and_then(|rest| rest.split_once('-')) else {
+        return false;
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    time.len() == 16
+        && digits(&time[..8])
+        && &time[8..9] == "T"
+        && digits(&time[9..15])
+        && time.ends_with('Z')
+        && random.len() == 8
+        && random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The records of a pool's runs that are dead, with their ids.
+pub fn dead(state: &Path) -> Result<Vec<(String, Record)>> {
+    Ok(records(state)?
+        .into_iter()
+        .filter_map(|(id, record, alive)| (!alive).then_some((id, record)))
+        .collect())
+}
+
+/// Ids of the runs that go on.
+pub fn alive(state: &Path) -> Result<Vec<String>> {
+    Ok(records(state)?.into_iter().filter_map(|(id, _, alive)| alive.then_some(id)).collect())
+}
+
+fn records(state: &Path) -> Result<Vec<(String, Record, bool)>> {
+    let directory = state.join("runs");
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", directory.display())(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", directory.display()))?;
+        let Some(id) = entry.file_name().into_string().ok().filter(|id| is_run_id(id)) else { continue };
+        let path = entry.path();
+        let mut file = match private().open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("open", path.display())(error)),
+        };
+        let alive = match file.try_lock() {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path.display())(error)),
+        };
+        found.push((id, read_record(&mut file), alive));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+/// Removes a dead run's record.
+pub fn forget(state: &Path, id: &str) -> Result<()> {
+    let path = state.join("runs").join(id);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path.display())(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Fills `buffer` with random bytes of the system.
+pub fn fill_random(buffer: &mut [u8]) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("the system has no random numbers: {error}"),
+        }
+    }
+}
+
+/// The time, RFC 3339 in UTC, whole seconds.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// This host's name.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+pub(crate) fn make_private_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("create", path.display())(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn write_record(file: &mut File, record: &Record) -> std::io::Result<()> {
+    let text = serde_json::to_vec(record)?;
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&text)
+}
+
+/// What a record says; a torn one (the run died while it wrote it) says nothing, and that is no error.
+pub(crate) fn read_record(file: &mut File) -> Record {
+    let mut text = Vec::new();
+    let read = file.rewind().and_then(|()| file.take(1 << 20).read_to_end(&mut text));
+    read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_the_documented_form() {
+        let id = new_id();
+        assert!(is_run_id(&id), "{id}");
+        for wrong in [
+            "",
+            "remand-",
+            "remand-20260101T000000Z",
+            "remand-20260101T000000Z-0123456",
+            "remand-2026x101T000000Z-01234567",
+        ] {
+            assert!(!is_run_id(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_alive_until_it_ends_and_dead_when_its_process_is_gone() {
+        let state = tempfile::tempdir().unwrap();
+        let record = Record::new("export", "jail web01".into()).with_partial(Some(Path::new("/a/b\n")));
+        let run = Run::begin(state.path(), new_id(), &record).unwrap();
+        assert_eq!(alive(state.path()).unwrap(), [run.id().to_owned()]);
+        assert!(dead(state.path()).unwrap().is_empty());
+        let id = run.id().to_owned();
+        drop(run); // closes the descriptor, as a crash does
+        assert_eq!(dead(state.path()).unwrap(), [(id.clone(), record.clone())]);
+        assert_eq!(record.partial_path().unwrap(), Path::new("/a/b\n"));
+        forget(state.path(), &id).unwrap();
+        assert!(dead(state.path()).unwrap().is_empty());
+    }
+}

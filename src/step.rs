@@ -1,0 +1,149 @@
+//! Telling an [`Observer`] of the steps of an operation: each begins and ends exactly once.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Observer, State, Step, Warning};
+use crate::undo::chain;
+
+/// How often progress is told at most.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// The steps of one operation on one resource.
+pub(crate) struct Steps<'a> {
+    observer: &'a dyn Observer,
+    resource: String,
+    depth: Cell<u8>,
+    warnings: AtomicU64,
+}
+
+/// Counts what a step does.
+pub(crate) struct Meter<'a> {
+    steps: &'a Steps<'a>,
+    step: Step,
+    subject: Option<String>,
+    depth: u8,
+    total_bytes: Cell<Option<u64>>,
+    bytes: Cell<u64>,
+    entries: Cell<u64>,
+    told: Cell<Instant>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn new(observer: &'a dyn Observer, resource: &str) -> Self {
+        Self { observer, resource: resource.to_owned(), depth: Cell::new(0), warnings: AtomicU64::new(0) }
+    }
+
+    /// Runs `work` as a step below the one that runs now.
+    pub(crate) fn run<T>(
+        &self,
+        step: Step,
+        subject: Option<&str>,
+        total_bytes: Option<u64>,
+        work: impl FnOnce(&Meter<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let meter = self.open(step, subject, total_bytes);
+        let outcome = work(&meter);
+        meter.close(outcome.as_ref().err());
+        outcome
+    }
+
+    /// Begins a step below the one that runs now; it must be closed.
+    pub(crate) fn open(&self, step: Step, subject: Option<&str>, total_bytes: Option<u64>) -> Meter<'_> {
+        let depth = self.depth.get();
+        let meter = Meter {
+            steps: self,
+            step,
+            subject: subject.map(str::to_owned),
+            depth,
+            total_bytes: Cell::new(total_bytes),
+            bytes: Cell::new(0),
+            entries: Cell::new(0),
+            told: Cell::new(Instant::now()),
+        };
+        meter.tell(State::Begin { total_bytes });
+        self.depth.set(depth.saturating_add(1));
+        meter
+    }
+
+    /// A step that had nothing to do.
+    pub(crate) fn skip(&self, step: Step, subject: Option<&str>, reason: &str) {
+        let event = |state| Event {
+            step,
+            resource: self.resource.clone(),
+            subject: subject.map(str::to_owned),
+            depth: self.depth.get(),
+            state,
+        };
+        self.observer.event(&event(State::Begin { total_bytes: None }));
+        self.observer.event(&event(State::Skip { reason: reason.to_owned() }));
+    }
+
+    /// Passes a warning on, and counts it.
+    pub(crate) fn warn(&self, warning: &Warning) {
+        self.warnings.fetch_add(1, Ordering::Relaxed);
+        self.observer.warning(warning);
+    }
+
+    /// Something that the user should know, though nothing is lost.
+    pub(crate) fn notice(&self, subject: &str, message: String) {
+        self.observer.notice(&Warning { subject: subject.to_owned(), message });
+    }
+
+    /// Warnings so far.
+    pub(crate) fn warnings(&self) -> u64 {
+        self.warnings.load(Ordering::Relaxed)
+    }
+}
+
+impl Meter<'_> {
+    /// Ends the step: well, or with `failure`.
+    pub(crate) fn close(self, failure: Option<&Error>) {
+        self.steps.depth.set(self.depth);
+        self.tell(match failure {
+            None => State::End { done_bytes: self.bytes.get(), done_entries: self.entries.get() },
+            Some(error) => State::Fail { error: chain(error) },
+        });
+    }
+
+    /// Says how many bytes it will be, as soon as that is known.
+    pub(crate) fn expect(&self, total_bytes: Option<u64>) {
+        self.total_bytes.set(total_bytes);
+    }
+
+    /// Counts, and tells now and then.
+    pub(crate) fn add(&self, bytes: u64, entries: u64) {
+        self.set(self.bytes.get() + bytes, self.entries.get() + entries);
+    }
+
+    /// Sets the bytes, counts entries, and tells now and then.
+    pub(crate) fn advance(&self, bytes: u64, more_entries: u64) {
+        self.set(bytes, self.entries.get() + more_entries);
+    }
+
+    /// Sets the counts, and tells now and then.
+    pub(crate) fn set(&self, bytes: u64, entries: u64) {
+        self.bytes.set(bytes);
+        self.entries.set(entries);
+        if self.told.get().elapsed() >= INTERVAL {
+            self.told.set(Instant::now());
+            self.tell(State::Progress {
+                done_bytes: bytes,
+                done_entries: entries,
+                total_bytes: self.total_bytes.get(),
+            });
+        }
+    }
+
+    fn tell(&self, state: State) {
+        self.steps.observer.event(&Event {
+            step: self.step,
+            resource: self.steps.resource.clone(),
+            subject: self.subject.clone(),
+            depth: self.depth,
+            state,
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading an archive to prove it whole: every digest, every header against its index line, the seal. Needs no base and no pool.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::archive::{self, Line, Manifest, Seal, Visitor};
+use crate::error::{Error, Result};
+use crate::event::{Observer, Step};
+use crate::input::Input;
+use crate::step::{Meter, Steps};
+use crate::tree::Content;
+
+/// What a whole archive holds.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its seal.
+    pub seal: Seal,
+    /// Files that changed each time they were read at export; what is archived of them may be a mixture.
+    pub unstable: Vec<String>,
+}
+
+/// Reads the whole archive `input`.
+pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
+    let steps = Steps::new(observer, &input.name());
+    let opened = input.open(interrupted)?;
+    steps.run(Step::Verify, None, opened.total_bytes, |meter| {
+        let mut check = Check {
+            meter,
+            read_bytes: opened.read_bytes,
+            by_file: opened.total_bytes.is_some(),
+            interrupted,
+            manifest: None,
+            unstable: Vec::new(),
+        };
+        let read = archive::read(opened.source, &opened.name, &mut check).map_err(Error::from);
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let seal = read?;
+        let manifest = check.manifest.ok_or_else(|| Error::Refused("it has no manifest".into()))?;
+        Ok(Report { manifest, seal, unstable: check.unstable })
+    })
+}
+
+/// What an archive says that it holds: its manifest, from the head of a file or pipe.
+pub fn info(input: Input, interrupted: &Arc<AtomicBool>) -> Result<Manifest> {
+    let opened = input.open(interrupted)?;
+    Ok(archive::reader::read_manifest(opened.source, &opened.name)?)
+}
+
+struct Check<'a> {
+    meter: &'a Meter<'a>,
+    read_bytes: Arc<AtomicU64>,
+    by_file: bool,
+    interrupted: &'a AtomicBool,
+    manifest: Option<Manifest>,
+    unstable: Vec<String>,
+}
+
+impl Visitor for Check<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
+        self.manifest = Some(manifest.clone());
+        Ok(())
+    }
+
+    fn member(&mut self, line: &Line, _: Option<&mut dyn Content>) -> archive::Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted.into());
+        }
+        if self.by_file {
+            self.meter.set(self.read_bytes.load(Ordering::Relaxed), 0);
+        } else {
+            self.meter.add(line.entry.as_ref().map_or(0, |entry| entry.size), 1);
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) -> archive::Result<()> {
+        if line.unstable {
+            self.unstable.push(line.name.to_string());
+        }
+        Ok(())
+    }
+}
