@@ -1,0 +1,286 @@
+//! The command line's grammar. What the options mean in detail is told by remand(8); a test makes sure that it
+//! names every one of them.
+
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
+
+const STATUSES: &str = "\
+Exit status:
+  0    done, nothing lost
+  1    failed; nothing changed
+  2    usage
+  3    done, with warnings: something named in them is not in the result
+  10   no such resource, pool or archive
+  11   locked by another run
+  12   destination or resource exists
+  20   the base is missing on this host
+  21   the base differs
+  22   archive damaged or incomplete
+  23   archive refused: hostile, or of a newer version
+  130  interrupted; rolled back";
+
+/// Export jails and containers from a storage pool as small archives and restore them elsewhere
+///
+/// An archive holds a resource byte for byte and attribute for attribute. By default it holds what differs from the
+/// base (the release that the resource was cloned from), so it is small, and the base must be there where it is restored.
+#[derive(Debug, Parser)]
+#[command(name = "remand", version, max_term_width = 100, after_long_help = STATUSES)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One command each.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a resource to an archive
+    Export(Export),
+    /// Make a resource from an archive
+    Restore(Restore),
+    /// Show the resources of a pool and their bases
+    List(List),
+    /// Show what an archive holds
+    Info(Info),
+    /// Prove that an archive is whole; no pool and no base needed
+    Verify(Verify),
+    /// Show what a resource or an archive changes against its base
+    Diff(Diff),
+    /// Show what interrupted runs left in a pool, and remove it
+    Cleanup(Cleanup),
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Write the manual pages to a directory
+    Man(Man),
+}
+
+/// Where resources live.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Storage pool: a ZFS dataset or a directory [default: the manager's active pool]
+    #[arg(long, value_name = "POOL", env = "REMAND_POOL", hide_env_values = true)]
+    pub(crate) pool: Option<String>,
+    /// Config file to read instead of the usual ones
+    #[arg(long, value_name = "FILE", env = "REMAND_CONFIG", hide_env_values = true, value_parser = any_path())]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Takes the empty path too, which clap refuses: an empty `REMAND_CONFIG` is how a shell script unsets it.
+fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// How much is said, and in which form.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Voice {
+    /// Write JSON lines instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show no progress and no summary, only warnings and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Tell more; twice: also each program that is run
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do about a lock that another run holds.
+#[derive(Debug, Args)]
+pub(crate) struct Patience {
+    /// Wait for the resource's lock instead of failing with status 11
+    #[arg(long, overrides_with = "no_wait")]
+    pub(crate) wait: bool,
+    /// Don't wait, even if the config file says so
+    #[arg(long, overrides_with = "wait")]
+    pub(crate) no_wait: bool,
+}
+
+/// How changes are found.
+#[derive(Debug, Args)]
+pub(crate) struct Detection {
+    /// How changes are found [default: auto]
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineWord>,
+    /// Believe that files of equal size and mtime are equal: faster, and a guess
+    #[arg(long, conflicts_with = "engine")]
+    pub(crate) quick: bool,
+}
+
+/// `remand export`.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // independent switches
+#[command(after_long_help = "\
+Examples:
+  remand export web01 /backup/web01.tar.gz      what differs from the base, compressed with gzip
+  remand export --standalone web01 web01.tar.zst
+  remand export web01 /backup/web01             a directory
+  remand export web01 - | ssh host-b remand restore -")]
+pub(crate) struct Export {
+    /// Resource: a jail's name, or release:NAME
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Archive to write, or - for standard output
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: PathBuf,
+    /// Write the whole root, so that no base is needed to restore it
+    #[arg(long)]
+    pub(crate) standalone: bool,
+    /// Let the datasets' own snapshots travel too
+    #[arg(long)]
+    pub(crate) recursive: bool,
+    /// Write datasets as file trees, so that any backend can restore them
+    #[arg(long)]
+    pub(crate) portable: bool,
+    /// Form of the archive [default: as DEST's suffix says; directory if it has none]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<FormatWord>,
+    /// Compression [default: as DEST's suffix says; gzip if it has none]
+    #[arg(short, long, value_enum, value_name = "METHOD")]
+    pub(crate) compression: Option<CompressionWord>,
+    /// Compression level: 1-9 for gzip, 1-19 for zstd
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
+    pub(crate) level: Option<u32>,
+    #[command(flatten)]
+    pub(crate) detection: Detection,
+    /// Replace DEST if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+    /// Show what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand restore`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  remand restore /backup/web01.tar.gz
+  remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
+  remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
+  ssh host-a remand export web01 - | remand restore -")]
+pub(crate) struct Restore {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Name of the restored resource [default: as in the archive]
+    #[arg(long, value_name = "NEW")]
+    pub(crate) name: Option<String>,
+    /// Restore onto this release instead of the one that the archive names
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) base: Option<String>,
+    /// Name, MAC addresses, host id and host UUID [default: new with --name, else keep]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) identity: Option<IdentityWord>,
+    /// Go on although the base is not the one that the archive was made against
+    #[arg(long)]
+    pub(crate) allow_base_mismatch: bool,
+    /// Who wins where the base has something else than was replaced [default: fail]
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub(crate) on_conflict: Option<ConflictWord>,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+    /// Show what would be done, and change nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand info`.
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand diff`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Letters:
+  A  added    M  content modified    m  attributes alone differ    T  type changed    D  deleted
+
+Examples:
+  remand diff web01
+  remand diff --stat web01
+  remand diff /backup/web01.tar.gz")]
+pub(crate) struct Diff {
+    /// Resource; or an archive, if it begins with / or . or ends in / or an archive's suffix
+    #[arg(value_name = "NAME|SRC")]
+    pub(crate) subject: String,
+    /// Show counts for each directory of the root instead of paths
+    #[arg(long)]
+    pub(crate) stat: bool,
+    #[command(flatten)]
+    pub(crate) detection: Detection,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand cleanup`.
+#[derive(Debug, Args)]
+pub(crate) struct Cleanup {
+    /// Remove what is listed
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `remand man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Directory to write them to
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}

@@ -1,0 +1,226 @@
+//! `remand export`.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use remand::archive::manifest::{Encoding, Mode};
+use remand::archive::{Compression, Format, Seal};
+use remand::export::{Codec, Destination, Options, Report, dry_run, export, target};
+use serde_json::{Value, json};
+
+use super::args::{CompressionWord, Export, FormatWord};
+use super::config::Config;
+use super::failure::{FAILED, Failure};
+use super::render::{Console, Outcome, Stdout, units};
+use super::{Session, is_dash, open_pool, path_name};
+
+/// Whether the archive itself goes to standard output.
+pub(super) fn stdout(args: &Export) -> Stdout {
+    if is_dash(&args.destination) && !args.dry_run { Stdout::Taken } else { Stdout::Free }
+}
+
+pub(super) fn run(session: &Session, args: &Export) -> Result<Outcome, Failure> {
+    if stdout(args) == Stdout::Taken && io::stdout().is_terminal() {
+        return Err(Failure::usage("Standard output is a terminal: name a file, or pipe it to a program"));
+    }
+    let config = args.place.config()?;
+    let options = options(args, &config)?;
+    let pool = open_pool(&args.place, &config)?;
+    let Session { console, interrupted } = session;
+    if args.dry_run {
+        // A destination that would be refused is refused here too.
+        target::form(path(args), options.format, options.codec, options.level)?;
+        let report = dry_run(&pool, &options, &**console, interrupted)?;
+        console.plan(&plan(&report))?;
+        let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
+        outcome.result = record(args, &report, None);
+        outcome.summary.push("Nothing was written: this was a dry run".into());
+        return Ok(outcome);
+    }
+    let written = Arc::new(AtomicU64::new(0));
+    let destination = destination(args, &written)?;
+    let report = export(&pool, &options, destination, &**console, interrupted)?;
+    let written_bytes = match &report.path {
+        None => Some(written.load(Ordering::Relaxed)),
+        // The archive is there; not being able to tell its size is no failure.
+        Some(path) => path.metadata().ok().filter(std::fs::Metadata::is_file).map(|file| file.len()),
+    };
+    let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
+    outcome.result = record(args, &report, written_bytes);
+    outcome.summary.extend(summary(console, args, &report, written_bytes));
+    Ok(outcome)
+}
+
+fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
+    let (format, codec, level) = form(args, config);
+    Ok(Options {
+        standalone: args.standalone,
+        recursive: args.recursive,
+        portable: args.portable,
+        format,
+        codec,
+        level,
+        engine: args.detection.engine(config),
+        wait: args.patience.waits(config),
+        ..Options::new(args.name.parse()?)
+    })
+}
+
+fn path(args: &Export) -> Option<&Path> {
+    (!is_dash(&args.destination)).then_some(&*args.destination)
+}
+
+/// Format and compression as asked for. What the config file says fills in only where neither an option nor the
+/// destination's suffix decides: a default must not contradict the command line.
+fn form(args: &Export, config: &Config) -> (Option<Format>, Option<Codec>, Option<u32>) {
+    let path = path(args);
+    let named = path.is_none_or(|path| {
+        matches!(target::form(Some(path), None, None, None), Err(_) | Ok((Format::Tar, _)))
+    });
+    let open = !named && args.compression.is_none() && args.level.is_none();
+    let format = args.format.or(config.format.filter(|_| open)).map(|word| match word {
+        FormatWord::Tar => Format::Tar,
+        FormatWord::Directory => Format::Directory,
+    });
+    let codec = |word| match word {
+        CompressionWord::Gzip => Codec::Gzip,
+        CompressionWord::Zstd => Codec::Zstd,
+        CompressionWord::None => Codec::None,
+    };
+    let tar_of_any_name = path.is_none() || !named && (format == Some(Format::Tar) || args.level.is_some());
+    let default = config.compression.filter(|_| tar_of_any_name && format != Some(Format::Directory));
+    let asked = args.compression.or(default).map(codec);
+    let level = args.level.or_else(|| {
+        let method = match target::form(path, format, asked, None).ok()?.1 {
+            Compression::Gzip(_) => CompressionWord::Gzip,
+            Compression::Zstd(_) => CompressionWord::Zstd,
+            Compression::None => return None,
+        };
+        config.level.filter(|_| config.compression == Some(method))
+    });
+    (format, asked, level)
+}
+
+/// Standard output is written without the line buffer that Rust keeps for it.
+fn destination(args: &Export, written: &Arc<AtomicU64>) -> Result<Destination, Failure> {
+    let Some(path) = path(args) else {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| Failure::Error {
+            chain: vec!["Cannot write to standard output".into(), error.to_string()],
+            hint: None,
+            status: FAILED,
+        })?;
+        return Ok(Destination::Stream(Box::new(Counted {
+            inner: stdout.into(),
+            written: Arc::clone(written),
+        })));
+    };
+    Ok(Destination::Path { path: path.to_owned(), force: args.force })
+}
+
+/// Counts what is written.
+struct Counted {
+    inner: File,
+    written: Arc<AtomicU64>,
+}
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// What would be done, a line each.
+fn plan(report: &Report) -> Vec<String> {
+    let mode = match (report.plan.mode, &report.base) {
+        (Mode::Differential, Some(base)) => format!("differential against {base}, engine {}", report.engine),
+        (Mode::Differential, None) => "differential".into(),
+        (Mode::Standalone, _) => "standalone".into(),
+    };
+    let mut lines = vec![format!("{}: {mode}", report.resource)];
+    for dataset in &report.plan.datasets {
+        let form = match dataset.encoding {
+            Encoding::Delta => "what differs from the base",
+            Encoding::Tree => "all files",
+            Encoding::Zfs | Encoding::Btrfs if dataset.history => "native stream with its snapshots",
+            Encoding::Zfs | Encoding::Btrfs => "native stream",
+        };
+        lines.push(format!("{} as ./{}: {form}", dataset.name, dataset.member));
+    }
+    lines.push(format!("root: {}", changes(report)));
+    lines
+}
+
+fn changes(report: &Report) -> String {
+    let counts = &report.counts;
+    let mut parts: Vec<String> = [
+        ("added", counts.added),
+        ("modified", counts.modified),
+        ("metadata", counts.metadata),
+        ("deleted", counts.deleted),
+    ]
+    .into_iter()
+    .filter(|&(_, number)| number > 0)
+    .map(|(name, number)| format!("{} {name}", units::count(number)))
+    .collect();
+    parts.push(format!("{} of content", units::bytes(counts.content_bytes)));
+    parts.join(", ")
+}
+
+fn summary(console: &Console, args: &Export, report: &Report, written_bytes: Option<u64>) -> Vec<String> {
+    let destination = path(args).map_or_else(|| "standard output".into(), path_name);
+    let base = report.base.as_ref().map(|base| format!(" (against {base}, engine {})", report.engine));
+    let content = report.seal.as_ref().map_or(0, |seal| seal.bytes);
+    let entries = report.seal.as_ref().map_or(0, |seal| seal.entries);
+    let ratio = written_bytes.and_then(|written| units::percent(written, content));
+    let written = match (written_bytes, ratio) {
+        (Some(written), Some(ratio)) => format!(", {} written ({ratio})", units::bytes(written)),
+        (Some(written), None) => format!(", {} written", units::bytes(written)),
+        (None, _) => String::new(),
+    };
+    let entries = units::counted(entries, "entry", "entries");
+    let took = units::duration(console.elapsed());
+    vec![
+        format!("Exported {} to {destination}{}", report.resource, base.unwrap_or_default()),
+        format!("{entries}, {} of content{written} in {took}", units::bytes(content)),
+    ]
+}
+
+fn record(args: &Export, report: &Report, written_bytes: Option<u64>) -> serde_json::Map<String, Value> {
+    let destination = path(args).map_or_else(|| "-".into(), path_name);
+    let fields = [
+        ("command", json!("export")),
+        ("dry_run", json!(args.dry_run)),
+        ("resource", json!(report.resource)),
+        ("destination", json!(destination)),
+        ("mode", json!(report.plan.mode)),
+        ("base", json!(report.base)),
+        ("engine", json!(report.engine)),
+        ("counts", json!(report.counts)),
+        ("written_bytes", json!(written_bytes)),
+        ("seal", json!(report.seal.as_ref().map(seal_record))),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A seal for programs.
+pub(super) fn seal_record(seal: &Seal) -> Value {
+    json!({
+        "entries": seal.entries,
+        "members": seal.members,
+        "bytes": seal.bytes,
+        "digest": seal.digest.to_string(),
+    })
+}

@@ -1,0 +1,80 @@
+//! `remand restore`.
+
+use remand::restore::{Identity, OnConflict, Options, Report, dry_run, restore};
+use serde_json::{Map, Value, json};
+
+use super::args::{ConflictWord, IdentityWord, Restore};
+use super::config::Config;
+use super::export::seal_record;
+use super::failure::Failure;
+use super::render::{Console, Outcome, units};
+use super::{Session, archive_name, input, open_pool, path_name};
+
+pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure> {
+    let Session { console, interrupted } = session;
+    let config = args.place.config()?;
+    let options = options(args, &config);
+    let input = input(&args.source, interrupted)?;
+    let pool = open_pool(&args.place, &config)?;
+    let operation = if args.dry_run { dry_run } else { restore };
+    let report = operation(&pool, &options, input, &**console, interrupted)?;
+    let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
+    outcome.result = record(args, &report);
+    if args.dry_run {
+        let onto = report.base.as_ref().map(|base| format!(" onto {base}")).unwrap_or_default();
+        console.plan(&[format!("{}{onto}", report.resource)])?;
+        outcome.summary.push("Nothing was restored: this was a dry run".into());
+    } else {
+        outcome.summary.extend(summary(console, &report));
+    }
+    Ok(outcome)
+}
+
+fn options(args: &Restore, config: &Config) -> Options {
+    Options {
+        name: args.name.clone(),
+        base: args.base.clone(),
+        identity: args.identity.map(|word| match word {
+            IdentityWord::Keep => Identity::Keep,
+            IdentityWord::New => Identity::New,
+        }),
+        allow_base_mismatch: args.allow_base_mismatch,
+        on_conflict: args.on_conflict.map(|word| match word {
+            ConflictWord::Keep => OnConflict::Keep,
+            ConflictWord::Theirs => OnConflict::Theirs,
+            ConflictWord::Fail => OnConflict::Fail,
+        }),
+        wait: args.patience.waits(config),
+    }
+}
+
+fn summary(console: &Console, report: &Report) -> Vec<String> {
+    let at = report.directory.as_ref().map(|directory| format!(" at {}", path_name(directory)));
+    let onto = report.base.as_ref().map(|base| format!(" onto {base}"));
+    let content = report.seal.as_ref().map(|seal| {
+        let entries = units::counted(seal.entries, "entry", "entries");
+        format!(
+            "{entries}, {} of content in {}",
+            units::bytes(seal.bytes),
+            units::duration(console.elapsed())
+        )
+    });
+    let mut lines =
+        vec![format!("Restored {}{}{}", report.resource, at.unwrap_or_default(), onto.unwrap_or_default())];
+    lines.extend(content);
+    lines
+}
+
+fn record(args: &Restore, report: &Report) -> Map<String, Value> {
+    let fields = [
+        ("command", json!("restore")),
+        ("dry_run", json!(args.dry_run)),
+        ("source", json!(archive_name(&args.source))),
+        ("resource", json!(report.resource)),
+        ("name", json!(report.name)),
+        ("directory", json!(report.directory.as_deref().map(path_name))),
+        ("base", json!(report.base)),
+        ("seal", json!(report.seal.as_ref().map(seal_record))),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
