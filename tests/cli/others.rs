@@ -1,0 +1,117 @@
+//! Recovery without remand: GNU tar and bsdtar read what it writes.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::small;
+use crate::support::at::At;
+use crate::support::compare::{What, trees};
+use crate::support::pool::{Place, Pool, Size};
+use crate::support::run::export;
+use crate::support::{Scratch, program_for, root_for};
+
+/// Runs a program to its end and returns its output; fails the test if it fails.
+#[track_caller]
+fn run(program: &Path, arguments: &[&str], directory: &Path) -> Vec<u8> {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap();
+    let stderr: String = String::from_utf8_lossy(&output.stderr).chars().take(2000).collect();
+    assert!(output.status.success(), "{} {arguments:?}: {stderr}", program.display());
+    output.stdout
+}
+
+#[test]
+fn the_manifest_is_in_the_first_64_kib() {
+    let Some(tar) = program_for("recovery with tar", "tar") else { return };
+    let (scratch, _small) = small();
+    let pool = Pool::with_jail(&Place::dir(), Size::Full);
+    export(&pool, "web01", &scratch.join("a.tar.gz"), &[]);
+    let bytes = std::fs::read(scratch.join("a.tar.gz")).unwrap();
+    std::fs::write(scratch.join("head.tar.gz"), &bytes[..65536.min(bytes.len())]).unwrap();
+    // tar(1) complains about the missing rest after it has printed the member.
+    let output = Command::new(tar)
+        .args(["-xOf", "head.tar.gz", "./manifest.json"])
+        .current_dir(scratch.path())
+        .output();
+    let manifest: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).expect("a manifest");
+    assert_eq!(manifest["resources"][0]["name"], "web01");
+}
+
+#[test]
+fn gzip_and_zstd_read_the_whole_stream() {
+    let (scratch, pool) = small();
+    for (name, program) in [("a.tar.gz", "gzip"), ("a.tar.zst", "zstd")] {
+        let Some(program) = program_for("recovery with compressors", program) else { continue };
+        export(&pool, "web01", &scratch.join(name), &[]);
+        run(&program, &["-t", name], scratch.path());
+    }
+}
+
+#[test]
+fn every_member_is_listed() {
+    let pool = Pool::with_jail(&Place::dir(), Size::Full);
+    let scratch = Scratch::new();
+    export(&pool, "web01", &scratch.join("a.tar.gz"), &[]);
+    export(&pool, "web01", &scratch.join("a.tar"), &[]);
+    let members = crate::support::tar::read(&std::fs::read(scratch.join("a.tar")).unwrap()).len();
+    for program in ["tar", "bsdtar"] {
+        let Some(program) = program_for("recovery with tar", program) else { continue };
+        let list = run(&program, &["-tzf", "a.tar.gz"], scratch.path());
+        assert_eq!(String::from_utf8_lossy(&list).lines().count(), members, "{}", program.display());
+    }
+}
+
+/// A standalone archive extracted by another program is the jail's root, with what that program keeps.
+fn extract(program: &str, arguments: &[&str], ignored: &[What], unkept: &[&str]) {
+    if !root_for("recovery with tar: attributes") {
+        return;
+    }
+    let Some(program) = program_for("recovery with tar", program) else { return };
+    let (scratch, pool) = (Scratch::new(), Pool::with_jail(&Place::dir(), Size::Full));
+    // Neither program can make paths that are longer than the system's calls take.
+    At::open(&pool.root("web01")).dir("odd").remove("deep");
+    export(&pool, "web01", &scratch.join("a.tar.gz"), &["--standalone"]);
+    std::fs::create_dir(scratch.join("out")).unwrap();
+    run(&program, &[arguments, &["-xzf", "../a.tar.gz"]].concat(), &scratch.join("out"));
+    let mut found = trees(&pool.root("web01"), &scratch.join("out/root.tree"));
+    // Sockets have no member.
+    found.retain(|difference| {
+        let path = String::from_utf8_lossy(&difference.path);
+        let socket = difference.what == What::Missing && difference.detail.contains("Socket");
+        let known =
+            socket || ignored.contains(&difference.what) || unkept.iter().any(|part| path.contains(part));
+        !known
+    });
+    let list: Vec<String> = found.iter().take(20).map(ToString::to_string).collect();
+    assert!(found.is_empty(), "{} differences:\n{}", found.len(), list.join("\n"));
+}
+
+#[test]
+fn gnu_tar_extracts_with_attributes() {
+    // Names of a directory come before those of its subdirectories, so its time must be set last. GNU tar knows no flags.
+    let arguments =
+        ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "-p", "--delay-directory-restore"];
+    extract("tar", &arguments, &[What::Flags], &["linked/socket"]);
+}
+
+#[test]
+fn bsdtar_extracts_with_attributes() {
+    // It reads fractions of times before 1970 the wrong way round, composes accents, and doesn't decode `%3D` in
+    // names of attributes.
+    let unkept = ["linked/socket", "before-1970", "code-", "attributes/xattrs"];
+    extract("bsdtar", &["--numeric-owner", "--xattrs", "--acls", "--fflags", "-p"], &[], &unkept);
+}
+
+#[test]
+fn a_differential_archive_is_taken_apart_by_tar() {
+    let Some(tar) = program_for("recovery with tar", "tar") else { return };
+    let (scratch, pool) = small();
+    export(&pool, "web01", &scratch.join("a.tar.gz"), &[]);
+    run(&tar, &["-xzf", "a.tar.gz", "./root/srv/new", "./config.json"], scratch.path());
+    let file = std::fs::read(pool.root("web01").join("srv/new")).unwrap();
+    assert_eq!(std::fs::read(scratch.join("root/srv/new")).unwrap(), file);
+}

@@ -1,0 +1,145 @@
+//! An archive taken apart: its members, manifest and index can be changed at will, and the seal made to fit again. So a
+//! hostile archive differs from an honest one in exactly one thing, and cannot be told by a seal that does not fit.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::tar::{self, Member};
+
+pub(crate) struct Bundle {
+    pub(crate) members: Vec<Member>,
+    original: Totals,
+}
+
+#[derive(Clone, Copy)]
+struct Totals {
+    members: usize,
+    bytes: usize,
+}
+
+impl Bundle {
+    /// Reads an uncompressed TAR archive.
+    pub(crate) fn open(path: &Path) -> Self {
+        let members = tar::read(&std::fs::read(path).expect("an archive"));
+        let original = totals(&members);
+        Self { members, original }
+    }
+
+    /// Writes it as it is now.
+    pub(crate) fn save(&self, path: &Path) {
+        std::fs::write(path, tar::write(&self.members)).expect("an archive");
+    }
+
+    pub(crate) fn position(&self, name: &str) -> usize {
+        self.members
+            .iter()
+            .position(|member| member.text().trim_end_matches('/') == name)
+            .unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    pub(crate) fn member(&mut self, name: &str) -> &mut Member {
+        let position = self.position(name);
+        &mut self.members[position]
+    }
+
+    pub(crate) fn manifest(&self) -> Value {
+        serde_json::from_slice(&self.members[self.position("./manifest.json")].data).expect("a manifest")
+    }
+
+    pub(crate) fn set_manifest(&mut self, manifest: &Value) {
+        self.member("./manifest.json").data = serde_json::to_vec_pretty(manifest).expect("a manifest");
+    }
+
+    /// Lines of the index with the seal as the last one.
+    pub(crate) fn index(&self) -> Vec<Value> {
+        let data = &self.members[self.position("./index.jsonl")].data;
+        data.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a line of the index"))
+            .collect()
+    }
+
+    /// The line of `path` (without `./`).
+    pub(crate) fn line(&self, path: &str) -> Value {
+        self.index()
+            .into_iter()
+            .find(|line| line["path"] == format!("./{path}"))
+            .unwrap_or_else(|| panic!("no line for {path}"))
+    }
+
+    /// Sets the index from lines without a seal, and seals it.
+    pub(crate) fn seal(&mut self, lines: &[Value]) {
+        let mut seal = self.index().pop().expect("a seal");
+        let mut index = Vec::new();
+        for line in lines {
+            index.extend(serde_json::to_vec(line).expect("a line"));
+            index.push(b'\n');
+        }
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.members[self.position("./manifest.json")].data).update(&index);
+        let now = totals(&self.members);
+        for (key, change) in [
+            ("members", now.members as i64 - self.original.members as i64),
+            ("bytes", now.bytes as i64 - self.original.bytes as i64),
+        ] {
+            let number = field(&mut seal, key);
+            *number = (number.as_i64().expect("a number") + change).into();
+        }
+        *field(&mut seal, "entries") = lines.len().into();
+        *field(&mut seal, "digest") = format!("blake3:{}", hash.finalize().to_hex()).into();
+        index.extend(serde_json::to_vec(&seal).expect("a seal"));
+        index.push(b'\n');
+        self.member("./index.jsonl").data = index;
+        self.original = now;
+    }
+
+    /// Seals the index again after the manifest was changed.
+    pub(crate) fn reseal(&mut self) {
+        let mut lines = self.index();
+        lines.pop();
+        self.seal(&lines);
+    }
+
+    /// Adds a copy of member `of` under another name, with a line of its own that fits, before the index.
+    pub(crate) fn add_copy(&mut self, of: &str, name: &str) {
+        let copy = self.members[self.position(&format!("./{of}"))].named(&format!("./{name}"));
+        let mut line = self.line(of);
+        line["path"] = format!("./{name}").into();
+        self.add(copy, line);
+    }
+
+    /// Adds a member and its line, before the index.
+    pub(crate) fn add(&mut self, member: Member, line: Value) {
+        let at = self.position("./index.jsonl");
+        self.members.insert(at, member);
+        let mut lines = self.index();
+        lines.pop();
+        lines.push(line);
+        self.seal(&lines);
+    }
+}
+
+fn totals(members: &[Member]) -> Totals {
+    Totals {
+        members: members.len(),
+        bytes: members
+            .iter()
+            // Manifest and index have no lines, and do not count.
+            .filter(|member| !["./manifest.json", "./index.jsonl"].contains(&member.text().as_str()))
+            .map(|member| member.data.len())
+            .sum(),
+    }
+}
+
+/// The field `key` of the seal, wherever it lies in it.
+fn field<'a>(seal: &'a mut Value, key: &str) -> &'a mut Value {
+    if seal.get(key).is_some() {
+        return &mut seal[key];
+    }
+    let inner = seal
+        .as_object_mut()
+        .and_then(|object| object.values_mut().find(|value| value.get(key).is_some()))
+        .unwrap_or_else(|| panic!("no {key} in the seal"));
+    &mut inner[key]
+}
