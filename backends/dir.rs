@@ -6,8 +6,8 @@
 
 use crate::name::invalid;
 use crate::{
-    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetName, Error, Kept,
-    Leftover, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
 };
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -100,7 +100,12 @@ impl Dir {
     }
 
     fn info(&self, name: &DatasetName) -> Dataset {
-        Dataset { name: name.clone(), directory: Some(self.path_of(name)), volume: false, origin: None }
+        Dataset {
+            name: name.clone(),
+            directory: Some(self.path_of(name)),
+            kind: DatasetKind::Directory,
+            origin: None,
+        }
     }
 
     fn make_private(&self, above: BorrowedFd<'_>, part: &str, name: &DatasetName) -> Result<OwnedFd> {
@@ -214,6 +219,7 @@ impl Backend for Dir {
             clones: false,
             incremental: false,
             native_diff: false,
+            datasets_are_bases: true,
         }
     }
 
@@ -236,6 +242,14 @@ impl Backend for Dir {
 
     fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>> {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
+        Ok(Vec::new())
+    }
+
+    fn parted_seconds(&self, _clone: &Dataset) -> Result<Option<i64>> {
+        Ok(None)
+    }
+
+    fn enclosed(&self, _name: &DatasetName) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
@@ -339,6 +353,10 @@ impl Backend for Dir {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
+
+    fn native_diff(&self) -> Option<&dyn NativeDiff> {
         None
     }
 }

@@ -24,26 +24,31 @@ use std::path::{Path, PathBuf};
 pub mod dir;
 pub mod error;
 pub mod name;
+pub mod native_diff;
 pub mod process;
 pub mod zfs;
 
 pub use error::{Error, Result};
 pub use name::{DatasetName, SnapshotName};
+pub use native_diff::{Hint, NativeDiff};
 
 /// A kind of backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendKind {
     /// ZFS, by zfs(8).
     Zfs,
+    /// btrfs, by btrfs(8).
+    Btrfs,
     /// Plain directories.
     Dir,
 }
 
 impl BackendKind {
-    /// `zfs`, `dir`.
+    /// `zfs`, `btrfs`, `dir`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Zfs => "zfs",
+            Self::Btrfs => "btrfs",
             Self::Dir => "dir",
         }
     }
@@ -61,8 +66,23 @@ pub struct Capabilities {
     pub clones: bool,
     /// It can send the difference between two snapshots.
     pub incremental: bool,
-    /// It can list what changed between two snapshots.
+    /// It can list what changed between two snapshots: [`Backend::native_diff`] is there.
     pub native_diff: bool,
+    /// A dataset as it is (a [`Snapshot`] without a name) can be the base of others: a read-only subvolume, a
+    /// directory. Where this is false only snapshots can.
+    pub datasets_are_bases: bool,
+}
+
+/// What a dataset is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatasetKind {
+    /// A file system of its own: it has snapshots, clones and streams where the backend has them.
+    FileSystem,
+    /// A block device.
+    Volume,
+    /// A directory of the dataset above it, or of a backend that has nothing else. Where the backend has snapshots, one
+    /// of it shows what the dataset above has there; it has no clones and no streams.
+    Directory,
 }
 
 /// A dataset that exists.
@@ -72,13 +92,13 @@ pub struct Dataset {
     pub name: DatasetName,
     /// Where its files are now; `None` when it is not mounted, or is a volume.
     pub directory: Option<PathBuf>,
-    /// Whether it is a block device and not a file system.
-    pub volume: bool,
+    /// What it is.
+    pub kind: DatasetKind,
     /// The snapshot that it was cloned from, if that lies in the pool.
     pub origin: Option<Snapshot>,
 }
 
-/// A snapshot of one dataset. Where a backend has no snapshots `name` is `None`, and the dataset as it is stands for it.
+/// A snapshot of one dataset. Without a name it is the dataset as it is, where [`Capabilities::datasets_are_bases`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// The dataset.
@@ -94,6 +114,8 @@ pub struct SnapshotInfo {
     pub snapshot: Snapshot,
     /// Identity that survives send and receive.
     pub guid: Option<String>,
+    /// What was found out about its content holds as long as this is the same; `None` where nothing vouches for that.
+    pub content_id: Option<String>,
     /// When it was made, in seconds since 1970.
     pub created_seconds: Option<i64>,
 }
@@ -198,6 +220,20 @@ pub trait Backend: Send + Sync + Debug {
     /// The snapshots of a dataset, oldest first.
     fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>>;
 
+    /// What is known of one snapshot, also of a dataset that is read-only and so a snapshot of itself. `None` where there is no such
+    /// snapshot, or nothing is known of it.
+    fn snapshot_info(&self, snapshot: &Snapshot) -> Result<Option<SnapshotInfo>> {
+        Ok(self.snapshots(&snapshot.dataset)?.into_iter().find(|info| info.snapshot == *snapshot))
+    }
+
+    /// The second since 1970 in which a clone parted from its [`Dataset::origin`]: an entry that was last touched before it
+    /// (by ctime), and has the same inode number and ctime in both, is the same. `None` where that is not known.
+    fn parted_seconds(&self, clone: &Dataset) -> Result<Option<i64>>;
+
+    /// Paths below a dataset where something else lies that is neither part of it nor one of its [`Backend::descendants`]:
+    /// other datasets' snapshots. A tree of the dataset shows an empty directory there, or a mount point.
+    fn enclosed(&self, name: &DatasetName) -> Result<Vec<String>>;
+
     /// Properties that were set on the dataset itself (not inherited, not received, no statistics), by name.
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
 
@@ -252,6 +288,9 @@ pub trait Backend: Send + Sync + Debug {
 
     /// Native streams, where there are such.
     fn streams(&self) -> Option<&dyn Streams>;
+
+    /// What the backend itself knows of the difference of two snapshots, where it knows that.
+    fn native_diff(&self) -> Option<&dyn NativeDiff>;
 }
 
 /// How a native stream is made.
@@ -261,6 +300,9 @@ pub struct SendOptions {
     /// behind the other. (`zfs send -R` is no way to do it: it sends a clone as a difference from its origin, which no other host
     /// need have, and carries mountpoints along.)
     pub history: bool,
+    /// In plain text, also where the dataset is encrypted (its key must be loaded). Otherwise an encrypted dataset is sent as
+    /// it is stored, and can be read only where its key is.
+    pub decrypted: bool,
 }
 
 /// Native streams: a dataset's snapshot as a sequence of bytes.

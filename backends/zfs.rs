@@ -10,8 +10,8 @@
 //! finds both.
 
 use crate::{
-    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetName, Error, Kept,
-    Leftover, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
 };
 use parse::{Features, Listed};
 use std::collections::BTreeMap;
@@ -92,7 +92,8 @@ impl Zfs {
     fn convert(&self, listed: &Listed) -> Result<Option<Dataset>> {
         let Some(name) = name::relative(&self.root, &listed.name) else { return Ok(None) };
         let origin = listed.origin.as_deref().and_then(|origin| name::relative_snapshot(&self.root, origin));
-        Ok(Some(Dataset { name, directory: mounted_directory(listed)?, volume: listed.volume, origin }))
+        let kind = if listed.volume { DatasetKind::Volume } else { DatasetKind::FileSystem };
+        Ok(Some(Dataset { name, directory: mounted_directory(listed)?, kind, origin }))
     }
 
     /// The value of one property; `None` where it is not set or the dataset is absent.
@@ -132,7 +133,8 @@ impl Backend for Zfs {
             atomic_recursive: true,
             clones: true,
             incremental: true,
-            native_diff: self.features.diff,
+            native_diff: self.native_diff().is_some(),
+            datasets_are_bases: false,
         }
     }
 
@@ -182,17 +184,29 @@ impl Backend for Zfs {
                 continue;
             }
             if found.last().is_none_or(|last| last.snapshot != snapshot) {
-                found.push(SnapshotInfo { snapshot, guid: None, created_seconds: None });
+                found.push(SnapshotInfo { snapshot, guid: None, content_id: None, created_seconds: None });
             }
             if let Some(info) = found.last_mut() {
                 match property {
-                    "guid" if value != "-" => info.guid = Some(value.to_owned()),
+                    "guid" if value != "-" => {
+                        info.guid = Some(value.to_owned());
+                        info.content_id.clone_from(&info.guid);
+                    }
                     "creation" => info.created_seconds = value.parse().ok(),
                     _ => {}
                 }
             }
         }
         Ok(found)
+    }
+
+    fn parted_seconds(&self, clone: &Dataset) -> Result<Option<i64>> {
+        let Some(origin) = &clone.origin else { return Ok(None) };
+        Ok(self.snapshot_info(origin)?.and_then(|info| info.created_seconds))
+    }
+
+    fn enclosed(&self, _name: &DatasetName) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
@@ -309,5 +323,9 @@ impl Backend for Zfs {
 
     fn streams(&self) -> Option<&dyn Streams> {
         Some(self)
+    }
+
+    fn native_diff(&self) -> Option<&dyn NativeDiff> {
+        None
     }
 }

@@ -1,6 +1,6 @@
 //! Fingerprints of bases: computed once per base, kept in the pool.
 //!
-//! A snapshot cannot change, so its fingerprint holds as long as its GUID is the same. A plain directory can: there a stamp (a digest
+//! A snapshot cannot change, so its fingerprint holds as long as the backend names the same content id. A plain directory can: there a stamp (a digest
 //! over inode number, ctime and size of every entry) tells whether anything was touched since. The kernel alone sets
 //! ctime, so an equal stamp proves as much as a clone's equal ctime does. A stamp that was taken
 //! less than two seconds after the newest change is not kept, because a change in the same tick of the clock could hide behind it.
@@ -22,7 +22,7 @@ use crate::tree::Tree;
 struct Kept {
     dataset: String,
     snapshot: Option<String>,
-    guid: Option<String>,
+    content_id: Option<String>,
     stamp: Option<Digest>,
     fingerprint: Fingerprint,
 }
@@ -30,6 +30,7 @@ struct Kept {
 /// What proves that a kept fingerprint still holds.
 pub(crate) struct Proof {
     guid: Option<String>,
+    content_id: Option<String>,
     stamp: Option<Stamp>,
     taken_seconds: i64,
 }
@@ -64,12 +65,14 @@ impl<'a> OpenBase<'a> {
             }
         };
         let taken_seconds = jiff::Timestamp::now().as_second();
-        let guid = guid(backend, base)?;
-        let stamp = match &base.snapshot.name {
-            Some(_) => None,
-            None => Some(change::stamp_of_tree(tree, Scope { exclude: &[], interrupted })?),
+        let (guid, content_id) = identity(backend, base)?;
+        let frozen = base.snapshot.name.is_some() || content_id.is_some();
+        let stamp = if frozen {
+            None
+        } else {
+            Some(change::stamp_of_tree(tree, Scope { exclude: &[], interrupted })?)
         };
-        Ok(Self { path, base, tree, proof: Proof { guid, stamp, taken_seconds } })
+        Ok(Self { path, base, tree, proof: Proof { guid, content_id, stamp, taken_seconds } })
     }
 
     /// Identity of the base's snapshot, where it has one.
@@ -83,9 +86,9 @@ impl<'a> OpenBase<'a> {
         let kept: Kept = serde_json::from_slice(&std::fs::read(self.path.as_ref()?).ok()?).ok()?;
         let same_name = kept.dataset == self.base.snapshot.dataset.as_str()
             && kept.snapshot.as_deref() == self.base.snapshot.name.as_ref().map(SnapshotName::as_str);
-        let holds = match (&self.base.snapshot.name, &self.proof) {
-            (Some(_), proof) => proof.guid.is_some() && kept.guid == proof.guid,
-            (None, proof) => proof.stamp.as_ref().map(|stamp| stamp.digest) == kept.stamp,
+        let holds = match &self.proof.stamp {
+            None => self.proof.content_id.is_some() && kept.content_id == self.proof.content_id,
+            Some(stamp) => Some(stamp.digest) == kept.stamp,
         };
         (same_name && holds).then_some(kept.fingerprint)
     }
@@ -106,16 +109,15 @@ impl<'a> OpenBase<'a> {
 
     /// Keeps a fingerprint that was computed on the way.
     pub(crate) fn keep(&self, fingerprint: &Fingerprint) -> Result<()> {
-        let settled = match (&self.base.snapshot.name, &self.proof.stamp) {
-            (Some(_), _) => self.proof.guid.is_some(),
-            (None, Some(stamp)) => stamp.newest_ctime.seconds + 2 <= self.proof.taken_seconds,
-            (None, None) => false,
+        let settled = match &self.proof.stamp {
+            None => self.proof.content_id.is_some(),
+            Some(stamp) => stamp.newest_ctime.seconds + 2 <= self.proof.taken_seconds,
         };
         let Some(path) = self.path.as_ref().filter(|_| settled) else { return Ok(()) };
         let kept = Kept {
             dataset: self.base.snapshot.dataset.as_str().to_owned(),
             snapshot: self.base.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
-            guid: self.proof.guid.clone(),
+            content_id: self.proof.content_id.clone(),
             stamp: self.proof.stamp.as_ref().map(|stamp| stamp.digest),
             fingerprint: fingerprint.clone(),
         };
@@ -128,20 +130,18 @@ impl<'a> OpenBase<'a> {
     }
 }
 
-fn guid(backend: &dyn Backend, base: &Base) -> Result<Option<String>> {
-    if base.snapshot.name.is_none() {
-        return Ok(None);
-    }
-    let all = backend
-        .snapshots(&base.snapshot.dataset)
-        .map_err(Error::backend(format!("list the snapshots of {}", base.snapshot.dataset.as_str())))?;
-    Ok(all.into_iter().find(|info| info.snapshot == base.snapshot).and_then(|info| info.guid))
+/// The GUID of the base's snapshot, and what its content is known by.
+fn identity(backend: &dyn Backend, base: &Base) -> Result<(Option<String>, Option<String>)> {
+    let info = backend
+        .snapshot_info(&base.snapshot)
+        .map_err(Error::backend(format!("look at the snapshots of {}", base.snapshot.dataset.as_str())))?;
+    Ok(info.map_or((None, None), |info| (info.guid, info.content_id)))
 }
 
 /// The engine that finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
 /// cheapest that is.
 pub(crate) fn engine(base: Option<&Base>, asked: Option<&str>) -> Result<Box<dyn change::Engine>> {
-    let lineage = base.and_then(|base| base.cloned_seconds);
+    let lineage = base.and_then(|base| base.parted_seconds);
     match asked {
         None => Ok(change::cheapest(lineage)),
         Some("lineage") if lineage.is_none() => Err(Error::Usage(

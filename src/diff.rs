@@ -116,11 +116,10 @@ pub(crate) fn compare_live(
         .ok_or_else(|| Error::Unsupported(format!("The dataset {} is not mounted", root.dataset.as_str())))?;
     let now =
         Tree::open(directory).map_err(Error::tree(format!("read the root of the {}", resource.label())))?;
-    let exclude: Vec<TreePath> = resource
-        .datasets
-        .iter()
-        .filter_map(|part| TreePath::new(part.name.strip_prefix("root/")?.as_bytes()).ok())
-        .collect();
+    let datasets = resource.datasets.iter().map(|part| part.name.as_str());
+    let apart = datasets.chain(resource.enclosed.iter().map(String::as_str));
+    let exclude: Vec<TreePath> =
+        apart.filter_map(|name| TreePath::new(name.strip_prefix("root/")?.as_bytes()).ok()).collect();
     let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
     let mut compare = |base: Option<&Tree>| -> Result<()> {
         let engine_for_all = change::cheapest(None);

@@ -17,9 +17,9 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{Snapshot, SnapshotName};
+use remand_backends::{BackendKind, Snapshot, SnapshotName};
 
-use crate::archive::manifest::Mode;
+use crate::archive::manifest::{Encoding, Mode};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
 use crate::error::{Error, Result};
@@ -181,7 +181,7 @@ pub fn dry_run(
     let base = base_of(&resource, &plan);
     let engine = crate::base::engine(base, options.engine.as_deref())?;
     let mut counts = Counts::default();
-    if plan.datasets[0].encoding != crate::archive::manifest::Encoding::Zfs {
+    if !plan.datasets[0].encoding.is_native() {
         steps.run(Step::Compare, Some("root"), None, |meter| {
             crate::diff::compare_live(
                 pool,
@@ -216,9 +216,17 @@ fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<Plan
         standalone: options.standalone,
         recursive: options.recursive,
         portable: options.portable,
-        streams: backend.streams().is_some(),
+        native: backend.streams().map(|_| native_encoding(backend.kind())),
     };
     plan::plan(resource, backend.capabilities(), wishes)
+}
+
+/// How native streams of a backend lie in an archive.
+pub(crate) fn native_encoding(kind: BackendKind) -> Encoding {
+    match kind {
+        BackendKind::Btrfs => Encoding::Btrfs,
+        _ => Encoding::Zfs,
+    }
 }
 
 /// The base that the plan needs: none for a standalone export.

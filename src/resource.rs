@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remand_backends::{DatasetName, Snapshot};
+use remand_backends::{DatasetKind, DatasetName, Snapshot};
 
 pub use crate::archive::manifest::ResourceKind;
 use crate::error::{Error, Result};
@@ -26,6 +26,8 @@ pub struct Resource {
     pub base: Option<Base>,
     /// Its separately snapshotted parts, the root first, then by name.
     pub datasets: Vec<Part>,
+    /// Paths below its directory where neither it nor one of its datasets has anything: snapshots, which travel in streams.
+    pub enclosed: Vec<String>,
 }
 
 /// A dataset of a resource.
@@ -35,8 +37,8 @@ pub struct Part {
     pub name: String,
     /// The dataset.
     pub dataset: DatasetName,
-    /// Whether it is a volume.
-    pub volume: bool,
+    /// What it is in the pool.
+    pub kind: DatasetKind,
     /// Where its files are.
     pub directory: Option<PathBuf>,
 }
@@ -48,9 +50,9 @@ pub struct Base {
     pub name: String,
     /// Its root.
     pub snapshot: Snapshot,
-    /// When the snapshot was made (seconds since 1970), if the resource's root is a clone of it: unchanged entries have
+    /// When the resource's root parted from it (seconds since 1970), if the root is a clone of it: unchanged entries have
     /// kept inode number and ctime since.
-    pub cloned_seconds: Option<i64>,
+    pub parted_seconds: Option<i64>,
 }
 
 impl Base {

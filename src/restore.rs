@@ -139,9 +139,12 @@ pub fn dry_run(
     })
 }
 
-fn no_streams(pool: &Pool, dataset: &str) -> Error {
+fn no_streams(pool: &Pool, target: &plan::Target) -> Error {
     Error::Unsupported(format!(
-        "The dataset {dataset} is a native stream, which the pool {} cannot receive; export it with --portable",
-        pool.label()
+        "The dataset {} is a native stream of {}, which the pool {} ({}) cannot receive; export it with --portable",
+        target.name,
+        target.encoding.name(),
+        pool.label(),
+        pool.backend().kind().name()
     ))
 }

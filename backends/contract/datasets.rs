@@ -1,7 +1,7 @@
 //! Create, find, rename, destroy.
 
 use super::{Case, Fixture, Outcome, kept, name};
-use remand_backends::{BackendKind, DatasetName, Error};
+use remand_backends::{BackendKind, DatasetKind, DatasetName, Error};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 pub(super) const CASES: &[Case] = &[
@@ -28,7 +28,7 @@ fn create_find_destroy(pool: &Fixture) -> Outcome {
     assert_eq!(created.dataset(), &name("a"));
     let found = pool.backend.dataset(&name("a")).unwrap().unwrap();
     assert_eq!(found.name, name("a"));
-    assert!(!found.volume);
+    assert_ne!(found.kind, DatasetKind::Volume);
     assert_eq!(found.origin, None);
     let directory = found.directory.unwrap();
     assert_eq!(directory, pool.backend.directory().join("a"));
@@ -229,7 +229,7 @@ fn tokens_belong_to_their_pool(pool: &Fixture) -> Outcome {
     let same_name = pool.create("a");
     let other = remand_backends::open(&match pool.backend.kind() {
         BackendKind::Zfs => format!("{}/inner", pool.backend.label()),
-        BackendKind::Dir => pool.directory("inner").display().to_string(),
+        BackendKind::Dir | BackendKind::Btrfs => pool.directory("inner").display().to_string(),
     })
     .unwrap();
     let foreign = other.create(&name("a")).unwrap();

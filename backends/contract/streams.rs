@@ -2,7 +2,7 @@
 
 use super::{Case, Fixture, Outcome, name, run_name, snapshot_name};
 use remand_backends::process::Program;
-use remand_backends::{Backend, Created, Error, SendOptions, Streams};
+use remand_backends::{Backend, Created, DatasetKind, Error, SendOptions, Streams};
 use std::io::{self, Read};
 
 pub(super) const CASES: &[Case] = &[
@@ -22,8 +22,8 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 const NO_STREAMS: Outcome = Outcome::Skipped("it has no native streams");
-const HISTORY: SendOptions = SendOptions { history: true };
-const PLAIN: SendOptions = SendOptions { history: false };
+const HISTORY: SendOptions = SendOptions { history: true, decrypted: false };
+const PLAIN: SendOptions = SendOptions { history: false, decrypted: false };
 
 fn send(streams: &dyn Streams, options: SendOptions) -> Vec<u8> {
     let snapshot = super::of("a", &run_name(1));
@@ -234,14 +234,14 @@ fn of_a_volume(pool: &Fixture) -> Outcome {
         return Outcome::Skipped("this host cannot make volumes");
     }
     let found = pool.backend.dataset(&name("a")).unwrap().unwrap();
-    assert!(found.volume);
+    assert_eq!(found.kind, DatasetKind::Volume);
     assert_eq!(found.directory, None);
     let snapshot = pool.snapshot("a", &run_name(1), true);
     assert!(pool.backend.open_tree(snapshot.snapshot(), "view").is_err());
     for options in [PLAIN, HISTORY] {
         let bytes = send(streams, options);
         let created = streams.receive(&name("new"), &mut &bytes[..]).unwrap();
-        assert!(pool.backend.dataset(&name("new")).unwrap().unwrap().volume);
+        assert_eq!(pool.backend.dataset(&name("new")).unwrap().unwrap().kind, DatasetKind::Volume);
         pool.backend.mount(&name("new")).unwrap();
         streams.drop_snapshot(&created, &run_name(1)).unwrap();
         let created = pool.rename(created, "newer");

@@ -157,6 +157,23 @@ pub enum Encoding {
     Btrfs,
 }
 
+impl Encoding {
+    /// As in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delta => "delta",
+            Self::Tree => "tree",
+            Self::Zfs => "zfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// Whether it is a native stream, which only the backend can receive that made it.
+    pub fn is_native(self) -> bool {
+        matches!(self, Self::Zfs | Self::Btrfs)
+    }
+}
+
 /// One dataset of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetRecord {

@@ -76,7 +76,7 @@ mod tests {
         let part = |name: &&str| Part {
             name: (*name).into(),
             dataset: dataset.join(name).unwrap(),
-            volume: false,
+            kind: remand_backends::DatasetKind::FileSystem,
             directory: None,
         };
         let snapshot = Snapshot {
@@ -89,8 +89,9 @@ mod tests {
             directory: format!("/iocage/{directory}").into(),
             config: None,
             fstab: false,
-            base: base.map(|name| Base { name: name.into(), snapshot, cloned_seconds: Some(0) }),
+            base: base.map(|name| Base { name: name.into(), snapshot, parted_seconds: Some(0) }),
             datasets: parts.iter().map(part).collect(),
+            enclosed: Vec::new(),
             dataset,
         }
     }

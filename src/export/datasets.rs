@@ -128,7 +128,8 @@ impl Job<'_> {
     fn not_files(&self) -> Result<Vec<TreePath>> {
         let fstab = self.resource.fstab.then_some("fstab");
         let datasets = self.resource.datasets.iter().map(|part| part.name.as_str());
-        self.resource.config.into_iter().chain(fstab).chain(datasets).map(path).collect()
+        let enclosed = self.resource.enclosed.iter().map(String::as_str);
+        self.resource.config.into_iter().chain(fstab).chain(datasets).chain(enclosed).map(path).collect()
     }
 
     /// One file of the own directory, as it is.
@@ -204,7 +205,7 @@ impl Job<'_> {
         self.warn_of_history(planned)?;
         let snapshot = self.snapshot_of(planned);
         self.steps.run(Step::ExportRootDataset, None, None, |meter| {
-            if planned.encoding == Encoding::Zfs {
+            if planned.encoding.is_native() {
                 self.stream(writer, planned, meter)?;
                 return Ok(None);
             }
@@ -259,7 +260,7 @@ impl Job<'_> {
             for planned in others {
                 let name = Some(planned.name.as_str());
                 self.steps.run(Step::ExportOtherDataset, name, None, |meter| {
-                    if planned.encoding == Encoding::Zfs {
+                    if planned.encoding.is_native() {
                         return self.stream(writer, planned, meter);
                     }
                     self.with_view(&self.snapshot_of(planned), |view| {
@@ -274,10 +275,12 @@ impl Job<'_> {
         })
     }
 
-    /// The datasets below one, which travel by themselves.
+    /// What lies below a dataset and does not travel with it.
     fn below(&self, planned: &PlannedDataset) -> Result<Vec<TreePath>> {
         let prefix = format!("{}/", planned.name);
-        self.resource.datasets.iter().filter_map(|part| part.name.strip_prefix(&prefix)).map(path).collect()
+        let datasets = self.resource.datasets.iter().map(|part| part.name.as_str());
+        let all = datasets.chain(self.resource.enclosed.iter().map(String::as_str));
+        all.filter_map(|name| name.strip_prefix(&prefix)).map(path).collect()
     }
 
     /// A dataset as a native stream.
@@ -287,7 +290,7 @@ impl Job<'_> {
             .backend()
             .streams()
             .ok_or_else(|| Error::Unsupported(format!("{} has no native streams", self.pool.label())))?;
-        let options = SendOptions { history: planned.history };
+        let options = SendOptions { history: planned.history, decrypted: false };
         let snapshot = self.snapshot_of(planned);
         let failed = || Error::backend(format!("send {}", snapshot.dataset.as_str()));
         let expected = streams.estimate(&snapshot, options).map_err(failed())?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use remand_backends::DatasetKind;
 use serde_json::{Value, json};
 
 use super::datasets::Job;
@@ -84,7 +85,7 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         name: planned.name.clone(),
         encoding: planned.encoding,
         member: planned.member.clone(),
-        volume: part.volume,
+        volume: part.kind == DatasetKind::Volume,
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,
     })

@@ -1,6 +1,6 @@
 //! What an export will write, decided before anything is touched.
 
-use remand_backends::Capabilities;
+use remand_backends::{Capabilities, DatasetKind};
 
 use crate::archive::manifest::{Encoding, Mode};
 use crate::error::{Error, Result};
@@ -38,8 +38,8 @@ pub struct Wishes {
     pub recursive: bool,
     /// Trees, also where the backend has streams.
     pub portable: bool,
-    /// Whether the backend has native streams.
-    pub streams: bool,
+    /// The form of the backend's native streams, if it has such.
+    pub native: Option<Encoding>,
 }
 
 /// Decides.
@@ -58,23 +58,23 @@ pub fn plan(resource: &Resource, capabilities: Capabilities, wishes: Wishes) -> 
         if wishes.standalone || resource.base.is_none() { Mode::Standalone } else { Mode::Differential };
     let mut datasets: Vec<PlannedDataset> = Vec::new();
     for part in &resource.datasets {
-        let whole_streams = wishes.streams && !wishes.portable;
-        if part.volume && !whole_streams {
+        let native = wishes.native.filter(|_| !wishes.portable && part.kind != DatasetKind::Directory);
+        if part.kind == DatasetKind::Volume && native.is_none() {
             return Err(Error::Unsupported(format!(
                 "The dataset {} is a volume, which travels as a native stream only; leave --portable out",
                 part.name
             )));
         }
-        let encoding = match (part.name.as_str(), mode, whole_streams) {
+        let encoding = match (part.name.as_str(), mode, native) {
             ("root", Mode::Differential, _) => Encoding::Delta,
-            (_, _, true) => Encoding::Zfs,
+            (_, _, Some(native)) => native,
             _ => Encoding::Tree,
         };
         datasets.push(PlannedDataset {
             name: part.name.clone(),
             encoding,
             member: member(&part.name, encoding),
-            history: encoding == Encoding::Zfs && wishes.recursive,
+            history: encoding.is_native() && wishes.recursive,
         });
     }
     check_members(&datasets)?;
@@ -141,6 +141,7 @@ mod tests {
         clones: true,
         incremental: true,
         native_diff: false,
+        datasets_are_bases: false,
     };
 
     fn resource(names: &[&str], base: bool) -> Resource {
@@ -148,7 +149,7 @@ mod tests {
         let part = |name: &&str| Part {
             name: (*name).to_owned(),
             dataset: dataset.join(name).unwrap(),
-            volume: name.ends_with("vol"),
+            kind: if name.ends_with("vol") { DatasetKind::Volume } else { DatasetKind::FileSystem },
             directory: None,
         };
         let snapshot = Snapshot { dataset: DatasetName::new("releases/x/root").unwrap(), name: None };
@@ -159,8 +160,9 @@ mod tests {
             directory: "/jails/web01".into(),
             config: Some("config.json"),
             fstab: true,
-            base: base.then(|| Base { name: "x".into(), snapshot, cloned_seconds: Some(0) }),
+            base: base.then(|| Base { name: "x".into(), snapshot, parted_seconds: Some(0) }),
             datasets: names.iter().map(part).collect(),
+            enclosed: Vec::new(),
         }
     }
 
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn a_base_makes_it_differential_and_other_datasets_are_streams() {
         let r = resource(&["root", "data", "data/db", "root/bin", "files/x"], true);
-        let plan = plan(&r, ZFS, Wishes { streams: true, ..Wishes::default() }).unwrap();
+        let plan = plan(&r, ZFS, Wishes { native: Some(Encoding::Zfs), ..Wishes::default() }).unwrap();
         assert_eq!(plan.mode, Mode::Differential);
         assert_eq!(
             members(&plan),
@@ -188,7 +190,9 @@ mod tests {
     #[test]
     fn recursive_streams_carry_each_its_own_history() {
         let r = resource(&["root", "data", "data/db", "root/bin"], false);
-        let plan = plan(&r, ZFS, Wishes { streams: true, recursive: true, ..Wishes::default() }).unwrap();
+        let plan =
+            plan(&r, ZFS, Wishes { native: Some(Encoding::Zfs), recursive: true, ..Wishes::default() })
+                .unwrap();
         assert_eq!(plan.mode, Mode::Standalone);
         assert!(plan.datasets.iter().all(|dataset| dataset.history));
         assert_eq!(
@@ -208,9 +212,12 @@ mod tests {
         let wishes = Wishes { standalone: true, ..Wishes::default() };
         let r = resource(&["root"], true);
         assert_eq!(members(&plan(&r, plain, wishes).unwrap()), [("root", Encoding::Tree, "root.tree")]);
-        let error =
-            plan(&resource(&["root", "vol"], true), ZFS, Wishes { portable: true, streams: true, ..wishes })
-                .unwrap_err();
+        let error = plan(
+            &resource(&["root", "vol"], true),
+            ZFS,
+            Wishes { portable: true, native: Some(Encoding::Zfs), ..wishes },
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("vol is a volume"), "{error}");
         let error = plan(&r, plain, Wishes { recursive: true, ..wishes }).unwrap_err();
         assert_eq!(error.exit_status(), 2);
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn members_that_lie_in_each_other_are_refused() {
-        let wishes = Wishes { portable: true, streams: true, ..Wishes::default() };
+        let wishes = Wishes { portable: true, native: Some(Encoding::Zfs), ..Wishes::default() };
         let error = plan(&resource(&["root", "a", "a.tree/b"], false), ZFS, wishes).unwrap_err();
         assert!(error.to_string().contains("a.tree/b"), "{error}");
     }

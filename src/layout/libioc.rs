@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use remand_backends::{Backend, Dataset, DatasetName, Snapshot};
+use remand_backends::{Backend, Dataset, DatasetKind, DatasetName, Snapshot};
 
 use super::Layout;
 use crate::config::Config;
@@ -47,8 +47,10 @@ impl Layout for Libioc {
         let config = (kind == ResourceKind::Jail && is_file(CONFIG)).then_some(CONFIG);
         let fstab = kind == ResourceKind::Jail && is_file("fstab");
         let base = match (kind, &root.origin) {
-            (ResourceKind::Jail, Some(origin)) => self.base_of_clone(backend, origin)?,
-            (ResourceKind::Jail, None) => self.configured_base(backend, &directory, config, &what)?,
+            (ResourceKind::Jail, Some(origin)) => self.base_of_clone(backend, &root, origin)?,
+            (ResourceKind::Jail, None) if root.kind == DatasetKind::Directory => {
+                self.configured_base(backend, &directory, config, &what)?
+            }
             _ => None,
         };
         let mut datasets = vec![part(ROOT, root)];
@@ -61,7 +63,11 @@ impl Layout for Libioc {
                 _ => {}
             }
         }
-        Ok(Some(Resource { kind, name: name.to_owned(), dataset, directory, config, fstab, base, datasets }))
+        let enclosed = backend
+            .enclosed(&dataset)
+            .map_err(Error::backend(format!("look for snapshots in the {what}")))?;
+        let name = name.to_owned();
+        Ok(Some(Resource { kind, name, dataset, directory, config, fstab, base, datasets, enclosed }))
     }
 
     fn place(&self, kind: ResourceKind, name: &str) -> Result<DatasetName> {
@@ -80,19 +86,20 @@ impl Layout for Libioc {
 
     fn bases(&self, backend: &dyn Backend, release: &str) -> Result<Vec<Base>> {
         let root = join(&self.place(ResourceKind::Release, release)?, ROOT)?;
-        if look_up(backend, &root)?.is_none() {
-            return Ok(Vec::new());
-        }
-        let base = |snapshot| Base { name: release.to_owned(), snapshot, cloned_seconds: None };
-        if !backend.capabilities().consistent_while_running {
-            return Ok(vec![base(Snapshot { dataset: root, name: None })]);
+        let Some(found) = look_up(backend, &root)? else { return Ok(Vec::new()) };
+        let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
+        let itself =
+            backend.capabilities().datasets_are_bases.then(|| Snapshot { dataset: root.clone(), name: None });
+        if found.kind == DatasetKind::Directory {
+            return Ok(itself.map(base).into_iter().collect());
         }
         let snapshots =
             backend.snapshots(&root).map_err(Error::backend(format!("list the snapshots of {release}")))?;
         let own = |info: &remand_backends::SnapshotInfo| {
             info.snapshot.name.as_ref().is_some_and(|name| crate::run::is_run_id(name.as_str()))
         };
-        Ok(snapshots.into_iter().filter(|info| !own(info)).map(|info| base(info.snapshot)).collect())
+        let snapshots = snapshots.into_iter().filter(|info| !own(info)).map(|info| info.snapshot);
+        Ok(snapshots.chain(itself).map(base).collect())
     }
 
     fn release_of(&self, snapshot: &Snapshot) -> Option<String> {
@@ -107,17 +114,20 @@ impl Layout for Libioc {
 
 impl Libioc {
     /// The release that a root was cloned from.
-    fn base_of_clone(&self, backend: &dyn Backend, origin: &Snapshot) -> Result<Option<Base>> {
+    fn base_of_clone(
+        &self,
+        backend: &dyn Backend,
+        root: &Dataset,
+        origin: &Snapshot,
+    ) -> Result<Option<Base>> {
         let Some(name) = self.release_of(origin) else { return Ok(None) };
-        let snapshots = backend
-            .snapshots(&origin.dataset)
-            .map_err(Error::backend(format!("list the snapshots of {}", origin.dataset.as_str())))?;
-        let cloned_seconds =
-            snapshots.into_iter().find(|info| info.snapshot == *origin).and_then(|info| info.created_seconds);
-        Ok(Some(Base { name, snapshot: origin.clone(), cloned_seconds }))
+        let parted_seconds = backend
+            .parted_seconds(root)
+            .map_err(Error::backend(format!("look {} up", origin.dataset.as_str())))?;
+        Ok(Some(Base { name, snapshot: origin.clone(), parted_seconds }))
     }
 
-    /// Without clones the config alone tells the release. One that is not in the pool is no base: nothing could be
+    /// Of a root that is no clone the config alone tells the release. One that is not in the pool is no base: nothing could be
     /// restored against it.
     fn configured_base(
         &self,
@@ -126,7 +136,7 @@ impl Libioc {
         config: Option<&str>,
         what: &str,
     ) -> Result<Option<Base>> {
-        let Some(config) = config.filter(|_| !backend.capabilities().clones) else { return Ok(None) };
+        let Some(config) = config else { return Ok(None) };
         let path = directory.join(config);
         let bytes = std::fs::read(&path).map_err(Error::io("read", path.display()))?;
         let release = Config::parse(bytes, &format!("{config} of the {what}"))?.get(self.release_key());
@@ -138,12 +148,7 @@ impl Libioc {
 }
 
 fn part(name: &str, dataset: Dataset) -> Part {
-    Part {
-        name: name.to_owned(),
-        dataset: dataset.name,
-        volume: dataset.volume,
-        directory: dataset.directory,
-    }
+    Part { name: name.to_owned(), dataset: dataset.name, kind: dataset.kind, directory: dataset.directory }
 }
 
 fn join(above: &DatasetName, name: &str) -> Result<DatasetName> {

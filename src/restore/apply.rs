@@ -257,7 +257,7 @@ impl<'a> Restore<'a> {
                     self.work.as_mut().and_then(|work| work.stage.own.as_mut()).ok_or_else(no_manifest)?;
                 return own.put(&name, &entry, Some(&mut MemoryContent::new(bytes))).map_err(failed());
             }
-            Section::Dataset(at) if work.plan.datasets[at].encoding == Encoding::Zfs => {
+            Section::Dataset(at) if work.plan.datasets[at].encoding.is_native() => {
                 let target = &work.plan.datasets[at];
                 let transport = work.plan.record.snapshot.as_deref();
                 return work.stage.receive(target, transport, content.ok_or_else(missing)?, self.steps);
@@ -456,13 +456,11 @@ pub(super) fn check_free(pool: &Pool, plan: &Plan) -> Result<()> {
 
 /// Native streams need the backend that made them.
 pub(super) fn check_streams(pool: &Pool, plan: &Plan) -> Result<()> {
-    let is_native = |encoding| matches!(encoding, Encoding::Zfs | Encoding::Btrfs);
-    let native = plan.datasets.iter().find(|target| is_native(target.encoding));
-    match native {
-        Some(target) if target.encoding == Encoding::Btrfs || pool.backend().streams().is_none() => {
-            Err(no_streams(pool, &target.name))
-        }
-        _ => Ok(()),
+    let received = pool.backend().streams().map(|_| crate::export::native_encoding(pool.backend().kind()));
+    let mut native = plan.datasets.iter().filter(|target| target.encoding.is_native());
+    match native.find(|target| Some(target.encoding) != received) {
+        Some(target) => Err(no_streams(pool, target)),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use remand_backends::{Created, DatasetName, SnapshotName};
+use remand_backends::{Created, DatasetKind, DatasetName, SnapshotName};
 
 use super::base::Chosen;
 use super::plan::{Plan, Target};
@@ -14,7 +14,7 @@ use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::pool::{Pool, with_view};
-use crate::resource::label;
+use crate::resource::{Base, label};
 use crate::step::{Meter, Steps};
 use crate::tree::{self, Content, Dir, Loss, Tree, TreePath, TreeWriter};
 use crate::undo::Undo;
@@ -78,15 +78,16 @@ impl<'a> Stage<'a> {
         let dataset = name(&self.dataset, &target.name)?;
         let failed = || Error::backend(format!("make the dataset {}", target.name));
         let base = chosen.filter(|_| target.encoding == Encoding::Delta);
+        let clones = base.map_or(Ok(false), |chosen| self.can_clone(&chosen.base))?;
         let created = match base {
-            Some(chosen) if backend.capabilities().clones => {
+            Some(chosen) if clones => {
                 backend.clone_snapshot(&chosen.base.snapshot, &dataset).map_err(failed())?
             }
             _ => backend.create(&dataset).map_err(failed())?,
         };
         super::properties::set(backend, &created, target, steps);
         let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
-        if let Some(chosen) = base.filter(|_| !backend.capabilities().clones) {
+        if let Some(chosen) = base.filter(|_| !clones) {
             with_view(backend, &chosen.base.snapshot, view, steps, |view| {
                 let progress = &mut |copied: tree::Copied| meter.set(copied.data_bytes, copied.entries);
                 let losses = tree::copy_into(&view.tree, &mut writer, &|_| false, progress)
@@ -99,6 +100,15 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Whether the backend makes clones of a base. A directory can be a base too, which has none.
+    fn can_clone(&self, base: &Base) -> Result<bool> {
+        let backend = self.pool.backend();
+        let found = backend
+            .dataset(&base.snapshot.dataset)
+            .map_err(Error::backend(format!("look {} up", base.snapshot.dataset.as_str())))?;
+        Ok(backend.capabilities().clones && found.is_some_and(|found| found.kind == DatasetKind::FileSystem))
+    }
+
     /// Receives a dataset that arrives as a native stream.
     pub(super) fn receive(
         &mut self,
@@ -108,7 +118,7 @@ impl<'a> Stage<'a> {
         steps: &Steps<'_>,
     ) -> Result<()> {
         let backend = self.pool.backend();
-        let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, &target.name))?;
+        let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
         let dataset = name(&self.dataset, &target.name)?;
         let mut source = StreamSource { content, rest: Vec::new() };
         let created = streams

@@ -1,0 +1,1 @@
+//! btrfs: what its ioctls tell of subvolumes and inodes.

@@ -1,0 +1,1 @@
+//! Where the bytes of a file lie on the device: `FIEMAP`.
