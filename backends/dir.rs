@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+mod datasets;
 #[cfg(target_os = "linux")]
 #[path = "dir/linux.rs"]
 mod platform;
@@ -37,6 +39,8 @@ pub struct Dir {
     path: PathBuf,
     label: String,
     root: OwnedFd,
+    /// Held while a record of [`datasets`] is read and written again.
+    remembering: Mutex<()>,
 }
 
 impl Dir {
@@ -49,7 +53,9 @@ impl Dir {
             Err(error) => return Err(fail("find", error)),
         };
         match fs::openat(CWD, &path, DIRECTORY, Mode::empty()) {
-            Ok(root) => Ok(Some(Self { label: path.display().to_string(), path, root })),
+            Ok(root) => {
+                Ok(Some(Self { label: path.display().to_string(), path, root, remembering: Mutex::new(()) }))
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(fail("open", error.into())),
         }
@@ -170,6 +176,22 @@ impl Dir {
         remove::remove_tree(&above, last, &self.path_of(name))
     }
 
+    fn remember_created(&self, name: &DatasetName) -> Result<()> {
+        // What is right below the pool needs no record: whoever asks for it knows its name.
+        if name.parent().is_none_or(|above| above.parent().is_none()) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.remember(name, BTreeMap::new())
+    }
+
+    fn remove_and_forget(&self, name: &DatasetName) -> Result<()> {
+        let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        let recalled = self.recall(name)?;
+        self.remove(name)?;
+        self.forget(recalled)
+    }
+
     fn unsupported<T>(&self, what: &'static str) -> Result<T> {
         Err(Error::Unsupported { subject: self.label.clone(), what })
     }
@@ -237,7 +259,7 @@ impl Backend for Dir {
 
     fn descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>> {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
-        Ok(Vec::new())
+        Ok(self.remembered_below(name)?.iter().map(|name| self.info(name)).collect())
     }
 
     fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>> {
@@ -255,12 +277,17 @@ impl Backend for Dir {
 
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
-        Ok(BTreeMap::new())
+        self.remembered_properties(name)
     }
 
-    fn set_property(&self, created: &Created, _property: &str, _value: &str) -> Result<()> {
+    fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()> {
         created.check(&self.label)?;
-        self.unsupported("a property")
+        let name = &created.dataset;
+        self.find(name)?.ok_or_else(|| self.missing(name))?;
+        let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut properties = self.remembered_properties(name)?;
+        properties.insert(property.to_owned(), value.to_owned());
+        self.remember(name, properties)
     }
 
     fn snapshot(&self, name: &DatasetName, _: &SnapshotName, recursive: bool) -> Result<CreatedSnapshot> {
@@ -303,14 +330,10 @@ impl Backend for Dir {
         // The caller's umask is no matter.
         let protect =
             fs::openat(&above, last, DIRECTORY, Mode::empty()).and_then(|made| fs::fchmod(made, mode));
-        match protect {
+        let protected = protect.map_err(|errno| self.fail("create", name, errno));
+        match protected.and_then(|()| self.remember_created(name)) {
             Ok(()) => Ok(created),
-            Err(errno) => {
-                let undo = self.remove(name);
-                Err(self
-                    .fail("create", name, errno)
-                    .with_undo(self.path_of(name).display().to_string(), undo))
-            }
+            Err(error) => Err(error.with_undo(self.path_of(name).display().to_string(), self.remove(name))),
         }
     }
 
@@ -319,9 +342,21 @@ impl Backend for Dir {
     }
 
     fn rename(&self, created: Created, to: &DatasetName) -> std::result::Result<Created, Kept<Created>> {
-        match created.check(&self.label).and_then(|()| self.rename_now(&created.dataset, to)) {
-            Ok(()) => Ok(Created::new(&self.label, to.clone())),
-            Err(error) => Err(Kept { token: created, error }),
+        let rename = || {
+            created.check(&self.label)?;
+            let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+            let recalled = self.recall(&created.dataset)?;
+            self.rename_now(&created.dataset, to)?;
+            Ok(recalled)
+        };
+        let recalled = match rename() {
+            Ok(recalled) => recalled,
+            Err(error) => return Err(Kept { token: created, error }),
+        };
+        let renamed = Created::new(&self.label, to.clone());
+        match self.moved(recalled, to) {
+            Ok(()) => Ok(renamed),
+            Err(error) => Err(Kept { token: renamed, error }),
         }
     }
 
@@ -330,7 +365,7 @@ impl Backend for Dir {
     }
 
     fn destroy(&self, created: Created) -> std::result::Result<(), Kept<Created>> {
-        match created.check(&self.label).and_then(|()| self.remove(&created.dataset)) {
+        match created.check(&self.label).and_then(|()| self.remove_and_forget(&created.dataset)) {
             Ok(()) => Ok(()),
             Err(error) => Err(Kept { token: created, error }),
         }
@@ -347,7 +382,7 @@ impl Backend for Dir {
             return self.unsupported("a snapshot");
         };
         match name.components().collect::<Vec<_>>()[..] {
-            [STATE, part, _] if STATE_PARTS.contains(&part) => self.remove(name),
+            [STATE, part, _] if STATE_PARTS.contains(&part) => self.remove_and_forget(name),
             _ => Err(Error::NotLeftover(self.path_of(name).display().to_string())),
         }
     }

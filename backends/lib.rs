@@ -26,6 +26,7 @@ pub mod error;
 pub mod name;
 pub mod native_diff;
 pub mod process;
+mod remembered;
 pub mod zfs;
 
 pub use error::{Error, Result};
@@ -213,8 +214,9 @@ pub trait Backend: Send + Sync + Debug {
     /// Looks a dataset up. `DatasetName::pool()` is the pool itself.
     fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>>;
 
-    /// All datasets below `name`, however deep, parents before children, by name; but for the pool's state dataset. Empty
-    /// for backends that cannot tell a dataset from a directory. An absent `name` is an error.
+    /// All datasets below `name`, however deep, parents before children, by name; but for the pool's state dataset. A
+    /// backend that cannot tell a dataset from a directory lists those that it remembers, because they were created in a dataset
+    /// and not right below the pool. An absent `name` is an error.
     fn descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>>;
 
     /// The snapshots of a dataset, oldest first.

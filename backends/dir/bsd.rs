@@ -19,6 +19,12 @@ pub(super) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Err
     if fs::fstat(&above)?.st_dev == fs::fstat(&directory)?.st_dev { Ok(directory) } else { Err(Errno::XDEV) }
 }
 
+/// What a directory is known by, wherever it is moved: its inode number, and when it was made, because numbers are used again.
+pub(super) fn identity(directory: impl AsFd) -> Result<String, Errno> {
+    let stat = fs::fstat(directory)?;
+    Ok(format!("{}-{}.{:09}", stat.st_ino, stat.st_birthtime, stat.st_birthtime_nsec))
+}
+
 /// Never made here: [`unlock_directory`] has unlocked everything at once.
 #[derive(Debug)]
 pub(super) struct Unlocked(Infallible);

@@ -28,6 +28,15 @@ pub(super) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Err
     if mount_of(&above)? == mount_of(&directory)? { Ok(directory) } else { Err(Errno::XDEV) }
 }
 
+/// What a directory is known by, wherever it is moved: its inode number, and where the file system tells when it was made, that
+/// too, because numbers are used again.
+pub(super) fn identity(directory: impl AsFd) -> Result<String, Errno> {
+    let stat = fs::statx(directory, c"", fs::AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?;
+    let born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    let time = if born { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
+    Ok(format!("{}-{}.{:09}", stat.stx_ino, time.0, time.1))
+}
+
 /// Tells mounts apart: the device, and the mount's id where the kernel has it (5.8).
 fn mount_of(directory: impl AsFd) -> Result<(u32, u32, Option<u64>), Errno> {
     let flags = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;

@@ -179,3 +179,56 @@ fn a_leftover_that_is_a_file_is_found_and_removed() {
     assert!(pool.leftovers().unwrap().is_empty());
     assert!(Path::new("/etc").exists());
 }
+
+#[test]
+fn datasets_and_their_properties_are_remembered_wherever_they_go() {
+    let (_directory, pool) = pool();
+    pool.state_directory().unwrap();
+    let jails = pool.create(&name("jails")).unwrap();
+    let staged = pool.create(&name(".remand/staging/run")).unwrap();
+    for part in ["root", "data", "data/db"] {
+        let created = pool.create(&name(&format!(".remand/staging/run/{part}"))).unwrap();
+        pool.set_property(&created, "org.example:note", &format!("of\n{part}")).unwrap();
+    }
+    pool.set_property(&staged, "quota", "1 G").unwrap();
+    let web01 = pool.rename(staged, &name("jails/web01")).unwrap();
+    let below = |above: &str| -> Vec<String> {
+        pool.descendants(&name(above)).unwrap().iter().map(|found| found.name.to_string()).collect()
+    };
+    let all = ["jails/web01/data", "jails/web01/data/db", "jails/web01/root"];
+    assert_eq!(below("jails/web01"), all);
+    assert_eq!(below("jails/web01/data"), all[1..2]);
+    assert_eq!(below("jails"), [""; 0], "only what was created in a dataset");
+    let property =
+        |of: &str, property: &str| pool.local_properties(&name(of)).unwrap().get(property).cloned();
+    assert_eq!(property("jails/web01", "quota").as_deref(), Some("1 G"));
+    assert_eq!(property("jails/web01/data/db", "org.example:note").as_deref(), Some("of\ndata/db"));
+    // By hand, too.
+    std::fs::rename(pool.directory().join("jails/web01"), pool.directory().join("jails/web02")).unwrap();
+    std::fs::create_dir_all(pool.directory().join("jails/web01/data")).unwrap();
+    assert_eq!(below("jails/web01"), [""; 0]);
+    assert_eq!(below("jails/web02"), all.map(|name| name.replace("web01", "web02")));
+    std::fs::rename(pool.directory().join("jails/web02/data"), pool.directory().join("jails/elsewhere"))
+        .unwrap();
+    assert_eq!(below("jails/web02"), ["jails/web02/root"], "what is gone is none");
+    drop(web01);
+    pool.destroy(jails).unwrap();
+}
+
+#[test]
+fn a_part_that_is_renamed_takes_its_record_along() {
+    let (_directory, pool) = pool();
+    pool.state_directory().unwrap();
+    let top = pool.create(&name("a")).unwrap();
+    let part = pool.create(&name("a/b")).unwrap();
+    let _below = pool.create(&name("a/b/c")).unwrap();
+    pool.set_property(&part, "quota", "1").unwrap();
+    let part = pool.rename(part, &name("z")).unwrap();
+    assert_eq!(pool.descendants(&name("a")).unwrap(), []);
+    assert_eq!(pool.descendants(&name("z")).unwrap()[0].name, name("z/c"));
+    assert_eq!(pool.local_properties(&name("z")).unwrap()["quota"], "1");
+    let record = pool.existing_state_directory().unwrap().unwrap().join("datasets");
+    pool.destroy(part).unwrap();
+    pool.destroy(top).unwrap();
+    assert_eq!(std::fs::read_dir(record).unwrap().count(), 0, "nothing is remembered of what is destroyed");
+}
