@@ -173,7 +173,7 @@ fn test_pools_are_deterministic_on_every_backend() {
         assert_eq!(pools[0].remains(), [""; 0]);
         assert_same_without(&pools[0].root("web01"), &pools[1].root("web01"), &pools[0].unseen());
         let data = |pool: &Pool| pool.path("jails/web01/data");
-        assert!(!place.is_zfs() || data(&pools[0]).join("db/file19").is_file());
+        assert!(!place.has_datasets() || data(&pools[0]).join("db/file19").is_file());
         let release = trees(&pools[0].path("releases/base-1.0/root"), &pools[1].root("web01"));
         assert!(release.len() > 300, "{}", release.len());
     }

@@ -21,7 +21,7 @@ use std::sync::Mutex;
 
 /// Says on the real standard error, which the test harness does not capture, that something is not tested here.
 /// Each message appears once a test binary.
-fn announce(message: &str) {
+pub(crate) fn announce(message: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if said.insert(message.to_owned()) {

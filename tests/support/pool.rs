@@ -14,6 +14,8 @@ use super::{Scratch, skipped, workload};
 pub(crate) enum Place {
     /// A plain directory below this one.
     Dir(PathBuf),
+    /// A directory below this one, which is on btrfs and of which subvolumes are made.
+    Btrfs(PathBuf),
     /// A dataset below this one.
     Zfs(String),
 }
@@ -33,21 +35,48 @@ impl Place {
         dataset.map(Self::Zfs)
     }
 
+    /// A directory on btrfs or XFS, where tests/run (or someone) has provided one.
+    fn on(file_system: &str, group: &str) -> Option<PathBuf> {
+        let variable = format!("REMAND_TEST_{}", file_system.to_uppercase());
+        let path = std::env::var_os(&variable).filter(|value| !value.is_empty());
+        if path.is_none() {
+            skipped(&format!("{group} on {file_system}"), &format!("{variable} names no directory"));
+        }
+        path.map(PathBuf::from)
+    }
+
+    /// A pool of subvolumes.
+    pub(crate) fn btrfs(group: &str) -> Option<Self> {
+        let path = Self::on("btrfs", group)?;
+        super::root_for(&format!("{group} on btrfs")).then_some(Self::Btrfs(path))
+    }
+
+    /// Plain directories on a file system that can share extents.
+    pub(crate) fn xfs(group: &str) -> Option<Self> {
+        Self::on("xfs", group).map(Self::Dir)
+    }
+
     /// Every place that there is. Those that are missing are announced as skipped.
     pub(crate) fn all(group: &str) -> Vec<Self> {
         let mut places = vec![Self::dir()];
-        for (name, variable) in [("btrfs", "REMAND_TEST_BTRFS"), ("xfs", "REMAND_TEST_XFS")] {
-            match std::env::var_os(variable).filter(|value| !value.is_empty()) {
-                Some(path) => places.push(Self::Dir(path.into())),
-                None => skipped(&format!("{group} on {name}"), &format!("{variable} names no directory")),
-            }
-        }
+        places.extend(Self::xfs(group));
+        places.extend(Self::on("btrfs", group).map(Self::Dir));
+        places.extend(Self::btrfs(group));
         places.extend(Self::zfs(group));
         places
     }
 
     pub(crate) fn is_zfs(&self) -> bool {
         matches!(self, Self::Zfs(_))
+    }
+
+    pub(crate) fn is_btrfs(&self) -> bool {
+        matches!(self, Self::Btrfs(_))
+    }
+
+    /// Whether parts of a jail can be datasets.
+    pub(crate) fn has_datasets(&self) -> bool {
+        !matches!(self, Self::Dir(_))
     }
 }
 
@@ -56,6 +85,8 @@ impl Place {
 pub(crate) enum Size {
     /// Ten entries: for tests about what the program does, not about what is in a tree.
     Small,
+    /// [`workload::common`]: what every file system keeps.
+    Common,
     /// [`workload`].
     Full,
 }
@@ -75,11 +106,14 @@ impl Pool {
     pub(crate) fn empty(place: &Place) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let pool = match place {
-            Place::Dir(parent) => {
+            Place::Dir(parent) | Place::Btrfs(parent) => {
                 let scratch = Scratch::below(parent);
                 let directory = scratch.join("pool");
                 std::fs::create_dir(&directory).expect("a directory for the pool");
-                let name = directory.to_str().expect("a readable path").to_owned();
+                let name = directory.to_str().expect("a readable path");
+                // On btrfs every directory is a pool of subvolumes unless one says otherwise.
+                let plain = !place.has_datasets() && At::open(parent).file_system() == BTRFS;
+                let name = if plain { format!("dir:{name}") } else { name.to_owned() };
                 Self { place: place.clone(), name, directory, scratch: Some(scratch) }
             }
             Place::Zfs(parent) => {
@@ -138,16 +172,19 @@ impl Pool {
 
     /// Makes a dataset, or a directory where there are no datasets.
     pub(crate) fn make(&self, name: &str) {
-        if self.is_zfs() {
-            zfs(["create", &format!("{}/{name}", self.name)]);
-        } else {
-            let path = self.path(name);
-            std::fs::create_dir(&path)
-                .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
+        let path = self.path(name);
+        match self.place {
+            Place::Zfs(_) => drop(zfs(["create", &format!("{}/{name}", self.name)])),
+            // As a manager would: what holds resources is a plain directory.
+            Place::Btrfs(_) if name.contains('/') && !name.ends_with("base-1.0") => {
+                subvolume(["create".as_ref(), path.as_os_str()]);
+            }
+            _ => std::fs::create_dir(&path)
+                .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display())),
         }
     }
 
-    /// Makes a release, on ZFS with snapshot `p0`.
+    /// Makes a release, on ZFS with snapshot `p0`, on btrfs read-only.
     pub(crate) fn release(&self, name: &str, size: Size) {
         self.make(&format!("releases/{name}"));
         self.make(&format!("releases/{name}/root"));
@@ -155,33 +192,50 @@ impl Pool {
         if self.is_zfs() {
             zfs(["snapshot", &format!("{}/releases/{name}/root@p0", self.name)]);
         }
+        if self.place.is_btrfs() {
+            read_only(&self.path(&format!("releases/{name}/root")), true);
+        }
     }
 
-    /// Makes a jail whose root is a changed clone of a release; on ZFS with datasets `data` and `data/db`.
+    /// Makes a jail whose root is a changed clone of a release; with datasets `data` and `data/db` where there are datasets.
     pub(crate) fn jail(&self, name: &str, release: &str, size: Size) {
+        self.bare_jail(name, release, size);
+        if self.place.has_datasets() {
+            self.datasets(name);
+        }
+    }
+
+    /// The same without datasets beside the root.
+    pub(crate) fn bare_jail(&self, name: &str, release: &str, size: Size) {
         let jail = format!("jails/{name}");
         self.make(&jail);
         let root = format!("{jail}/root");
         if self.is_zfs() {
             let origin = format!("{}/releases/{release}/root@p0", self.name);
             zfs(["clone", &origin, &format!("{}/{root}", self.name)]);
+        } else if self.place.is_btrfs() {
+            let base = self.path(&format!("releases/{release}/root"));
+            subvolume(["snapshot".as_ref(), base.as_os_str(), self.path(&root).as_os_str()]);
         } else {
             self.make(&root);
             fill_release(&self.path(&root), size);
         }
         match size {
             Size::Small => small_change(&At::open(&self.path(&root))),
+            Size::Common => workload::common::change_jail(&At::open(&self.path(&root))),
             Size::Full => drop(workload::change_jail(&self.path(&root))),
         }
         self.jail_files(name, release);
-        if self.is_zfs() {
-            for dataset in ["data", "data/db"] {
-                self.make(&format!("{jail}/{dataset}"));
-                let here = At::open(&self.path(&format!("{jail}/{dataset}")));
-                for index in 0..20 {
-                    here.write(format!("file{index}"), workload::noise(7000 + index, 3000));
-                }
-            }
+    }
+
+    /// `data` and `data/db` of a jail; directories where there are no datasets.
+    pub(crate) fn datasets(&self, jail: &str) {
+        let parts = ["data", "data/db"].map(|part| format!("jails/{jail}/{part}"));
+        for part in &parts {
+            self.make(part);
+        }
+        for (part, seed) in parts.iter().zip([8000, 7000]).rev() {
+            workload::common::fill_data(&At::open(&self.path(part)), seed);
         }
     }
 
@@ -198,8 +252,17 @@ impl Pool {
 
     /// What a comparison with this pool cannot see.
     pub(crate) fn unseen(&self) -> Vec<What> {
-        // ZFS allocates when its transaction group is written, and compresses zeros: blocks tell nothing.
-        if self.is_zfs() { vec![What::Sparse] } else { vec![] }
+        // ZFS and btrfs allocate when its transaction group is written, and compresses zeros: blocks tell nothing.
+        if self.place.has_datasets() { vec![What::Sparse] } else { vec![] }
+    }
+
+    /// Removes a directory of the pool with its subvolumes, if it is there.
+    pub(crate) fn delete(&self, name: &str) {
+        let path = self.path(name);
+        if self.place.is_btrfs() {
+            delete_subvolumes(&path);
+        }
+        super::at::remove_tree(&path);
     }
 
     /// Names of the jails that a user sees.
@@ -211,7 +274,7 @@ impl Pool {
     /// releases'. Empty when nothing was left behind.
     pub(crate) fn remains(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for area in ["staging", "views"] {
+        for area in ["staging", "views", "snapshots"] {
             let directory = self.path(".remand").join(area);
             found.extend(names(&directory).into_iter().map(|name| format!(".remand/{area}/{name}")));
         }
@@ -233,9 +296,13 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let Place::Zfs(_) = self.place else { return };
         if std::env::var_os("REMAND_TEST_KEEP").is_some() {
             return;
+        }
+        match self.place {
+            Place::Dir(_) => return,
+            Place::Btrfs(_) => return delete_subvolumes(&self.directory),
+            Place::Zfs(_) => {}
         }
         if !destroy(&self.name) {
             super::announce(&format!("LEFT {}", self.name));
@@ -252,6 +319,56 @@ pub(crate) fn destroy(dataset: &str) -> bool {
             false
         }
     })
+}
+
+/// Magic number of btrfs.
+const BTRFS: i64 = 0x9123_683e;
+
+/// Runs `btrfs subvolume`; panics when it fails.
+pub(crate) fn subvolume<const N: usize>(arguments: [&OsStr; N]) {
+    let output = Command::new("btrfs").arg("subvolume").args(arguments).output().expect("btrfs(8)");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Makes a subvolume read-only, or writable.
+pub(crate) fn read_only(path: &Path, read_only: bool) {
+    let output = Command::new("btrfs")
+        .args(["property", "set", "-f"])
+        .arg(path)
+        .args(["ro", if read_only { "true" } else { "false" }])
+        .output()
+        .expect("btrfs(8)");
+    assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+/// The subvolumes at and below a directory, the deepest last, sorted. Their directories have one inode number.
+pub(crate) fn subvolumes(directory: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut rest = vec![directory.to_owned()];
+    while let Some(path) = rest.pop() {
+        let is_subvolume = std::fs::symlink_metadata(&path).is_ok_and(|data| data.ino() == 256);
+        if is_subvolume {
+            found.push(path.clone());
+        }
+        let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        rest.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    found.sort();
+    found
+}
+
+fn delete_subvolumes(directory: &Path) {
+    for path in subvolumes(directory).into_iter().rev() {
+        let done = Command::new("btrfs").args(["-q", "subvolume", "delete"]).arg(&path).output();
+        if !done.is_ok_and(|output| output.status.success()) {
+            super::announce(&format!("LEFT {}", path.display()));
+        }
+    }
 }
 
 /// Runs zfs(8) and returns what it prints; panics when it fails.
@@ -278,6 +395,7 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 fn fill_release(root: &Path, size: Size) {
     match size {
         Size::Small => small_release(&At::open(root)),
+        Size::Common => workload::common::build_release(&At::open(root)),
         Size::Full => drop(workload::build_release(root)),
     }
 }

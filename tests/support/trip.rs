@@ -19,7 +19,7 @@ pub(crate) fn assert_tree_restored(source: &Pool, name: &str, target: &Pool, res
     let ignored = [source.unseen(), target.unseen()].concat();
     let (from, to) = (source.path(&format!("jails/{name}")), target.path(&format!("jails/{restored}")));
     let mut parts = vec!["root", "hooks"];
-    if source.is_zfs() {
+    if source.place().has_datasets() {
         parts.push("data");
     }
     for part in parts {

@@ -3,6 +3,7 @@
 
 mod base;
 mod change;
+pub(crate) mod common;
 
 use std::collections::BTreeMap;
 use std::io;
