@@ -12,7 +12,7 @@ use remand_backends::{Backend, SnapshotName};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Digest;
-use crate::change::{self, Fingerprint, Scope, Stamp};
+use crate::change::{self, Choice, Fingerprint, Kinship, Scope, Stamp};
 use crate::error::{Error, Result};
 use crate::resource::Base;
 use crate::run;
@@ -138,17 +138,23 @@ fn identity(backend: &dyn Backend, base: &Base) -> Result<(Option<String>, Optio
     Ok(info.map_or((None, None), |info| (info.guid, info.content_id)))
 }
 
-/// The engine that finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
-/// cheapest that is.
-pub(crate) fn engine(base: Option<&Base>, asked: Option<&str>) -> Result<Box<dyn change::Engine>> {
-    let lineage = base.and_then(|base| base.parted_seconds);
-    match asked {
-        None => Ok(change::cheapest(lineage)),
-        Some("lineage") if lineage.is_none() => Err(Error::Usage(
-            "The lineage engine needs a root that is a clone of its base; use --engine content".into(),
-        )),
-        Some(name) => change::engine(name, lineage).ok_or_else(|| {
-            Error::Usage(format!("There is no engine {name}; there are content, lineage and rsync"))
-        }),
-    }
+/// Which engine finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
+/// cheapest that is. `native` says that the root will be read from a snapshot, and its backend knows what differs between two.
+pub(crate) fn choose(base: Option<&Base>, asked: Option<&str>, native: bool) -> Result<Choice> {
+    let parted_seconds = base.and_then(|base| base.parted_seconds);
+    let native = native && parted_seconds.is_some();
+    let Some(name) = asked else { return Ok(Choice::cheapest(Kinship { parted_seconds, native })) };
+    let choice = Choice::named(name, parted_seconds).ok_or_else(|| {
+        Error::Usage(format!("There is no engine {name}; there are snapshot, lineage, content and rsync"))
+    })?;
+    let refused = match choice {
+        Choice::Lineage(None) => "The lineage engine needs a root that is a clone of its base",
+        Choice::Snapshot(None) => "The snapshot engine needs a root that is a clone of its base",
+        Choice::Snapshot(_) if !native => {
+            "The snapshot engine needs a snapshot of the root, which only an export makes, and storage that can list changes"
+        }
+        _ => return Ok(choice),
+    };
+    let other = if parted_seconds.is_some() { "lineage" } else { "content" };
+    Err(Error::Usage(format!("{refused}; use --engine {other}")))
 }
