@@ -21,6 +21,11 @@ use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub mod btrfs {
+    //! btrfs, by btrfs(8).
+    pub mod diff;
+    pub mod send_stream;
+}
 pub mod dir;
 pub mod error;
 pub mod name;
