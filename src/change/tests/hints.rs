@@ -69,19 +69,22 @@ struct Listed {
 /// Every path below `root`, and "" for itself.
 fn listed(root: &Path) -> BTreeMap<Vec<u8>, Listed> {
     let mut all = BTreeMap::new();
-    add(root, Vec::new(), 0, &mut all);
+    add(root, b"", 0, &mut all);
     all
 }
 
-fn add(root: &Path, at: Vec<u8>, parent: u64, all: &mut BTreeMap<Vec<u8>, Listed>) {
-    let place = root.join(OsStr::from_bytes(&at));
+fn add(root: &Path, at: &[u8], parent: u64, all: &mut BTreeMap<Vec<u8>, Listed>) {
+    let place = root.join(OsStr::from_bytes(at));
     let found = fs::symlink_metadata(&place).unwrap();
-    all.insert(at.clone(), Listed { inode: found.ino(), parent, ctime: (found.ctime(), found.ctime_nsec()) });
+    all.insert(
+        at.to_owned(),
+        Listed { inode: found.ino(), parent, ctime: (found.ctime(), found.ctime_nsec()) },
+    );
     if found.is_dir() {
         for below in fs::read_dir(place).unwrap() {
             let name = below.unwrap().file_name();
             let slash: &[u8] = if at.is_empty() { b"" } else { b"/" };
-            add(root, [&at, slash, name.as_bytes()].concat(), found.ino(), all);
+            add(root, &[at, slash, name.as_bytes()].concat(), found.ino(), all);
         }
     }
 }
@@ -215,6 +218,51 @@ fn hints_lead_to_every_change_of_a_clone() {
             assert_eq!(summary.fallback.as_deref(), Some("more than 2 paths may differ"));
         }
         btrfs.subvolume(&["delete", "base", "now"]);
+    });
+}
+
+/// Asks btrfs itself.
+struct Real<'a>(&'a Scratch);
+
+impl NativeDiff for Real<'_> {
+    fn changes(
+        &self,
+        _: &Frozen,
+        _: &Frozen,
+        hint: &mut dyn FnMut(Hint) -> bool,
+    ) -> remand_backends::Result<()> {
+        remand_backends::btrfs::diff::changes(&self.0.path("base"), &self.0.path("now"), hint)
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> remand_backends::Result<Option<Vec<Vec<u8>>>> {
+        Ok(Some(remand_sys::btrfs::names_of_inode(fs::File::open(tree).unwrap(), inode).unwrap()))
+    }
+}
+
+#[test]
+fn btrfs_itself_leads_to_every_change() {
+    let Some(btrfs) = btrfs("btrfs_itself_leads_to_every_change") else { return };
+    let scratch = Scratch::at(&btrfs.path());
+    let frozen = frozen();
+    random(64, |base_ops, now_ops| {
+        btrfs.subvolume(&["create", "origin"]);
+        apply_all(&scratch.path("origin"), base_ops);
+        btrfs.subvolume(&["snapshot", "-r", "origin", "base"]);
+        btrfs.subvolume(&["snapshot", "base", "clone"]);
+        std::thread::sleep(Duration::from_millis(25));
+        apply_all(&scratch.path("clone"), now_ops);
+        btrfs.subvolume(&["snapshot", "-r", "clone", "now"]);
+        let (base, now) = (scratch.tree("base"), scratch.tree("now"));
+        let real = Real(&scratch);
+        let asked = Asked { native: &real, base: &frozen, now: &frozen };
+        for (name, proof) in [("lineage", Some(i64::MAX)), ("content", None)] {
+            let (found, summary) = check_engine(&Snapshot::new(asked, proof), &base, &now);
+            assert_eq!(summary.fallback, None);
+            let walked = engine(name, Some(i64::MAX)).unwrap();
+            let (expected, _) = changes(&*walked, Some(&base), &now, OPTIONS).unwrap();
+            assert_eq!(full(&found), full(&expected));
+        }
+        btrfs.subvolume(&["delete", "origin", "base", "clone", "now"]);
     });
 }
 
