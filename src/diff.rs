@@ -71,7 +71,7 @@ pub fn diff(
     let base = resource.base.as_ref().ok_or_else(|| {
         Error::Unsupported(format!("The {} has no base in this pool to compare with", resource.label()))
     })?;
-    let choice = crate::base::choose(Some(base), options.engine.as_deref(), false)?;
+    let choice = crate::base::choose(Some(base), options.engine.as_deref(), None)?;
     let engine = choice.engine(None);
     steps.run(Step::Compare, Some(&base.label()), None, |meter| {
         compare_live(pool, &resource, Some(base), engine.as_ref(), &steps, interrupted, &mut |change| {

@@ -17,11 +17,12 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{BackendKind, Snapshot, SnapshotName};
+use remand_backends::{BackendKind, NativeDiff, Snapshot, SnapshotName};
 
 use crate::archive::manifest::{Encoding, Mode};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
+use crate::change::Choice;
 use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
@@ -134,7 +135,10 @@ pub fn export(
         // Refused before anything is made: an engine that is unknown, or not safe here.
         let base = base_of(&resource, &plan);
         let native = backend.native_diff();
-        let choice = crate::base::choose(base, options.engine.as_deref(), native.is_some())?;
+        let choice = crate::base::choose(base, options.engine.as_deref(), native)?;
+        if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
+            steps.notice("root", format!("the snapshot engine does not see {what}"));
+        }
         let run = Run::begin(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let outcome = (|| {
@@ -186,7 +190,7 @@ pub fn dry_run(
     let resource = pool.resource(&options.selector)?;
     let plan = make_plan(pool, &resource, options)?;
     let base = base_of(&resource, &plan);
-    let engine = crate::base::choose(base, options.engine.as_deref(), false)?.engine(None);
+    let engine = crate::base::choose(base, options.engine.as_deref(), None)?.engine(None);
     let mut counts = Counts::default();
     if !plan.datasets[0].encoding.is_native() {
         steps.run(Step::Compare, Some("root"), None, |meter| {

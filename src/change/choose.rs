@@ -13,7 +13,7 @@ pub struct Kinship {
     /// One is a clone of the other, made by the file system itself, so that both share inode numbers and ctimes; and this is the
     /// second since 1970 in which they parted.
     pub parted_seconds: Option<i64>,
-    /// Both will be snapshots whose difference the backend knows.
+    /// Both will be snapshots whose difference the backend knows, all of it.
     pub native: bool,
 }
 
