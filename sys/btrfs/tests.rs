@@ -1,0 +1,135 @@
+use super::*;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// A directory of its own on btrfs, removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Option<Self> {
+        let Some(above) = std::env::var_os("REMAND_TEST_BTRFS").filter(|value| !value.is_empty()) else {
+            eprintln!("SKIPPED btrfs ioctls: REMAND_TEST_BTRFS names no directory");
+            return None;
+        };
+        let path = Path::new(&above).join(format!("sys-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Some(Self(path))
+    }
+
+    fn open(&self, path: &str) -> File {
+        File::open(self.0.join(path)).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+#[test]
+fn subvolumes_are_made_told_and_deleted() {
+    let Some(place) = Place::new("subvolumes") else { return };
+    let top = place.open("");
+    assert!(is_btrfs(&top).unwrap());
+    create(&top, b"a\nb").unwrap();
+    assert_eq!(create(&top, b"a\nb").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    let made = place.open("a\nb");
+    fs::create_dir_all(place.0.join("a\nb/x/y")).unwrap();
+    create(place.open("a\nb/x/y"), b"inner").unwrap();
+    let info = subvolume(&made).unwrap();
+    assert!(!info.read_only && info.parent_uuid.is_none() && info.received_uuid.is_none());
+    assert!(info.created_seconds > 1_600_000_000, "{info:?}");
+    assert_eq!(subvolume(place.open("a\nb/x")).unwrap(), info);
+
+    assert_eq!(subvolumes_below(&top).unwrap(), [(info.id, b"a\nb".to_vec())]);
+    let inner = subvolume(place.open("a\nb/x/y/inner")).unwrap();
+    assert_eq!(subvolumes_below(&made).unwrap(), [(inner.id, b"x/y/inner".to_vec())]);
+    assert_eq!(subvolumes_below(place.open("a\nb/x")).unwrap(), [(inner.id, b"y/inner".to_vec())]);
+    assert!(subvolumes_below(place.open("a\nb/x/y/inner")).unwrap().is_empty());
+
+    snapshot(&top, b"copy", &made, true).unwrap();
+    let copy = subvolume(place.open("copy")).unwrap();
+    assert!(copy.read_only);
+    assert_eq!(copy.parent_uuid, Some(info.uuid));
+    assert!(copy.id > info.id);
+    fs::write(place.0.join("copy/file"), "").unwrap_err();
+    set_read_only(place.open("copy"), false).unwrap();
+    fs::write(place.0.join("copy/file"), "").unwrap();
+    set_read_only(place.open("copy"), true).unwrap();
+    let changed = subvolume(place.open("copy")).unwrap();
+    assert!(changed.read_only && changed.changed_transaction > copy.changed_transaction);
+
+    assert!(delete(&top, b"a\nb").is_err(), "it holds another");
+    delete(place.open("a\nb/x/y"), b"inner").unwrap();
+    delete(&top, b"a\nb").unwrap();
+    delete(&top, b"copy").unwrap();
+    assert_eq!(delete(&top, b"copy").unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(subvolumes_below(&top).unwrap().is_empty());
+}
+
+#[test]
+fn more_subvolumes_than_one_answer_holds() {
+    let Some(place) = Place::new("many") else { return };
+    let top = place.open("");
+    let names: Vec<_> = (0..600).map(|number| format!("{number:03}").into_bytes()).collect();
+    for name in &names {
+        create(&top, name).unwrap();
+    }
+    let mut found: Vec<_> = subvolumes_below(&top).unwrap().into_iter().map(|(_, path)| path).collect();
+    found.sort();
+    assert_eq!(found, names);
+    for name in &names {
+        delete(&top, name).unwrap();
+    }
+}
+
+#[test]
+fn an_inode_has_all_its_names() {
+    let Some(place) = Place::new("names") else { return };
+    create(place.open(""), b"s").unwrap();
+    let root = place.0.join("s");
+    fs::create_dir_all(root.join("d/e")).unwrap();
+    fs::write(root.join("d/file"), "").unwrap();
+    let mut names = vec!["d/file".to_owned()];
+    // More in one directory than one item holds.
+    for number in 0..3000 {
+        let name = format!("d/e/{number:0100}");
+        fs::hard_link(root.join("d/file"), root.join(&name)).unwrap();
+        names.push(name);
+    }
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::symlink_metadata(path).unwrap());
+    snapshot(place.open(""), b"r", place.open("s"), true).unwrap();
+    let tree = place.open("r");
+    let mut found = names_of_inode(&tree, inode(&root.join("d/file"))).unwrap();
+    found.sort();
+    names.sort();
+    assert_eq!(found.len(), names.len());
+    assert!(found.iter().zip(&names).all(|(found, name)| found == name.as_bytes()));
+    assert_eq!(names_of_inode(&tree, inode(&root.join("d/e"))).unwrap(), [b"d/e"]);
+    assert_eq!(names_of_inode(&tree, ROOT_INODE).unwrap(), [b""]);
+    assert!(names_of_inode(&tree, 1 << 40).unwrap().is_empty());
+    assert_eq!(path_of_inode(&tree, inode(&root.join("d/e"))).unwrap(), b"d/e");
+    assert_eq!(path_of_inode(&tree, ROOT_INODE).unwrap(), b"");
+    for name in [b"s", b"r"] {
+        delete(place.open(""), name).unwrap();
+    }
+}
+
+#[test]
+fn names_stay_names() {
+    let top = File::open("/").unwrap();
+    for name in [&b""[..], b"a/b", b"/", b"a\0b"] {
+        assert_eq!(create(&top, name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(delete(&top, name).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn elsewhere_nothing_is_answered() {
+    let proc = File::open("/proc").unwrap();
+    assert!(!is_btrfs(&proc).unwrap());
+    assert!(subvolume(&proc).is_err());
+    assert!(subvolumes_below(&proc).is_err());
+    assert!(names_of_inode(&proc, 300).is_err());
+}
