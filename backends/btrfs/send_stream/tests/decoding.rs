@@ -247,7 +247,7 @@ impl Base for Anything {
 }
 
 /// Small streams that `btrfs send --no-data` wrote.
-const SEEDS: [&[u8]; 3] = [
+pub(super) const SEEDS: [&[u8]; 3] = [
     include_bytes!("../../../../fuzz/seeds/send_stream/changes"),
     include_bytes!("../../../../fuzz/seeds/send_stream/moves"),
     include_bytes!("../../../../fuzz/seeds/send_stream/version-2"),
