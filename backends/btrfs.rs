@@ -21,11 +21,13 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 mod create;
+pub mod diff;
 mod mounts;
 mod names;
 mod place;
 mod properties;
 mod relay;
+pub mod send_stream;
 mod snapshots;
 mod state;
 mod streams;

@@ -1,8 +1,8 @@
 //! The one place that runs a program.
 //!
 //! No shell; a fixed search path and locale and nothing else of the environment; the exit status decides and standard error
-//! never does, but its end is kept for people. A child is always reaped. It runs in a process group of its own, so that
-//! Ctrl-C in a terminal reaches remand alone, which then ends its children in order.
+//! does not (but see [`Program::and_silent`]); its end is kept for people. A child is always reaped. It runs in a process group
+//! of its own, so that Ctrl-C in a terminal reaches remand alone, which then ends its children in order.
 
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -27,6 +27,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct Program {
     name: &'static str,
     arguments: Vec<String>,
+    silent: bool,
 }
 
 /// How a program ended, and what it printed.
@@ -58,7 +59,13 @@ impl Program {
         I: IntoIterator<Item = S>,
         S: Into<String>,
     {
-        Self { name, arguments: arguments.into_iter().map(Into::into).collect() }
+        Self { name, arguments: arguments.into_iter().map(Into::into).collect(), silent: false }
+    }
+
+    /// For programs that leave out what they cannot read, say so, and end with 0: their [`Program::stream`] fails at its end if
+    /// they said anything on standard error.
+    pub fn and_silent(self) -> Self {
+        Self { silent: true, ..self }
     }
 
     /// The command line, for people: arguments that a shell would take apart are quoted.
@@ -342,7 +349,7 @@ impl Stream {
             return Ok(());
         };
         let (status, stderr) = running.wait()?;
-        if status.success() {
+        if status.success() && (!self.program.silent || stderr.is_empty()) {
             self.state = State::Ended;
             return Ok(());
         }

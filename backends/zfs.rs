@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 mod create;
+pub mod diff;
 mod discover;
 mod name;
 pub mod parse;
@@ -326,6 +327,6 @@ impl Backend for Zfs {
     }
 
     fn native_diff(&self) -> Option<&dyn NativeDiff> {
-        None
+        self.features.diff.then_some(self)
     }
 }

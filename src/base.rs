@@ -8,11 +8,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{Backend, SnapshotName};
+use remand_backends::{Backend, NativeDiff, SnapshotName};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Digest;
-use crate::change::{self, Fingerprint, Scope, Stamp};
+use crate::change::{self, Choice, Fingerprint, Kinship, Scope, Stamp};
 use crate::error::{Error, Result};
 use crate::resource::Base;
 use crate::run;
@@ -138,17 +138,92 @@ fn identity(backend: &dyn Backend, base: &Base) -> Result<(Option<String>, Optio
     Ok(info.map_or((None, None), |info| (info.guid, info.content_id)))
 }
 
-/// The engine that finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
-/// cheapest that is.
-pub(crate) fn engine(base: Option<&Base>, asked: Option<&str>) -> Result<Box<dyn change::Engine>> {
-    let lineage = base.and_then(|base| base.parted_seconds);
-    match asked {
-        None => Ok(change::cheapest(lineage)),
-        Some("lineage") if lineage.is_none() => Err(Error::Usage(
-            "The lineage engine needs a root that is a clone of its base; use --engine content".into(),
-        )),
-        Some(name) => change::engine(name, lineage).ok_or_else(|| {
-            Error::Usage(format!("There is no engine {name}; there are content, lineage and rsync"))
-        }),
+/// Which engine finds what differs from `base`: the one that was asked for, if it is safe for this base, else the
+/// cheapest that is. `native` knows what differs between two snapshots, and is there if the root will be read from one.
+pub(crate) fn choose(
+    base: Option<&Base>,
+    asked: Option<&str>,
+    native: Option<&dyn NativeDiff>,
+) -> Result<Choice> {
+    let parted_seconds = base.and_then(|base| base.parted_seconds);
+    let Some(name) = asked else {
+        let all = native.is_some_and(|native| native.leaves_out().is_none());
+        return Ok(Choice::cheapest(Kinship { parted_seconds, native: all && parted_seconds.is_some() }));
+    };
+    let choice = Choice::named(name, parted_seconds).ok_or_else(|| {
+        Error::Usage(format!("There is no engine {name}; there are snapshot, lineage, content and rsync"))
+    })?;
+    let refused = match choice {
+        Choice::Lineage(None) | Choice::Snapshot(None) => {
+            format!("The {name} engine needs a root that is a clone of its base; use --engine content")
+        }
+        Choice::Snapshot(_) if native.is_none() => {
+            "The snapshot engine needs a snapshot of the root, which an export makes, and storage that lists changes; \
+             use --engine lineage"
+                .to_owned()
+        }
+        _ => return Ok(choice),
+    };
+    Err(Error::Usage(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use remand_backends::{DatasetName, Hint, Snapshot};
+
+    use super::*;
+
+    struct Native(Option<&'static str>);
+
+    impl NativeDiff for Native {
+        fn changes(
+            &self,
+            _: &Snapshot,
+            _: &Snapshot,
+            _: &mut dyn FnMut(Hint) -> bool,
+        ) -> remand_backends::Result<()> {
+            unreachable!("nothing is open yet")
+        }
+
+        fn leaves_out(&self) -> Option<&'static str> {
+            self.0
+        }
+
+        fn names_of(&self, _: &Path, _: u64) -> remand_backends::Result<Option<Vec<Vec<u8>>>> {
+            unreachable!("nothing is open yet")
+        }
+    }
+
+    #[test]
+    fn only_a_safe_engine_is_chosen() {
+        let snapshot = Snapshot { dataset: DatasetName::new("releases/x/root").unwrap(), name: None };
+        let base = |parted_seconds| Base { name: "x".into(), snapshot: snapshot.clone(), parted_seconds };
+        let (clone, other) = (base(Some(7)), base(None));
+        let (all, some) = (Native(None), Native(Some("times")));
+        let name = |base, asked, native: Option<&Native>| match choose(
+            base,
+            asked,
+            native.map(|native| native as &dyn NativeDiff),
+        ) {
+            Ok(choice) => choice.name().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(name(Some(&clone), None, Some(&all)), "snapshot");
+        assert_eq!(name(Some(&clone), None, Some(&some)), "lineage");
+        assert_eq!(name(Some(&clone), None, None), "lineage");
+        assert_eq!(name(Some(&other), None, Some(&all)), "content");
+        assert_eq!(name(None, None, Some(&all)), "content");
+        for asked in ["snapshot", "lineage", "content", "rsync", "quick"] {
+            assert_eq!(name(Some(&clone), Some(asked), Some(&some)), asked);
+        }
+        for (base, asked, native, reason) in [
+            (&clone, "snapshot", None, "needs a snapshot of the root"),
+            (&other, "snapshot", Some(&all), "snapshot engine needs a root that is a clone"),
+            (&other, "lineage", Some(&all), "lineage engine needs a root that is a clone"),
+            (&clone, "magic", Some(&all), "There is no engine magic"),
+        ] {
+            let said = name(Some(base), Some(asked), native);
+            assert!(said.contains(reason), "{said}");
+        }
     }
 }

@@ -20,11 +20,12 @@ pub mod lineage;
 mod links;
 pub mod quick;
 pub mod rsync;
+pub mod snapshot;
 pub mod stamp;
 pub mod walk;
 
 pub use crate::archive::index::Replaced;
-pub use choose::{cheapest, engine};
+pub use choose::{Choice, Kinship};
 pub use fingerprint::{Fingerprint, FingerprintBuilder, fingerprint_of_tree};
 pub use stamp::{Stamp, stamp_of_tree};
 
@@ -94,9 +95,10 @@ impl Scope<'_> {
 
 /// Finds candidates.
 ///
-/// Besides each name that differs, these must be candidates: all names of entries that have several in one of the
-/// trees ([`Stat::identity`](crate::tree::Stat)), because which of them differ depends on all of them; and everything
-/// below a directory that only one tree has. The root is always compared and is no candidate.
+/// Besides each name that differs, these must be candidates: where an entry of either tree has several names
+/// ([`Stat::identity`](crate::tree::Stat)) and one of them is a candidate, all of them, because which of them differ
+/// depends on all of them; and everything below a directory that only one tree has. The root is always compared and is no
+/// candidate.
 pub trait Engine: Send + Sync {
     /// Name as `--engine` takes it.
     fn name(&self) -> &'static str;
@@ -108,13 +110,14 @@ pub trait Engine: Send + Sync {
     /// computed on the way.
     fn visits_everything(&self) -> bool;
 
-    /// Hands every candidate to `emit`, in the module's order. Stops early when `emit` returns false.
+    /// Hands every candidate to `emit`, in the module's order. Stops early when `emit` returns false. An engine that
+    /// could not go its own way and walked both trees instead returns why.
     fn candidates(
         &self,
         trees: Trees<'_>,
         scope: Scope<'_>,
         emit: &mut dyn FnMut(DirectoryPair) -> bool,
-    ) -> Result<()>;
+    ) -> Result<Option<String>>;
 }
 
 /// What of an entry differs from the base's.
@@ -213,6 +216,8 @@ pub struct Summary {
     pub compared_bytes: u64,
     /// Mount points that were not entered, because another file system is mounted there.
     pub mount_points: Vec<TreePath>,
+    /// Why the engine walked both trees although its own way is another.
+    pub fallback: Option<String>,
 }
 
 /// How to compare.

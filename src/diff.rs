@@ -8,6 +8,7 @@ use remand_backends::Snapshot;
 use crate::archive::index::Role;
 use crate::archive::manifest::{Manifest, Mode};
 use crate::archive::{self, Line, Visitor};
+use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Trees, What};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
@@ -70,7 +71,8 @@ pub fn diff(
     let base = resource.base.as_ref().ok_or_else(|| {
         Error::Unsupported(format!("The {} has no base in this pool to compare with", resource.label()))
     })?;
-    let engine = crate::base::engine(Some(base), options.engine.as_deref())?;
+    let choice = crate::base::choose(Some(base), options.engine.as_deref(), None)?;
+    let engine = choice.engine(None);
     steps.run(Step::Compare, Some(&base.label()), None, |meter| {
         compare_live(pool, &resource, Some(base), engine.as_ref(), &steps, interrupted, &mut |change| {
             meter.add(0, 1);
@@ -122,8 +124,7 @@ pub(crate) fn compare_live(
         apart.filter_map(|name| TreePath::new(name.strip_prefix("root/")?.as_bytes()).ok()).collect();
     let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
     let mut compare = |base: Option<&Tree>| -> Result<()> {
-        let engine_for_all = change::cheapest(None);
-        let engine = if base.is_some() { engine } else { engine_for_all.as_ref() };
+        let engine = if base.is_some() { engine } else { &ByContent };
         change::compare(engine, Trees { base, now: &now }, options, consume).map(drop)
     };
     match base {

@@ -17,11 +17,13 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{BackendKind, Snapshot, SnapshotName};
+use remand_backends::{BackendKind, NativeDiff, Snapshot, SnapshotName};
 
 use crate::archive::manifest::{Encoding, Mode};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
+use crate::change::Choice;
+use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::lock::Lock;
@@ -131,11 +133,20 @@ pub fn export(
         resource = pool.resource(&options.selector)?;
         let plan = make_plan(pool, &resource, options)?;
         // Refused before anything is made: an engine that is unknown, or not safe here.
-        let engine = crate::base::engine(base_of(&resource, &plan), options.engine.as_deref())?;
+        let base = base_of(&resource, &plan);
+        let native = backend.native_diff();
+        let choice = crate::base::choose(base, options.engine.as_deref(), native)?;
+        if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
+            steps.notice("root", format!("the snapshot engine does not see {what}"));
+        }
         let run = Run::begin(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let outcome = (|| {
             let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
+            let now = Snapshot { dataset: resource.root().dataset.clone(), name: snapshot.name.clone() };
+            let asked =
+                native.zip(base).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
+            let engine = choice.engine(asked);
             let writer = open_writer(destination, path.as_deref(), form, run.id())?;
             let job = datasets::Job {
                 pool,
@@ -157,8 +168,8 @@ pub fn export(
         let (seal, counts) = outcome?;
         Ok(Report {
             resource: what,
-            base: base_of(&resource, &plan).map(crate::resource::Base::label),
-            engine: engine.name().to_owned(),
+            base: base.map(crate::resource::Base::label),
+            engine: choice.name().to_owned(),
             plan,
             counts,
             seal: Some(seal),
@@ -179,7 +190,7 @@ pub fn dry_run(
     let resource = pool.resource(&options.selector)?;
     let plan = make_plan(pool, &resource, options)?;
     let base = base_of(&resource, &plan);
-    let engine = crate::base::engine(base, options.engine.as_deref())?;
+    let engine = crate::base::choose(base, options.engine.as_deref(), None)?.engine(None);
     let mut counts = Counts::default();
     if !plan.datasets[0].encoding.is_native() {
         steps.run(Step::Compare, Some("root"), None, |meter| {

@@ -34,6 +34,16 @@ fn the_exit_status_decides_and_not_what_was_said() {
 }
 
 #[test]
+fn a_program_that_must_be_silent_fails_with_what_it_said() {
+    let mut text = String::new();
+    sh("echo fine").and_silent().stream().unwrap().read_to_string(&mut text).unwrap();
+    let mut noisy = sh("echo half; echo 'left out: 5' >&2").and_silent().stream().unwrap();
+    let error = noisy.read_to_string(&mut text).unwrap_err();
+    assert!(error.to_string().ends_with("failed (exit status: 0): left out: 5"), "{error}");
+    assert_eq!(text, "fine\nhalf\n");
+}
+
+#[test]
 fn the_environment_is_fixed() {
     let printed = sh("env | grep -v -e ^_= -e ^PWD= -e ^SHLVL= -e ^OLDPWD= | sort; pwd").output().unwrap();
     assert_eq!(printed, "LC_ALL=C\nPATH=/sbin:/usr/sbin:/bin:/usr/bin:/usr/local/sbin:/usr/local/bin\n/\n");

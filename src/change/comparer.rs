@@ -73,6 +73,7 @@ pub(super) fn run<E: From<Error>>(
 ) -> std::result::Result<Summary, E> {
     let scope = Scope { exclude: options.exclude, interrupted: options.interrupted };
     let on_the_way = options.fingerprint && engine.visits_everything() && options.exclude.is_empty();
+    let fallback = Mutex::default();
     let comparison = Comparison {
         base: trees.base,
         now: Some(trees.now),
@@ -80,9 +81,13 @@ pub(super) fn run<E: From<Error>>(
         fingerprint: on_the_way && trees.base.is_some(),
         threads: options.threads,
         scope,
-        candidates: &|emit| engine.candidates(trees, scope, emit),
+        candidates: &|emit| {
+            *lock(&fallback) = engine.candidates(trees, scope, emit)?;
+            Ok(())
+        },
     };
     let mut summary = comparison.run(consume, &|_, _| {})?;
+    summary.fallback = lock(&fallback).take();
     if !summary.mount_points.is_empty() {
         // The base's entries below them were not visited.
         summary.fingerprint = None;
@@ -218,6 +223,7 @@ impl Comparison<'_> {
             seen_entries: shared.seen_entries.into_inner(),
             compared_bytes: shared.compared_bytes.into_inner(),
             mount_points,
+            fallback: None,
         })
     }
 }

@@ -26,7 +26,7 @@ impl Engine for Content {
         trees: Trees<'_>,
         scope: Scope<'_>,
         emit: &mut dyn FnMut(DirectoryPair) -> bool,
-    ) -> Result<()> {
-        walk::merged(trees.base, Some(trees.now), scope, emit)
+    ) -> Result<Option<String>> {
+        walk::merged(trees.base, Some(trees.now), scope, emit).map(|()| None)
     }
 }

@@ -48,9 +48,9 @@ impl Engine for Rsync {
         trees: Trees<'_>,
         scope: Scope<'_>,
         emit: &mut dyn FnMut(DirectoryPair) -> bool,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         let Some(base) = trees.base else {
-            return walk::merged(None, Some(trees.now), scope, emit);
+            return walk::merged(None, Some(trees.now), scope, emit).map(|()| None);
         };
         let listed = match listed(base, trees.now, scope) {
             Err(error @ Error::Program { .. }) => {
@@ -70,7 +70,7 @@ impl Engine for Rsync {
             }
             pair.names.is_empty() || emit(pair)
         })?;
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(None), Err)
     }
 }
 

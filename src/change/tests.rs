@@ -2,13 +2,14 @@
 
 mod engines;
 mod fingerprints;
+mod hints;
 mod live;
 mod model;
 mod scratch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Change, Engine, Error, Options, Scope, Summary, Trees, What, compare, engine};
+use super::{Change, Choice, Engine, Error, Kinship, Options, Scope, Summary, Trees, What, compare};
 use crate::tree::{Tree, TreePath};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -17,6 +18,11 @@ const SCOPE: Scope<'static> = Scope { exclude: &[], interrupted: &GO_ON };
 
 const OPTIONS: Options<'static> =
     Options { threads: 3, fingerprint: false, exclude: &[], interrupted: &GO_ON };
+
+/// An engine that needs no backend.
+fn engine(name: &str, parted_seconds: Option<i64>) -> Option<Box<dyn Engine>> {
+    Choice::named(name, parted_seconds).map(|choice| choice.engine(None))
+}
 
 /// All changes that `engine` finds.
 fn changes(
@@ -59,8 +65,10 @@ fn engines_are_found_by_name() {
         assert_eq!(engine(name, Some(i64::MAX)).unwrap().name(), name);
     }
     assert!(engine("guess", Some(i64::MAX)).is_none());
-    assert_eq!(super::cheapest(Some(0)).name(), "lineage");
-    assert_eq!(super::cheapest(None).name(), "content");
+    let cheapest = |parted_seconds, native| Choice::cheapest(Kinship { parted_seconds, native }).name();
+    assert_eq!(cheapest(Some(0), true), "snapshot");
+    assert_eq!(cheapest(Some(0), false), "lineage");
+    assert_eq!(cheapest(None, false), "content");
 }
 
 #[test]

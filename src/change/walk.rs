@@ -5,7 +5,7 @@
 
 use std::vec::IntoIter;
 
-use super::{DirectoryPair, Error, Result, Scope};
+use super::{DirectoryPair, Error, Result, Scope, Trees};
 use crate::tree::{Dir, Kind, Name, Tree, TreePath};
 
 /// Directories whose descriptors stay open while the walk is below them. Deeper ones are opened again by their
@@ -59,16 +59,32 @@ pub fn merged(
     scope: Scope<'_>,
     emit: &mut dyn FnMut(DirectoryPair) -> bool,
 ) -> Result<()> {
-    let mut walk = Walk { trees: [base, now], scope, path: Vec::new(), levels: Vec::new() };
-    if !walk.enter(base.map(Tree::root), now.map(Tree::root), emit)? {
-        return Ok(());
-    }
-    while let Some((base, now)) = walk.next_pair()? {
-        if !walk.enter(base, now, emit)? {
-            break;
-        }
-    }
-    Ok(())
+    Walk::new([base, now], scope).run([base.map(Tree::root), now.map(Tree::root)], emit)
+}
+
+/// Emits all names below one directory, which is open on the sides that have it.
+pub(super) fn below(
+    trees: Trees<'_>,
+    path: &TreePath,
+    sides: [Option<Dir>; 2],
+    scope: Scope<'_>,
+    emit: &mut dyn FnMut(DirectoryPair) -> bool,
+) -> Result<()> {
+    let mut walk = Walk::new([trees.base, Some(trees.now)], scope);
+    walk.path = path.as_bytes().to_vec();
+    walk.run(sides, emit)
+}
+
+/// Emits the names whose entries' numbers, in base and now, `wanted` asks for; nothing but directories is looked at.
+pub(super) fn numbered(
+    trees: Trees<'_>,
+    scope: Scope<'_>,
+    wanted: &dyn Fn([Option<u64>; 2]) -> bool,
+    emit: &mut dyn FnMut(DirectoryPair) -> bool,
+) -> Result<()> {
+    let mut walk = Walk::new([trees.base, Some(trees.now)], scope);
+    walk.wanted = Some(wanted);
+    walk.run([trees.base.map(Tree::root), Some(trees.now.root())], emit)
 }
 
 struct Walk<'a> {
@@ -77,9 +93,32 @@ struct Walk<'a> {
     /// Path of the directory that was entered last.
     path: Vec<u8>,
     levels: Vec<Level>,
+    /// Says by the numbers of a name's entries whether it is emitted; all are where this is missing.
+    wanted: Option<&'a dyn Fn([Option<u64>; 2]) -> bool>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(trees: [Option<&'a Tree>; 2], scope: Scope<'a>) -> Self {
+        Self { trees, scope, path: Vec::new(), levels: Vec::new(), wanted: None }
+    }
+
+    /// Walks the directory at `self.path`.
+    fn run(
+        &mut self,
+        [base, now]: [Option<Dir>; 2],
+        emit: &mut dyn FnMut(DirectoryPair) -> bool,
+    ) -> Result<()> {
+        if !self.enter(base, now, emit)? {
+            return Ok(());
+        }
+        while let Some((base, now)) = self.next_pair()? {
+            if !self.enter(base, now, emit)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn tree_path(&self) -> TreePath {
         TreePath::new(&self.path).expect("names from a directory make a clean path")
     }
@@ -129,6 +168,7 @@ impl Walk<'_> {
             let in_now = if order.is_ge() { now_names.next() } else { None };
             let base_is_dir = is_directory(base, in_base.as_ref())?;
             let now_is_dir = is_directory(now, in_now.as_ref())?;
+            let inodes = [&in_base, &in_now].map(|name| name.as_ref().map(|name| name.inode));
             let Some(Name { name, .. }) = in_now.or(in_base) else { break };
             if !self.scope.exclude.is_empty() && self.scope.excludes(&path.join(&name)) {
                 continue;
@@ -136,7 +176,9 @@ impl Walk<'_> {
             if base_is_dir || now_is_dir {
                 subs.push(Sub { name: name.clone(), base: base_is_dir, now: now_is_dir });
             }
-            names.push(name);
+            if self.wanted.is_none_or(|wanted| wanted(inodes)) {
+                names.push(name);
+            }
         }
         Ok((names, subs))
     }
@@ -203,14 +245,19 @@ impl Walk<'_> {
     }
 }
 
-enum Opened {
+/// What was found where a directory was to be opened.
+pub(super) enum Opened {
+    /// No directory.
     Absent,
+    /// Another file system's directory.
     MountPoint,
+    /// The directory.
     Dir(Dir),
 }
 
 impl Opened {
-    fn dir(self) -> Option<Dir> {
+    /// The directory, if it is one to be walked.
+    pub(super) fn dir(self) -> Option<Dir> {
         match self {
             Self::Dir(dir) => Some(dir),
             _ => None,
@@ -218,7 +265,8 @@ impl Opened {
     }
 }
 
-fn open(parent: &Dir, name: &[u8]) -> Result<Opened> {
+/// Opens a directory of the same file system.
+pub(super) fn open(parent: &Dir, name: &[u8]) -> Result<Opened> {
     if let Some(dir) = parent.open_dir(name).map_err(Error::Tree)? {
         return Ok(Opened::Dir(dir));
     }

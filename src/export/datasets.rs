@@ -15,6 +15,7 @@ use crate::archive::index::Role;
 use crate::archive::manifest::{Encoding, Manifest};
 use crate::archive::{Body, Line, MemberName, Seal, Writer, Written};
 use crate::base::OpenBase;
+use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Fingerprint, Proof, Trees, What};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
@@ -334,8 +335,7 @@ impl Job<'_> {
         counts: &mut Counts,
         fingerprint: bool,
     ) -> Result<Option<Fingerprint>> {
-        let everything = change::cheapest(None);
-        let engine = if trees.base.is_some() { self.engine } else { everything.as_ref() };
+        let engine = if trees.base.is_some() { self.engine } else { &ByContent };
         let options = change::Options { threads: 0, fingerprint, exclude, interrupted: self.interrupted };
         let mut members = self.members(writer, trees.now, prefix, meter);
         let summary = change::compare(engine, trees, options, &mut |change| {
@@ -348,6 +348,10 @@ impl Job<'_> {
                 "the file system does not let {what} be read; what there is of them is not in the archive"
             );
             self.steps.warn(&Warning { subject: prefix.to_string(), message });
+        }
+        if let Some(reason) = summary.fallback {
+            let message = format!("the changes could not be listed ({reason}); all names were compared");
+            self.steps.notice(&prefix.to_string(), message);
         }
         for mount_point in summary.mount_points {
             let message = "another file system is mounted there; it is not part of this resource".to_owned();

@@ -54,6 +54,8 @@ pub struct Name {
     pub name: Vec<u8>,
     /// Its kind, where the directory itself tells.
     pub kind: Option<Kind>,
+    /// Number of its entry; where something is mounted, of what lies beneath.
+    pub inode: u64,
 }
 
 /// What one system call tells of an entry.
@@ -344,7 +346,8 @@ pub(super) fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Name>> {
         let found = found?;
         let name = CStr::to_bytes(found.file_name());
         if name != b"." && name != b".." {
-            names.push(Name { name: name.to_vec(), kind: platform::kind_of(found.file_type()) });
+            let kind = platform::kind_of(found.file_type());
+            names.push(Name { name: name.to_vec(), kind, inode: found.ino() });
         }
     }
     Ok(names)

@@ -11,13 +11,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::model::Model;
-use super::scratch::{Scratch, run, set_mtime};
-use super::{OPTIONS, brief, changes};
-use crate::change::{Change, Summary, What, engine};
+use super::scratch::{Btrfs, Scratch, run, set_mtime};
+use super::{OPTIONS, brief, changes, engine};
+use crate::change::{Change, Engine, Summary, What};
 use crate::tree::Tree;
 
 /// Paths that operations work on: a few, so that they meet.
-const PATHS: [&[u8]; 14] = [
+pub(super) const PATHS: [&[u8]; 14] = [
     b"a",
     b"b",
     b"c\xff\n",
@@ -35,15 +35,19 @@ const PATHS: [&[u8]; 14] = [
 ];
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Write(usize, u8, usize),
     /// Other content at the same size and mtime.
     Sly(usize),
+    /// The same content again.
+    Rewrite(usize),
     Mkdir(usize),
     Symlink(usize, u8),
     Fifo(usize),
     Link(usize, usize),
     Rename(usize, usize),
+    /// Each takes the other's name.
+    Swap(usize, usize),
     Remove(usize),
     Chmod(usize, u32),
     Chown(usize, u32),
@@ -59,11 +63,13 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (path(), 0..3_u8, prop_oneof![0..3_usize, Just(200_000), Just(262_144), Just(400_001)])
             .prop_map(|(path, fill, size)| Op::Write(path, fill, size)),
         1 => path().prop_map(Op::Sly),
+        1 => path().prop_map(Op::Rewrite),
         4 => path().prop_map(Op::Mkdir),
         1 => (path(), 0..2_u8).prop_map(|(path, target)| Op::Symlink(path, target)),
         1 => path().prop_map(Op::Fifo),
         4 => (path(), path()).prop_map(|(from, to)| Op::Link(from, to)),
         2 => (path(), path()).prop_map(|(from, to)| Op::Rename(from, to)),
+        1 => (path(), path()).prop_map(|(one, other)| Op::Swap(one, other)),
         2 => path().prop_map(Op::Remove),
         1 => (path(), 0..2_u32).prop_map(|(path, bit)| Op::Chmod(path, 0o640 | bit)),
         1 => (path(), 0..3_u32).prop_map(|(path, uid)| Op::Chown(path, uid)),
@@ -98,6 +104,12 @@ fn apply(root: &Path, op: &Op) -> Option<()> {
             fs::write(&path, content).ok()?;
             fs::File::options().write(true).open(&path).ok()?.set_modified(before).ok()
         }
+        Op::Rewrite(path) => {
+            let path = at(root, path);
+            let before = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?.modified().ok()?;
+            fs::write(&path, fs::read(&path).ok()?).ok()?;
+            fs::File::options().write(true).open(&path).ok()?.set_modified(before).ok()
+        }
         Op::Mkdir(path) => fs::create_dir(at(root, path)).ok(),
         Op::Symlink(path, target) => symlink(format!("to{target}"), at(root, path)).ok(),
         Op::Fifo(path) => {
@@ -107,6 +119,17 @@ fn apply(root: &Path, op: &Op) -> Option<()> {
         }
         Op::Link(from, to) => fs::hard_link(at(root, from), at(root, to)).ok(),
         Op::Rename(from, to) => fs::rename(at(root, from), at(root, to)).ok(),
+        Op::Swap(one, other) => {
+            let (one, other) = (at(root, one), at(root, other));
+            rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                one,
+                rustix::fs::CWD,
+                other,
+                rustix::fs::RenameFlags::EXCHANGE,
+            )
+            .ok()
+        }
         Op::Remove(path) => {
             let path = at(root, path);
             fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path)).ok()
@@ -135,7 +158,7 @@ fn apply(root: &Path, op: &Op) -> Option<()> {
     }
 }
 
-fn apply_all(root: &Path, ops: &[Op]) {
+pub(super) fn apply_all(root: &Path, ops: &[Op]) {
     for op in ops {
         apply(root, op);
     }
@@ -151,9 +174,13 @@ fn apply_all(root: &Path, ops: &[Op]) {
 }
 
 fn check(name: &str, base: &Tree, now: &Tree) -> (Vec<Change>, Summary) {
+    check_engine(&*engine(name, Some(i64::MAX)).unwrap(), base, now)
+}
+
+pub(super) fn check_engine(engine: &dyn Engine, base: &Tree, now: &Tree) -> (Vec<Change>, Summary) {
     let (before, after) = (Model::of(base), Model::of(now));
-    let (found, summary) =
-        changes(&*engine(name, Some(i64::MAX)).unwrap(), Some(base), now, OPTIONS).unwrap();
+    let (found, summary) = changes(engine, Some(base), now, OPTIONS).unwrap();
+    let name = engine.name();
     assert_eq!(before.apply(&found, &after).seen(), after.seen(), "{name}: {:?}", brief(&found));
     check_order(&found, &before, &after);
     (found, summary)
@@ -184,7 +211,7 @@ fn populated(mut ops: Vec<Op>) -> Vec<Op> {
     all
 }
 
-fn random(cases: u32, test: impl Fn(&[Op], &[Op])) {
+pub(super) fn random(cases: u32, test: impl Fn(&[Op], &[Op])) {
     let ops = || proptest::collection::vec(op(), 0..16);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
@@ -231,39 +258,6 @@ fn quick_believes_size_and_mtime() {
     let quick = changes(&*engine("quick", Some(i64::MAX)).unwrap(), Some(&base), &now, OPTIONS).unwrap();
     assert_eq!(brief(&quick.0), ["m mode"]);
     assert_eq!(brief(&check("content", &base, &now).0), ["m mode", "M sly"]);
-}
-
-/// A btrfs in a file, mounted as long as this lives.
-struct Btrfs {
-    dir: tempfile::TempDir,
-}
-
-impl Btrfs {
-    /// `None` where this machine cannot mount one.
-    fn mount() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let image = dir.path().join("image");
-        fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
-        fs::create_dir(dir.path().join("mnt")).unwrap();
-        let done = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-        (done(Command::new("mkfs.btrfs").arg("-q").arg(&image))
-            && done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(dir.path().join("mnt"))))
-        .then_some(Self { dir })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("mnt")
-    }
-
-    fn subvolume(&self, words: &[&str]) {
-        run(Command::new("btrfs").arg("-q").arg("subvolume").args(words).current_dir(self.path()));
-    }
-}
-
-impl Drop for Btrfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
-    }
 }
 
 #[test]

@@ -2,8 +2,8 @@ use std::fs;
 use std::sync::atomic::AtomicBool;
 
 use super::scratch::{Scratch, set_mtime};
-use super::{OPTIONS, SCOPE, changes, content, path};
-use crate::change::{Fingerprint, Options, engine, fingerprint_of_tree, stamp_of_tree};
+use super::{OPTIONS, SCOPE, changes, content, engine, path};
+use crate::change::{Fingerprint, Options, fingerprint_of_tree, stamp_of_tree};
 use crate::tree::Tree;
 
 fn print(tree: &Tree) -> Fingerprint {

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 
 use super::scratch::Scratch;
-use super::{OPTIONS, SCOPE, brief, changes, content, path};
+use super::{OPTIONS, SCOPE, brief, changes, content, engine, path};
 use crate::archive::Digest;
-use crate::change::{DirectoryPair, Error, Options, What, engine, walk};
+use crate::change::{DirectoryPair, Error, Options, What, walk};
 
 fn walked(scratch: &Scratch, base: &str, now: &str) -> Vec<DirectoryPair> {
     let mut pairs = Vec::new();

@@ -51,6 +51,39 @@ impl Scratch {
     }
 }
 
+/// A btrfs in a file, mounted as long as this lives.
+pub(super) struct Btrfs {
+    dir: tempfile::TempDir,
+}
+
+impl Btrfs {
+    /// `None` where this machine cannot mount one.
+    pub(super) fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        fs::File::create(&image).unwrap().set_len(200 << 20).unwrap();
+        fs::create_dir(dir.path().join("mnt")).unwrap();
+        let done = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+        (done(Command::new("mkfs.btrfs").arg("-q").arg(&image))
+            && done(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(dir.path().join("mnt"))))
+        .then_some(Self { dir })
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join("mnt")
+    }
+
+    pub(super) fn subvolume(&self, words: &[&str]) {
+        run(Command::new("btrfs").arg("-q").arg("subvolume").args(words).current_dir(self.path()));
+    }
+}
+
+impl Drop for Btrfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
+    }
+}
+
 pub(super) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

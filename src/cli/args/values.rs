@@ -51,10 +51,12 @@ impl CompressionWord {
 pub(crate) enum EngineWord {
     /// The cheapest that is safe for these two trees
     Auto,
-    /// Walk both trees and compare bytes
-    Content,
+    /// Let the file system list what changed since the base's snapshot
+    Snapshot,
     /// Trust equal inode and ctime between a clone and its origin
     Lineage,
+    /// Walk both trees and compare bytes
+    Content,
     /// Let rsync(1) name the candidates
     Rsync,
 }
@@ -64,8 +66,9 @@ impl EngineWord {
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Auto => None,
-            Self::Content => Some("content"),
+            Self::Snapshot => Some("snapshot"),
             Self::Lineage => Some("lineage"),
+            Self::Content => Some("content"),
             Self::Rsync => Some("rsync"),
         }
     }
