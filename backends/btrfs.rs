@@ -288,6 +288,6 @@ impl Backend for Btrfs {
     }
 
     fn native_diff(&self) -> Option<&dyn NativeDiff> {
-        None
+        self.has_program.then_some(self as &dyn NativeDiff)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::send_stream::{self, Base, Decoder, Kind, Namespace};
 use crate::process::Program;
-use crate::{Error, Hint, Result};
+use crate::{Error, Hint, NativeDiff, Result, Snapshot};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{self, BufReader};
@@ -73,6 +73,16 @@ impl Base for Subvolume {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl NativeDiff for super::Btrfs {
+    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
+        changes(&self.directory_of(base)?, &self.directory_of(now)?, hint)
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        names_of(tree, inode).map(Some)
     }
 }
 
