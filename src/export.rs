@@ -119,6 +119,7 @@ pub fn export(
         {
             return Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())));
         }
+        pool.remark(&steps);
         let backend = pool.backend();
         let mut resource = pool.resource(&options.selector)?;
         let what = resource.label();

@@ -45,6 +45,13 @@ impl Pool {
         self.backend.label()
     }
 
+    /// Tells what the user should know of how the pool was opened, if anything.
+    pub(crate) fn remark(&self, steps: &Steps<'_>) {
+        if let Some(remark) = self.backend.remark() {
+            steps.notice(&self.label(), remark);
+        }
+    }
+
     /// What keeps its datasets.
     pub fn backend(&self) -> &dyn Backend {
         self.backend.as_ref()

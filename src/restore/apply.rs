@@ -117,6 +117,7 @@ impl<'a> Restore<'a> {
     }
 
     fn begin(&mut self, manifest: &Manifest) -> Result<()> {
+        self.pool.remark(self.steps);
         let plan = plan::plan(manifest, self.options.name.as_deref())?;
         check_free(self.pool, &plan)?;
         check_streams(self.pool, &plan)?;
