@@ -50,7 +50,7 @@ mod platform {
     use super::Mapped;
 
     /// Extents that fit one call: enough for all but the most fragmented files.
-    const COUNT: usize = 64;
+    const COUNT: u32 = 64;
 
     /// `struct fiemap`, without the array at its end.
     #[repr(C)]
@@ -78,7 +78,7 @@ mod platform {
     #[repr(C)]
     struct Request {
         head: Head,
-        extents: [Extent; COUNT],
+        extents: [Extent; COUNT as usize],
     }
 
     /// `struct fsxattr`
@@ -105,16 +105,15 @@ mod platform {
                 length,
                 flags: FIEMAP_FLAG_SYNC,
                 mapped_extents: 0,
-                extent_count: 64,
+                extent_count: COUNT,
                 reserved: 0,
             },
-            extents: [none; COUNT],
+            extents: [none; COUNT as usize],
         };
-        const { assert!(COUNT == 64) };
         // SAFETY: the kernel takes a `struct fiemap` and writes to it and to as many extents behind it as `extent_count` says, which is as
         // many as there are. Every bit pattern is a value of these types.
         unsafe { ioctl(file, Updater::<FS_IOC_FIEMAP, Request>::new(&mut request))? };
-        let mapped = usize::try_from(request.head.mapped_extents).unwrap_or(COUNT).min(COUNT);
+        let mapped = request.head.mapped_extents.min(COUNT) as usize;
         let extent = |found: &Extent| Mapped {
             logical: found.logical,
             physical: found.physical,
