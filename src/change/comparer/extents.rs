@@ -8,8 +8,8 @@ use remand_sys::extents::{Mapped, extents, has_plain_addresses};
 
 use crate::tree::{Content as _, FileContent};
 
-/// Smaller files are read about as fast as all this is asked, where they are in memory.
-const MIN_SIZE: u64 = 16 << 10;
+/// Smaller files are read as fast where they are in memory, and may lie inline on btrfs.
+const MIN_SIZE: u64 = 4 << 10;
 
 /// Whether two files of `size` bytes certainly have the same bytes.
 pub(super) fn prove_equal(base: &mut FileContent, now: &mut FileContent, size: u64) -> bool {
