@@ -75,7 +75,7 @@ fn cp(how: &str, from: &Path, to: &Path) {
 
 fn proven(dir: &Path, base: &str, now: &str) -> bool {
     let root = Tree::open(dir).unwrap().root();
-    let mut open = |name: &str| root.open_file(name.as_bytes()).unwrap().unwrap();
+    let open = |name: &str| root.open_file(name.as_bytes()).unwrap().unwrap();
     let (mut base, mut now) = (open(base), open(now));
     let size = base.size();
     prove_equal(&mut base, &mut now, size)
