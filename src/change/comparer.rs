@@ -14,6 +14,7 @@ mod batch;
 mod bytes;
 mod cache;
 mod decide;
+mod extents;
 mod finish;
 mod reading;
 

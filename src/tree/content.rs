@@ -1,6 +1,7 @@
 //! The bytes of a regular file as runs of data with holes between them.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// A run of data in a file; what lies between two runs is a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub trait Content {
     /// The next bytes of data and where they lie, or `None` after the last. Never an empty slice,
     /// never a byte outside of [`Content::extents`].
     fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>>;
+
+    /// The open file whose content this is, for who can share or copy its data without reading it. `None` where there is
+    /// none, or who hands the bytes on must see them.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Whether the source is still what it was when reading began. Only a live tree can say no.
     fn is_stable(&mut self) -> io::Result<bool> {

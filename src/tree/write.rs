@@ -6,6 +6,7 @@
 //! flags that it had. After a crash the tree is incomplete and must be thrown away.
 
 mod attributes;
+mod content;
 mod create;
 mod descent;
 mod finish;
@@ -21,6 +22,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use self::attributes::{Loosened, Losses, Setter};
+use self::content::Shortcuts;
 use self::descent::{Descent, Refused};
 use self::records::{ROOT, Record, Records};
 use super::platform::{self, Place, Seen};
@@ -50,6 +52,7 @@ pub struct TreeWriter {
     at: Descent,
     records: Records,
     losses: Losses,
+    shortcuts: Shortcuts,
     /// Entries that could not be made; what is linked to them is missing too.
     missing: HashSet<TreePath>,
 }
@@ -74,13 +77,15 @@ impl TreeWriter {
             at: Descent::new(Arc::new(root), seen.stat.identity.device),
             records: Records::new(),
             losses: Losses { list: Vec::new(), without_flags: !flags },
+            shortcuts: Shortcuts::default(),
             missing: HashSet::new(),
         })
     }
 
     /// Makes the entry at `path` be `entry`. What is there gives way, a whole directory tree too, except that a
     /// directory stays for a directory. A regular file gets its bytes from `content` into a new inode (never
-    /// through one that another name shares); sparse where `content` is. The root (`""`) takes attributes only.
+    /// through one that another name shares); sparse where `content` is, and sharing the data of `content.file()` where
+    /// the file system can. The root (`""`) takes attributes only.
     pub fn put(&mut self, path: &TreePath, entry: &Entry, content: Option<&mut dyn Content>) -> Result<()> {
         let Some((parent, name)) = path.split() else { return self.set_metadata(path, entry) };
         let directory = self.enter(&parent, path)?;

@@ -91,3 +91,82 @@ fn what_is_mounted_is_left_out() {
     assert_eq!(fs::read_dir(to.path().join("mounted")).unwrap().count(), 0);
     assert!(!to.path().join("bound").exists() && to.path().join("file").exists());
 }
+
+/// Directories on file systems that can share data.
+fn sharing_places(group: &str) -> Vec<std::path::PathBuf> {
+    let mut places = Vec::new();
+    for variable in ["REMAND_TEST_XFS", "REMAND_TEST_BTRFS"] {
+        match std::env::var_os(variable).filter(|value| !value.is_empty()) {
+            Some(path) => places.push(path.into()),
+            None => eprintln!("SKIPPED {group}: {variable} names no directory"),
+        }
+    }
+    places
+}
+
+/// Whether all data of the file at `path` is shared with others.
+fn is_shared(path: &Path) -> bool {
+    let runs = remand_sys::extents::extents(fs::File::open(path).unwrap(), 0, u64::MAX).unwrap();
+    !runs.is_empty() && runs.iter().all(|run| run.flags & remand_sys::extents::Mapped::SHARED != 0)
+}
+
+/// Files of every shape in `dir`: name, and whether a copy shares its data with it.
+fn shapes(dir: &Path) -> Vec<(&'static str, bool)> {
+    use std::os::unix::fs::FileExt;
+    let write = |name: &str, content: &[u8]| fs::write(dir.join(name), content).unwrap();
+    write("empty", b"");
+    write("inline", b"few bytes");
+    write("small", &[1; 5000]);
+    write("large", &vec![7; 5_000_001]);
+    write("linked", &[3; 10_000]);
+    fs::hard_link(dir.join("linked"), dir.join("linked2")).unwrap();
+    let sparse = fs::File::create(dir.join("sparse")).unwrap();
+    sparse.write_all_at(&[5; 8192], 1 << 20).unwrap();
+    sparse.set_len(8 << 20).unwrap();
+    let unwritten = fs::File::create(dir.join("unwritten")).unwrap();
+    rustix::fs::fallocate(&unwritten, rustix::fs::FallocateFlags::empty(), 0, 1 << 20).unwrap();
+    unwritten.write_all_at(&[6; 4096], 65536).unwrap();
+    let path = dir.join("small");
+    rustix::fs::setxattr(&path, "user.kept", b"value", rustix::fs::XattrFlags::empty()).unwrap();
+    vec![
+        ("small", true),
+        ("large", true),
+        ("linked", true),
+        ("sparse", true),
+        ("empty", false),
+        ("inline", false),
+        ("unwritten", false),
+    ]
+}
+
+#[test]
+fn a_copy_shares_its_data_and_is_independent() {
+    use std::os::unix::fs::FileExt;
+    for place in sharing_places("a_copy_shares_its_data_and_is_independent") {
+        let dir = tempfile::tempdir_in(&place).unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        let shapes = shapes(&from);
+        let lost = copy(&Tree::open(&from).unwrap(), open(&to), &|_| false, &mut |_| ()).unwrap();
+        assert!(lost.is_empty(), "{lost:?}");
+        for (name, shares) in &shapes {
+            let (old, new) = (from.join(name), to.join(name));
+            assert!(fs::read(&old).unwrap() == fs::read(&new).unwrap(), "{name} at {}", place.display());
+            let (old, new) = (fs::metadata(old).unwrap(), fs::metadata(new).unwrap());
+            assert_eq!(
+                (old.mtime(), old.mtime_nsec(), old.mode()),
+                (new.mtime(), new.mtime_nsec(), new.mode())
+            );
+            assert!(new.blocks() <= old.blocks() + 8, "{name}: {} {}", old.blocks(), new.blocks());
+            assert!(!shares || is_shared(&to.join(name)), "{name} at {}", place.display());
+        }
+        assert_eq!(inode(&to, "linked"), inode(&to, "linked2"));
+        let mut value = [0; 16];
+        assert_eq!(rustix::fs::getxattr(to.join("small"), "user.kept", &mut value).unwrap(), 5);
+        let copied = fs::File::options().write(true).open(to.join("large")).unwrap();
+        copied.write_all_at(b"changed", 1000).unwrap();
+        copied.sync_all().unwrap();
+        assert!(fs::read(from.join("large")).unwrap().iter().all(|&byte| byte == 7));
+    }
+}

@@ -270,6 +270,21 @@ pub(in crate::tree) fn sync(dir: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::fsync(dir)?)
 }
 
+/// Makes `to` share all data of `from`: there is no call for that alone.
+pub(in crate::tree) fn clone_data(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Copies up to `length` bytes at `offset` to the same place in another file. No crate wraps the call.
+pub(in crate::tree) fn copy_range(
+    _: BorrowedFd<'_>,
+    _: BorrowedFd<'_>,
+    _: u64,
+    _: usize,
+) -> rustix::io::Result<usize> {
+    Err(Errno::OPNOTSUPP)
+}
+
 /// Makes a socket that nobody listens at. mknod(2) makes none, and binding one needs a short path.
 pub(in crate::tree) fn make_socket(_: BorrowedFd<'_>, _: &[u8]) -> rustix::io::Result<()> {
     Err(Errno::OPNOTSUPP)

@@ -360,6 +360,22 @@ pub(in crate::tree) fn sync(dir: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::syncfs(dir)?)
 }
 
+/// Makes `to` share all data of `from`.
+pub(in crate::tree) fn clone_data(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::ioctl_ficlone(to, from)
+}
+
+/// Copies up to `length` bytes at `offset` to the same place in another file; 0 where `from` ends.
+pub(in crate::tree) fn copy_range(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
+) -> rustix::io::Result<usize> {
+    let (mut source, mut target) = (offset, offset);
+    rustix::fs::copy_file_range(from, Some(&mut source), to, Some(&mut target), length)
+}
+
 /// Makes a socket that nobody listens at.
 pub(in crate::tree) fn make_socket(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::mknodat(dir, name, FileType::Socket, Mode::RUSR | Mode::WUSR, 0)

@@ -1,7 +1,7 @@
 //! The content of a regular file of a live tree.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -94,6 +94,10 @@ impl Content for FileContent {
         self.shrunk |= count < wanted;
         self.buffer = buffer;
         Ok(Some((offset, &self.buffer[..wanted])))
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
     }
 
     fn is_stable(&mut self) -> io::Result<bool> {

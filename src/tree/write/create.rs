@@ -1,6 +1,5 @@
 //! Making entries where nothing is.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -32,7 +31,7 @@ impl TreeWriter {
     ) -> Result<()> {
         if entry.kind == Kind::File {
             let file = self.create_file(name, path, entry)?;
-            write_content(&file, path, entry, content)?;
+            self.shortcuts.write(&file, path, entry, content)?;
             return self.set_attributes(directory, name, path, entry, Some(&file));
         }
         match self.create_node(name, entry) {
@@ -87,45 +86,4 @@ fn is_unsupported(error: Errno) -> bool {
         error,
         Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW
     )
-}
-
-/// Writes the data where it belongs and leaves the rest to be holes.
-fn write_content(
-    file: &OwnedFd,
-    path: &TreePath,
-    entry: &Entry,
-    content: Option<&mut dyn Content>,
-) -> Result<()> {
-    let Some(content) = content else {
-        return if entry.size == 0 { Ok(()) } else { Err(failed("write", path)(Errno::INVAL.into())) };
-    };
-    let size = content.size();
-    let dense = content.extents().iter().map(|extent| extent.length).sum::<u64>() == size;
-    if !dense {
-        // First, because XFS allocates ahead where a file grows, and holes between the runs would fill up.
-        rustix::fs::ftruncate(file, size).map_err(|error| failed("write", path)(error.into()))?;
-    }
-    while let Some((offset, data)) = content.next_data().map_err(failed("read the content of", path))? {
-        if offset.saturating_add(data.len() as u64) > size {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "more content than announced");
-            return Err(failed("read the content of", path)(error));
-        }
-        write_at(file, data, offset).map_err(failed("write", path))?;
-    }
-    Ok(())
-}
-
-fn write_at(file: &OwnedFd, mut data: &[u8], mut offset: u64) -> io::Result<()> {
-    while !data.is_empty() {
-        match rustix::io::pwrite(file, data, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                data = &data[count..];
-                offset += count as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
