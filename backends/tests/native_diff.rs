@@ -5,6 +5,7 @@ mod suite;
 
 use remand_backends::Hint;
 use std::path::Path;
+use std::process::Command;
 
 use suite::{BtrfsPlace, Place, Plan, ZfsPlace, run_all};
 
@@ -55,6 +56,33 @@ fn btrfs_compares_nothing_that_can_still_change() {
     assert!(
         changes(&base, &base.join("absent")).expect_err("absent").to_string().starts_with("Cannot open ")
     );
+    place.remove();
+}
+
+#[test]
+fn btrfs_tells_where_a_nested_subvolume_came() {
+    let Ok(above) = std::env::var("REMAND_TEST_BTRFS") else {
+        eprintln!("SKIPPED btrfs: REMAND_TEST_BTRFS is not set");
+        return;
+    };
+    let mut place = Box::new(BtrfsPlace::new(&above, 1001));
+    std::fs::create_dir(place.base().join("d")).expect("a directory");
+    let nested = place.now().join("d/nested");
+    let btrfs = |action: &str| {
+        let ran = Command::new("btrfs").args(["-q", "subvolume", action]).arg(&nested).status();
+        assert!(ran.expect("btrfs runs").success(), "{action}");
+    };
+    btrfs("create");
+    let (_, now) = place.freeze();
+    assert!(now.join("d/nested").is_dir(), "a snapshot shows an empty directory");
+    let mut hints = Vec::new();
+    let told = place.changes(&mut |hint| {
+        hints.push(hint);
+        true
+    });
+    told.expect("hints");
+    assert_eq!(hints, [Hint::Entry(b"d".to_vec()), Hint::Names(b"d".to_vec())]);
+    btrfs("delete");
     place.remove();
 }
 
