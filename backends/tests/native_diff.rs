@@ -86,17 +86,54 @@ fn btrfs_tells_where_a_nested_subvolume_came() {
     place.remove();
 }
 
-#[test]
-fn zfs_tells_every_change_but_those_that_zfs_diff_is_known_to_leave_out() {
+/// The pool for tests, if there is one and its ZFS has a diff.
+fn pool_with_diff() -> Option<String> {
     let Ok(above) = std::env::var("REMAND_TEST_ZPOOL") else {
         eprintln!("SKIPPED zfs: REMAND_TEST_ZPOOL is not set");
-        return;
+        return None;
     };
     if remand_backends::open(&above).expect("the pool for tests").native_diff().is_none() {
         eprintln!("SKIPPED zfs: this zfs(8) has no diff");
-        return;
+        return None;
     }
+    Some(above)
+}
+
+#[test]
+fn zfs_tells_every_change_but_those_that_zfs_diff_is_known_to_leave_out() {
+    let Some(above) = pool_with_diff() else { return };
     let plan = Plan { before: 60, after: 30, unlinking: false };
     let failed = run_all("zfs", 0..10, plan, &|seed| Box::new(ZfsPlace::new(&above, seed)));
     assert!(failed.is_empty(), "seeds {failed:?}");
+}
+
+#[test]
+fn zfs_says_so_where_it_leaves_out_a_change() {
+    let Some(above) = pool_with_diff() else { return };
+    let mut place = Box::new(ZfsPlace::new(&above, 1000));
+    let base = place.base();
+    for directory in ["a", "b"] {
+        std::fs::create_dir(base.join(directory)).expect("a directory");
+    }
+    std::fs::write(base.join("a/first"), "1").expect("a file");
+    std::fs::write(base.join("a/plain"), "1").expect("a file");
+    std::fs::hard_link(base.join("a/first"), base.join("b/later")).expect("a later name");
+    std::fs::remove_file(base.join("b/later")).expect("it goes");
+    let now = place.now();
+    std::fs::write(now.join("a/first"), "22").expect("a change");
+    std::fs::write(now.join("a/plain"), "22").expect("a change");
+    place.freeze();
+    let mut hints = Vec::new();
+    let told = place.changes(&mut |hint| {
+        hints.push(hint);
+        true
+    });
+    told.expect("hints");
+    assert!(hints.contains(&Hint::Entry(b"a/plain".to_vec())), "{hints:?}");
+    let pool = remand_backends::open(&above).expect("the pool for tests");
+    let leaves_out = pool.native_diff().expect("zfs diff").leaves_out();
+    let tells_all = hints.contains(&Hint::Entry(b"a/first".to_vec()));
+    println!("tells all: {tells_all}; leaves out: {leaves_out:?}");
+    assert!(tells_all || leaves_out.is_some(), "{hints:?}");
+    place.remove();
 }
