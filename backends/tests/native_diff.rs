@@ -7,7 +7,7 @@ use remand_backends::Hint;
 use std::path::Path;
 use std::process::Command;
 
-use suite::{BtrfsPlace, Place, Plan, ZfsPlace, run_all};
+use suite::{BtrfsPlace, Place, Plan, PoolPlace, run_all};
 
 #[test]
 fn btrfs_tells_every_change() {
@@ -17,6 +17,20 @@ fn btrfs_tells_every_change() {
     };
     let plan = Plan { before: 60, after: 30, unlinking: true };
     let failed = run_all("btrfs", 0..30, plan, &|seed| Box::new(BtrfsPlace::new(&above, seed)));
+    assert!(failed.is_empty(), "seeds {failed:?}");
+}
+
+#[test]
+fn btrfs_tells_every_change_between_snapshots_of_a_pool() {
+    let Ok(above) = std::env::var("REMAND_TEST_BTRFS") else {
+        eprintln!("SKIPPED btrfs: REMAND_TEST_BTRFS is not set");
+        return;
+    };
+    let pool = tempfile::tempdir_in(above).expect("a directory");
+    let pool = pool.path().canonicalize().expect("its path");
+    let pool = pool.to_str().expect("UTF-8");
+    let plan = Plan { before: 60, after: 30, unlinking: true };
+    let failed = run_all("btrfs pool", 0..5, plan, &|seed| Box::new(PoolPlace::new(pool, seed)));
     assert!(failed.is_empty(), "seeds {failed:?}");
 }
 
@@ -103,14 +117,14 @@ fn pool_with_diff() -> Option<String> {
 fn zfs_tells_every_change_but_those_that_zfs_diff_is_known_to_leave_out() {
     let Some(above) = pool_with_diff() else { return };
     let plan = Plan { before: 60, after: 30, unlinking: false };
-    let failed = run_all("zfs", 0..10, plan, &|seed| Box::new(ZfsPlace::new(&above, seed)));
+    let failed = run_all("zfs", 0..10, plan, &|seed| Box::new(PoolPlace::new(&above, seed)));
     assert!(failed.is_empty(), "seeds {failed:?}");
 }
 
 #[test]
 fn zfs_says_so_where_it_leaves_out_a_change() {
     let Some(above) = pool_with_diff() else { return };
-    let mut place = Box::new(ZfsPlace::new(&above, 1000));
+    let mut place = Box::new(PoolPlace::new(&above, 1000));
     let base = place.base();
     for directory in ["a", "b"] {
         std::fs::create_dir(base.join(directory)).expect("a directory");
