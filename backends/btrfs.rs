@@ -288,6 +288,6 @@ impl Backend for Btrfs {
     }
 
     fn native_diff(&self) -> Option<&dyn NativeDiff> {
-        self.has_program.then_some(self as &dyn NativeDiff)
+        self.has_program.then_some(self)
     }
 }

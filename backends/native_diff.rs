@@ -35,7 +35,8 @@ impl Hint {
 /// The difference of two snapshots of which one was cloned from the other, or both from a third.
 pub trait NativeDiff: Send + Sync {
     /// Calls `hint` for everything that may differ between `base` and `now`, in any order; some may come twice. Stops early
-    /// when `hint` returns false. Of an entry with several names one name is enough: see [`NativeDiff::names_of`].
+    /// when `hint` returns false. After an error what was told is not all of it. Of an entry with several names one name is
+    /// enough: see [`NativeDiff::names_of`].
     fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()>;
 
     /// The kind of change, for people, that the backend's program is known to leave out without a word, and that no

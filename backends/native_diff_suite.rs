@@ -15,7 +15,7 @@ mod random;
 #[path = "native_diff_suite/tree.rs"]
 mod tree;
 
-pub(crate) use places::{BtrfsPlace, ZfsPlace};
+pub(crate) use places::{BtrfsPlace, PoolPlace};
 use random::Random;
 use tree::{Seen, Tree};
 

@@ -1,13 +1,26 @@
 //! What changed between two subvolumes: `btrfs send --no-data`, played through on the names of the base.
 
+use super::Btrfs;
 use super::send_stream::{self, Base, Decoder, Kind, Namespace};
 use crate::process::Program;
 use crate::{Error, Hint, NativeDiff, Result, Snapshot};
+use remand_sys::btrfs::ROOT_INODE;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io::{self, BufReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+impl NativeDiff for Btrfs {
+    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
+        changes(&self.directory_of(base)?, &self.directory_of(now)?, hint)
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        names_of(tree, inode)
+    }
+}
 
 /// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false. Nothing is
 /// told before all of it is known, so an error leaves no half of it.
@@ -55,7 +68,7 @@ impl Subvolume {
             .map_err(|source| Error::io("tell the subvolume of", subject(), source))?;
         let inode =
             rustix::fs::fstat(&opened).map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
-        if inode != remand_sys::btrfs::ROOT_INODE || !known.read_only {
+        if inode != ROOT_INODE || !known.read_only {
             let what = "telling what changed in what is no read-only subvolume";
             return Err(Error::Unsupported { subject: subject(), what });
         }
@@ -76,19 +89,13 @@ impl Base for Subvolume {
     }
 }
 
-impl NativeDiff for super::Btrfs {
-    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-        changes(&self.directory_of(base)?, &self.directory_of(now)?, hint)
-    }
-
-    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
-        names_of(tree, inode).map(Some)
-    }
-}
-
-/// All names of an inode in the read-only subvolume that is open at `tree`.
-pub fn names_of(tree: &Path, inode: u64) -> Result<Vec<Vec<u8>>> {
+/// All names of an inode in the read-only subvolume at `tree`; `None` if that is no subvolume's own directory, so that names
+/// could lie outside of it.
+pub fn names_of(tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
     let failed = |source| Error::io("find all names of an inode in", tree.display().to_string(), source);
     let opened = std::fs::File::open(tree).map_err(failed)?;
-    remand_sys::btrfs::names_of_inode(&opened, inode).map_err(failed)
+    if opened.metadata().map_err(failed)?.ino() != ROOT_INODE {
+        return Ok(None);
+    }
+    remand_sys::btrfs::names_of_inode(&opened, inode).map(Some).map_err(failed)
 }

@@ -5,7 +5,7 @@
 #[path = "../native_diff_suite.rs"]
 mod suite;
 
-use suite::{BtrfsPlace, Place, Plan, ZfsPlace, run_all};
+use suite::{BtrfsPlace, Place, Plan, PoolPlace, run_all};
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -22,7 +22,7 @@ fn main() -> std::process::ExitCode {
     let plan = Plan { before: 60, after: 30, unlinking };
     let make = |seed| -> Box<dyn Place> {
         match kind {
-            "zfs" => Box::new(ZfsPlace::new(pool, seed)),
+            "zfs" => Box::new(PoolPlace::new(pool, seed)),
             _ => Box::new(BtrfsPlace::new(pool, seed)),
         }
     };

@@ -52,7 +52,7 @@ impl Place for BtrfsPlace {
     }
 
     fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
-        remand_backends::btrfs::diff::names_of(tree, inode).map(Some)
+        remand_backends::btrfs::diff::names_of(tree, inode)
     }
 
     fn remove(self: Box<Self>) {
@@ -61,8 +61,8 @@ impl Place for BtrfsPlace {
     }
 }
 
-/// In a ZFS dataset: a base, its snapshot and a clone.
-pub(crate) struct ZfsPlace {
+/// In a pool: a base, its snapshot and a clone.
+pub(crate) struct PoolPlace {
     pool: Box<dyn Backend>,
     names: [DatasetName; 2],
     snapshot: SnapshotName,
@@ -72,11 +72,11 @@ pub(crate) struct ZfsPlace {
     trees: Vec<Box<dyn OpenTree>>,
 }
 
-impl ZfsPlace {
-    pub(crate) fn new(dataset: &str, seed: u64) -> Self {
+impl PoolPlace {
+    pub(crate) fn new(pool: &str, seed: u64) -> Self {
         let name = |what| DatasetName::new(&format!("{what}-{seed}")).expect("a name");
         Self {
-            pool: remand_backends::open(dataset).expect("a pool"),
+            pool: remand_backends::open(pool).expect("a pool"),
             names: [name("base"), name("now")],
             snapshot: SnapshotName::new(&format!("remand-20260102T030405Z-{seed:08x}")).expect("a name"),
             seed,
@@ -102,7 +102,7 @@ impl ZfsPlace {
     }
 }
 
-impl Place for ZfsPlace {
+impl Place for PoolPlace {
     fn base(&mut self) -> PathBuf {
         self.created.push(self.pool.create(&self.names[0]).expect("a dataset"));
         self.last()
@@ -124,19 +124,21 @@ impl Place for ZfsPlace {
     }
 
     fn changes(&self, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-        let diff = self.pool.native_diff().expect("zfs diff");
+        let diff = self.pool.native_diff().expect("a native diff");
         diff.changes(&self.of(0), &self.of(1), hint)
     }
 
     fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
-        self.pool.native_diff().expect("zfs diff").names_of(tree, inode)
+        self.pool.native_diff().expect("a native diff").names_of(tree, inode)
     }
 
     fn remove(mut self: Box<Self>) {
         for tree in self.trees.drain(..) {
             tree.close().expect("a tree is closed");
         }
-        for created in self.created.drain(..).rev() {
+        while let (Some(created), Some(snapshot)) = (self.created.pop(), self.snapshots.pop()) {
+            let destroyed = self.pool.destroy_snapshot(snapshot);
+            destroyed.map_err(|kept| kept.error).expect("a snapshot goes");
             self.pool.destroy(created).map_err(|kept| kept.error).expect("a dataset goes");
         }
     }

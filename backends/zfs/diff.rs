@@ -6,14 +6,13 @@
 //! it. Where that is so in both snapshots a change of its content or attributes is not told: see
 //! [`NativeDiff::leaves_out`]. Names that come and go are told all the same, by their directory.
 //!
-//! Of an object with several names one is told. Both datasets must be mounted, and their keys loaded. An object that it cannot
+//! An object whose ctime is the same it takes for unchanged. Of one with several names one is told. Both datasets must be mounted, and their keys loaded. An object that it cannot
 //! look into it leaves out with a word on standard error and status 0, so any word there is a failure here.
 
 use super::{Zfs, tool};
-use crate::process::Program;
 use crate::zfs::parse::mounted_at;
 use crate::{Error, Hint, NativeDiff, Result, Snapshot};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -35,29 +34,22 @@ impl NativeDiff for Zfs {
         };
         let program = tool::zfs(["diff", "-FH", &base, &now_full]).and_silent();
         let mut lines = BufReader::new(program.stream()?);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = lines.by_ref().take(LONGEST_LINE_BYTES).read_until(b'\n', &mut line);
-            read.map_err(|source| failure(&program, source))?;
-            if line.is_empty() {
-                return Ok(());
-            }
-            let whole = line.strip_suffix(b"\n").and_then(|line| parse::line(line, mount));
-            let Some(change) = whole else {
+        tell(&mut lines, mount, hint).map_err(|broken| match broken {
+            Broken::Line(line) => {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                return Err(Error::Output { command: program.display(), line });
-            };
-            for found in change.hints() {
-                if !hint(found) {
-                    return Ok(());
-                }
+                Error::Output { command: program.display(), line }
             }
-        }
+            Broken::Read(source) => match source.downcast::<Error>() {
+                Ok(failed) => failed,
+                Err(source) => Error::io("read the output of", program.display(), source),
+            },
+        })
     }
 
     fn leaves_out(&self) -> Option<&'static str> {
-        Some("changes of a file that had, before the base was made, a later name in another directory")
+        Some(
+            "changes of a file whose latest name, in another directory than the others, went before the base was made",
+        )
     }
 
     fn names_of(&self, _tree: &Path, _inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
@@ -65,9 +57,63 @@ impl NativeDiff for Zfs {
     }
 }
 
-fn failure(program: &Program, source: std::io::Error) -> Error {
-    match source.downcast::<Error>() {
-        Ok(failed) => failed,
-        Err(source) => Error::io("read the output of", program.display(), source),
+/// Why a program's output could not be made hints.
+#[derive(Debug)]
+enum Broken {
+    Read(io::Error),
+    Line(Vec<u8>),
+}
+
+fn tell(
+    lines: &mut dyn BufRead,
+    mount: &[u8],
+    hint: &mut dyn FnMut(Hint) -> bool,
+) -> std::result::Result<(), Broken> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = lines.take(LONGEST_LINE_BYTES).read_until(b'\n', &mut line);
+        if read.map_err(Broken::Read)? == 0 {
+            return Ok(());
+        }
+        let whole = line.strip_suffix(b"\n").and_then(|line| parse::line(line, mount));
+        let Some(change) = whole else { return Err(Broken::Line(line)) };
+        for found in change.hints() {
+            if !hint(found) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Broken, tell};
+    use crate::Hint;
+
+    fn told(text: &str, enough: usize) -> (usize, Result<(), Broken>) {
+        let mut hints = 0;
+        let result = tell(&mut text.as_bytes(), b"/m", &mut |_: Hint| {
+            hints += 1;
+            hints < enough
+        });
+        (hints, result)
+    }
+
+    #[test]
+    fn hints_come_line_by_line_until_there_are_enough() {
+        assert!(matches!(told("", 9), (0, Ok(()))));
+        assert!(matches!(told("M\tF\t/m/a\nM\t/\t/m/b\n", 9), (3, Ok(()))));
+        assert!(matches!(told("M\t/\t/m/b\nnonsense\n", 2), (2, Ok(()))));
+    }
+
+    #[test]
+    fn a_line_that_is_none_or_cut_off_is_an_error() {
+        for text in ["nonsense\n", "\n", "M\tF\t/m/a\n\n", "M\tF\t/m/a\nM\tF\t/m/b"] {
+            assert!(matches!(told(text, 9), (_, Err(Broken::Line(_)))), "{text:?}");
+        }
+        let endless = format!("M\tF\t/m/{}\n", "a".repeat(70_000));
+        let (0, Err(Broken::Line(line))) = told(&endless, 9) else { panic!("a line without end") };
+        assert!(line.len() < 70_000);
     }
 }

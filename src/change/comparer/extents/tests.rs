@@ -171,9 +171,8 @@ fn a_clone_is_not_read_and_a_change_in_it_is_found() {
         let (base, now) = (Tree::open(&at("base")).unwrap(), Tree::open(&at("now")).unwrap());
         let options = Options { threads: 1, fingerprint: false, exclude: &[], interrupted: &GO_ON };
         let mut found = Vec::new();
-        let engine = change::engine("content", None).unwrap();
         let summary = change::compare(
-            &*engine,
+            &change::content::Content,
             change::Trees { base: Some(&base), now: &now },
             options,
             &mut |change| {
