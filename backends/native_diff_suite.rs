@@ -39,6 +39,8 @@ pub(crate) trait Place {
     /// Freezes the copy; both, for reading.
     fn freeze(&mut self) -> (PathBuf, PathBuf);
     fn changes(&self, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()>;
+    /// See [`remand_backends::NativeDiff::names_of`].
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>>;
     fn remove(self: Box<Self>);
 }
 
@@ -65,7 +67,7 @@ pub(crate) fn run(mut place: Box<dyn Place>, seed: u64, plan: Plan) -> Outcome {
     let now = place.now();
     operations::perform(&now, plan.after, plan.unlinking, &mut random, &mut |line| log.push(line));
     let (base, now) = place.freeze();
-    let (base, now) = (Tree::read(&base), Tree::read(&now));
+    let (base, now) = [base, now].map(|path| read(&*place, &path)).into();
     let mut hints = BTreeSet::new();
     let told = place.changes(&mut |hint| {
         hints.insert(hint);
@@ -77,6 +79,18 @@ pub(crate) fn run(mut place: Box<dyn Place>, seed: u64, plan: Plan) -> Outcome {
     let outcome = judge(&base, &now, hints, log);
     place.remove();
     outcome
+}
+
+/// Reads a tree, and checks that the backend knows all names of what has several.
+fn read(place: &dyn Place, path: &Path) -> Tree {
+    let tree = Tree::read(path);
+    for (inode, names) in tree.linked() {
+        if let Some(mut told) = place.names_of(path, inode).expect("an answer") {
+            told.sort();
+            assert!(names.iter().eq(&told), "inode {inode}: {names:?} / {told:?}");
+        }
+    }
+    tree
 }
 
 fn judge(base: &Tree, now: &Tree, hints: BTreeSet<Hint>, log: Vec<String>) -> Outcome {
@@ -105,11 +119,11 @@ struct Covered<'a> {
 
 impl Covered<'_> {
     /// Whether who follows the hints looks at this path.
-    fn directly(&self, path: &Vec<u8>) -> bool {
-        if self.hints.contains(&Hint::Entry(path.clone())) {
+    fn directly(&self, path: &[u8]) -> bool {
+        if self.hints.contains(&Hint::Entry(path.to_vec())) {
             return true;
         }
-        let mut above = Some(path.clone());
+        let mut above = Some(path.to_vec());
         while let Some(path) = above {
             above = tree::parent(&path);
             if self.hints.contains(&Hint::Subtree(path)) {

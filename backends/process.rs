@@ -64,6 +64,7 @@ impl Program {
 
     /// For programs that leave out what they cannot read, say so, and end with 0: their [`Program::stream`] fails at its end if
     /// they said anything on standard error.
+    #[must_use]
     pub fn and_silent(self) -> Self {
         Self { silent: true, ..self }
     }

@@ -12,12 +12,11 @@ use std::path::Path;
 /// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false. Nothing is
 /// told before all of it is known, so an error leaves no half of it.
 pub fn changes(base: &Path, now: &Path, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-    let (base_text, now_text) = (text(base)?, text(now)?);
-    must_be_read_only(base_text)?;
-    must_be_read_only(now_text)?;
-    let program = Program::new("btrfs", ["send", "-q", "--no-data", "-p", base_text, now_text]);
+    let opened = Subvolume::open(base)?;
+    Subvolume::open(now)?;
+    let program = Program::new("btrfs", ["send", "-q", "--no-data", "-p", text(base)?, text(now)?]);
     let mut decoder = Decoder::new(BufReader::with_capacity(64 * 1024, program.stream()?));
-    let mut namespace = Namespace::new(Subvolume::open(base)?);
+    let mut namespace = Namespace::new(opened);
     let unclear = |error: Box<dyn std::error::Error + Send + Sync>| {
         Error::io("understand", program.display(), io::Error::new(io::ErrorKind::InvalidData, error))
     };
@@ -41,29 +40,26 @@ fn text(path: &Path) -> Result<&str> {
     })
 }
 
-/// A subvolume that changes while it is compared would give hints of no moment at all.
-fn must_be_read_only(subvolume: &str) -> Result<()> {
-    let program = Program::new("btrfs", ["property", "get", "-ts", subvolume, "ro"]);
-    let printed = program.output()?;
-    match printed.trim_end() {
-        "ro=true" => Ok(()),
-        "ro=false" => Err(Error::Unsupported {
-            subject: subvolume.to_owned(),
-            what: "telling what changed in a writable subvolume",
-        }),
-        _ => Err(Error::Output { command: program.display(), line: printed }),
-    }
-}
-
-/// The base, by its descriptor: paths in it can be as long as the system allows.
+/// A subvolume by its descriptor: paths in it can be as long as the system allows.
 #[derive(Debug)]
 struct Subvolume(OwnedFd);
 
 impl Subvolume {
+    /// Fails if it is no subvolume, or if it can be written: hints of what changes meanwhile would be of no moment at all.
     fn open(path: &Path) -> Result<Self> {
+        let subject = || path.display().to_string();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        let opened = rustix::fs::open(path, flags, Mode::empty());
-        opened.map(Self).map_err(|error| Error::io("open", path.display().to_string(), error.into()))
+        let opened = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| Error::io("open", subject(), error.into()))?;
+        let known = remand_sys::btrfs::subvolume(&opened)
+            .map_err(|source| Error::io("tell the subvolume of", subject(), source))?;
+        let inode =
+            rustix::fs::fstat(&opened).map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
+        if inode != remand_sys::btrfs::ROOT_INODE || !known.read_only {
+            let what = "telling what changed in what is no read-only subvolume";
+            return Err(Error::Unsupported { subject: subject(), what });
+        }
+        Ok(Self(opened))
     }
 }
 
@@ -78,4 +74,11 @@ impl Base for Subvolume {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// All names of an inode in the read-only subvolume that is open at `tree`.
+pub fn names_of(tree: &Path, inode: u64) -> Result<Vec<Vec<u8>>> {
+    let failed = |source| Error::io("find all names of an inode in", tree.display().to_string(), source);
+    let opened = std::fs::File::open(tree).map_err(failed)?;
+    remand_sys::btrfs::names_of_inode(&opened, inode).map_err(failed)
 }

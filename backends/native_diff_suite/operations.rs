@@ -128,7 +128,7 @@ impl Site<'_> {
     }
 
     fn show(&self, path: &Path) -> String {
-        format!("{:?}", path.strip_prefix(self.root).unwrap_or(path))
+        path.strip_prefix(self.root).unwrap_or(path).display().to_string()
     }
 
     /// Fails if removing it would leave other names of an entry, and that is not wanted.

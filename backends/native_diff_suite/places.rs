@@ -4,7 +4,7 @@ use super::Place;
 use remand_backends::{
     Backend, Created, CreatedSnapshot, DatasetName, Hint, OpenTree, Result, Snapshot, SnapshotName,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// In a directory of a btrfs file system.
@@ -49,6 +49,10 @@ impl Place for BtrfsPlace {
             &self.directory.join("now"),
             hint,
         )
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        remand_backends::btrfs::diff::names_of(tree, inode).map(Some)
     }
 
     fn remove(self: Box<Self>) {
@@ -122,6 +126,10 @@ impl Place for ZfsPlace {
     fn changes(&self, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
         let diff = self.pool.native_diff().expect("zfs diff");
         diff.changes(&self.of(0), &self.of(1), hint)
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        self.pool.native_diff().expect("zfs diff").names_of(tree, inode)
     }
 
     fn remove(mut self: Box<Self>) {

@@ -66,6 +66,11 @@ impl Tree {
         self.get(path).and_then(|seen| self.names.get(&seen.inode)).into_iter().flatten()
     }
 
+    /// Entries with several names, by inode number.
+    pub(super) fn linked(&self) -> impl Iterator<Item = (u64, &BTreeSet<Vec<u8>>)> {
+        self.names.iter().filter(|(_, names)| names.len() > 1).map(|(inode, names)| (*inode, names))
+    }
+
     /// Paths at which the trees differ: also those of which another name came or went.
     pub(super) fn differing(&self, now: &Self) -> BTreeSet<Vec<u8>> {
         let paths = self.entries.keys().chain(now.entries.keys());

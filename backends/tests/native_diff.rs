@@ -3,7 +3,11 @@
 #[path = "../native_diff_suite.rs"]
 mod suite;
 
-use suite::{BtrfsPlace, Plan, ZfsPlace, run_all};
+use remand_backends::Hint;
+use std::path::Path;
+use std::process::Command;
+
+use suite::{BtrfsPlace, Place, Plan, ZfsPlace, run_all};
 
 #[test]
 fn btrfs_tells_every_change() {
@@ -14,6 +18,72 @@ fn btrfs_tells_every_change() {
     let plan = Plan { before: 60, after: 30, unlinking: true };
     let failed = run_all("btrfs", 0..30, plan, &|seed| Box::new(BtrfsPlace::new(&above, seed)));
     assert!(failed.is_empty(), "seeds {failed:?}");
+}
+
+#[test]
+fn btrfs_compares_nothing_that_can_still_change() {
+    let Ok(above) = std::env::var("REMAND_TEST_BTRFS") else {
+        eprintln!("SKIPPED btrfs: REMAND_TEST_BTRFS is not set");
+        return;
+    };
+    let mut place = Box::new(BtrfsPlace::new(&above, 1000));
+    let writable_base = place.base();
+    std::fs::create_dir(writable_base.join("d")).expect("a directory");
+    let writable_now = place.now();
+    std::fs::write(writable_now.join("d/f"), "new").expect("a file");
+    let (base, now) = place.freeze();
+    let changes = |base: &Path, now: &Path| {
+        let mut hints = Vec::new();
+        let told = remand_backends::btrfs::diff::changes(base, now, &mut |hint| {
+            hints.push(hint);
+            true
+        });
+        told.map(|()| hints)
+    };
+    let told = changes(&base, &now).expect("hints");
+    assert_eq!(told.iter().filter(|hint| **hint == Hint::Entry(b"d/f".to_vec())).count(), 1, "{told:?}");
+    assert_eq!(changes(&base, &base).expect("hints"), []);
+    for (base, now, refused) in [
+        (&writable_base, &now, &writable_base),
+        (&base, &writable_now, &writable_now),
+        (&base.join("d"), &now, &base.join("d")),
+        (&base, &now.join("d"), &now.join("d")),
+    ] {
+        let error = changes(base, now).expect_err("it is refused").to_string();
+        let reason = "telling what changed in what is no read-only subvolume is not possible here";
+        assert_eq!(error, format!("{}: {reason}", refused.display()));
+    }
+    assert!(
+        changes(&base, &base.join("absent")).expect_err("absent").to_string().starts_with("Cannot open ")
+    );
+    place.remove();
+}
+
+#[test]
+fn btrfs_tells_where_a_nested_subvolume_came() {
+    let Ok(above) = std::env::var("REMAND_TEST_BTRFS") else {
+        eprintln!("SKIPPED btrfs: REMAND_TEST_BTRFS is not set");
+        return;
+    };
+    let mut place = Box::new(BtrfsPlace::new(&above, 1001));
+    std::fs::create_dir(place.base().join("d")).expect("a directory");
+    let nested = place.now().join("d/nested");
+    let btrfs = |action: &str| {
+        let ran = Command::new("btrfs").args(["-q", "subvolume", action]).arg(&nested).status();
+        assert!(ran.expect("btrfs runs").success(), "{action}");
+    };
+    btrfs("create");
+    let (_, now) = place.freeze();
+    assert!(now.join("d/nested").is_dir(), "a snapshot shows an empty directory");
+    let mut hints = Vec::new();
+    let told = place.changes(&mut |hint| {
+        hints.push(hint);
+        true
+    });
+    told.expect("hints");
+    assert_eq!(hints, [Hint::Entry(b"d".to_vec()), Hint::Names(b"d".to_vec())]);
+    btrfs("delete");
+    place.remove();
 }
 
 #[test]

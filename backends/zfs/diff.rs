@@ -57,7 +57,9 @@ impl NativeDiff for Zfs {
     }
 
     fn leaves_out(&self) -> Option<&'static str> {
-        Some("changes of a file that had, before the base was made, a later name in another directory")
+        Some(
+            "changes of a file whose latest name, in another directory than the others, went before the base was made",
+        )
     }
 
     fn names_of(&self, _tree: &Path, _inode: u64) -> Result<Option<Vec<Vec<u8>>>> {

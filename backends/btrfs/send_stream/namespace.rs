@@ -283,7 +283,9 @@ impl<B: Base> Namespace<B> {
         Ok(())
     }
 
-    /// Calls `hint` for everything that differs from the base, until it returns false. The stream must have ended.
+    /// Calls `hint` for everything that differs from the base, until it returns false. The stream must have ended. The names in
+    /// a directory that changed are told too: no stream says that a nested subvolume came or went, of which the directory shows
+    /// an empty one.
     pub fn finish(self, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
         if self.state != State::Ended {
             return Err(Inconsistent::End);
@@ -295,7 +297,10 @@ impl<B: Base> Namespace<B> {
             let node = &self.nodes[number];
             if node.origin.as_ref() == Some(&path) {
                 stayed[number] = true;
-                if node.touched && !hint(Hint::Entry(path.clone())) {
+                let names = node.kind == Kind::Directory;
+                if node.touched
+                    && !(hint(Hint::Entry(path.clone())) && (!names || hint(Hint::Names(path.clone()))))
+                {
                     return Ok(());
                 }
             } else if !hint(node.whole(path.clone())) {
