@@ -63,18 +63,43 @@ pub(crate) fn run(label: &str, filter: &str, make: &dyn Fn(&str) -> Fixture) -> 
     failed
 }
 
-/// A fixture in a directory of its own below `above`.
+/// A fixture in a directory of its own below `above`, treated as a plain directory whatever it is on.
 pub(crate) fn dir_fixture(above: &Path, case: &str) -> Fixture {
+    directory_fixture("dir", above, case)
+}
+
+/// A fixture in a directory of its own below `above`, which is on btrfs.
+pub(crate) fn btrfs_fixture(above: &Path, case: &str) -> Fixture {
+    directory_fixture("btrfs", above, case)
+}
+
+fn directory_fixture(kind: &'static str, above: &Path, case: &str) -> Fixture {
     let path = above.join(case);
     std::fs::create_dir(&path).expect("an empty directory");
     let open = {
-        let path = path.clone();
-        move || remand_backends::open(path.to_str().expect("UTF-8")).expect("a pool")
+        let pool = format!("{kind}:{}", path.to_str().expect("UTF-8"));
+        move || remand_backends::open(&pool).expect("a pool")
     };
     Fixture {
         backend: open(),
         again: Box::new(open),
-        remove: Box::new(move || std::fs::remove_dir_all(path).expect("the pool's directory goes")),
+        remove: Box::new(move || {
+            remove_subvolumes(&path);
+            std::fs::remove_dir_all(path).expect("the pool's directory goes");
+        }),
+    }
+}
+
+/// What a case has left: read-only subvolumes are in the way of everything else.
+fn remove_subvolumes(directory: &Path) {
+    let Ok(opened) = std::fs::File::open(directory) else { return };
+    for (_, below) in remand_sys::btrfs::subvolumes_below(&opened).unwrap_or_default() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = directory.join(std::ffi::OsStr::from_bytes(&below));
+        if let Ok(inner) = std::fs::File::open(&path) {
+            remand_sys::btrfs::set_read_only(&inner, false).expect("it is writable");
+        }
+        remove_subvolumes(&path);
     }
 }
 

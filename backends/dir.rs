@@ -12,6 +12,7 @@ use crate::{
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -22,10 +23,12 @@ mod platform;
 #[cfg(not(target_os = "linux"))]
 #[path = "dir/bsd.rs"]
 mod platform;
-mod remove;
+pub(crate) mod remove;
+
+pub(crate) use platform::open_beneath;
 
 /// The state directory and what it always holds.
-const STATE: &str = ".remand";
+pub(crate) const STATE: &str = ".remand";
 const STATE_PARTS: [&str; 2] = ["staging", "views"];
 
 pub(crate) const DIRECTORY: OFlags =
@@ -37,6 +40,7 @@ pub struct Dir {
     path: PathBuf,
     label: String,
     root: OwnedFd,
+    remark: Option<String>,
 }
 
 impl Dir {
@@ -49,30 +53,41 @@ impl Dir {
             Err(error) => return Err(fail("find", error)),
         };
         match fs::openat(CWD, &path, DIRECTORY, Mode::empty()) {
-            Ok(root) => Ok(Some(Self { label: path.display().to_string(), path, root })),
+            Ok(root) => Ok(Some(Self { label: path.display().to_string(), path, root, remark: None })),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(fail("open", error.into())),
         }
     }
 
-    fn path_of(&self, name: &DatasetName) -> PathBuf {
+    /// The same pool, opened in spite of something that its user should know.
+    pub(crate) fn with_remark(mut self, remark: String) -> Self {
+        self.remark = Some(remark);
+        self
+    }
+
+    /// The pool's own directory.
+    pub(crate) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    pub(crate) fn path_of(&self, name: &DatasetName) -> PathBuf {
         name.components().fold(self.path.clone(), |path, part| path.join(part))
     }
 
-    fn fail(&self, action: &'static str, name: &DatasetName, errno: Errno) -> Error {
+    pub(crate) fn fail(&self, action: &'static str, name: &DatasetName, errno: Errno) -> Error {
         Error::io(action, self.path_of(name).display().to_string(), errno.into())
     }
 
-    fn missing(&self, name: &DatasetName) -> Error {
+    pub(crate) fn missing(&self, name: &DatasetName) -> Error {
         Error::NotFound(format!("dataset {}", self.path_of(name).display()))
     }
 
-    fn taken(&self, name: &DatasetName) -> Error {
+    pub(crate) fn taken(&self, name: &DatasetName) -> Error {
         Error::Exists(self.path_of(name).display().to_string())
     }
 
     /// The directory of a dataset; `None` where there is none (a link or a file is none).
-    fn find(&self, name: &DatasetName) -> Result<Option<OwnedFd>> {
+    pub(crate) fn find(&self, name: &DatasetName) -> Result<Option<OwnedFd>> {
         let fail = |errno| self.fail("open", name, errno);
         let mut directory = self
             .root
@@ -91,7 +106,7 @@ impl Dir {
     }
 
     /// The directory above a dataset, and the dataset's own name in it.
-    fn find_above<'name>(&self, name: &'name DatasetName) -> Result<(OwnedFd, &'name str)> {
+    pub(crate) fn find_above<'name>(&self, name: &'name DatasetName) -> Result<(OwnedFd, &'name str)> {
         let (Some(parent), Some(last)) = (name.parent(), name.components().next_back()) else {
             return Err(Error::Exists(self.label.clone()));
         };
@@ -108,7 +123,12 @@ impl Dir {
         }
     }
 
-    fn make_private(&self, above: BorrowedFd<'_>, part: &str, name: &DatasetName) -> Result<OwnedFd> {
+    pub(crate) fn make_private(
+        &self,
+        above: BorrowedFd<'_>,
+        part: &str,
+        name: &DatasetName,
+    ) -> Result<OwnedFd> {
         match fs::mkdirat(above, part, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(self.fail("create", name, errno)),
@@ -120,7 +140,7 @@ impl Dir {
         Ok(directory)
     }
 
-    fn rename_now(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
+    pub(crate) fn rename_now(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
         let (from_above, from_last) = self.find_above(from)?;
         let (to_above, to_last) = self.find_above(to)?;
         let renamed = match platform::rename_new(&from_above, from_last, &to_above, to_last) {
@@ -167,7 +187,8 @@ impl Dir {
         let Some(parent) = name.parent() else { return Err(Error::NotLeftover(self.label.clone())) };
         let Some(above) = self.find(&parent)? else { return Ok(()) };
         let last = name.components().next_back().unwrap_or_default();
-        remove::remove_tree(&above, last, &self.path_of(name))
+        let last = CString::new(last).map_err(|_| self.fail("remove", name, Errno::INVAL))?;
+        remove::remove_tree(&above, &last, &self.path_of(name))
     }
 
     fn unsupported<T>(&self, what: &'static str) -> Result<T> {
@@ -182,7 +203,7 @@ impl Dir {
         Ok(self.path_of(&snapshot.dataset))
     }
 
-    fn leftovers_in(&self, part: &str) -> Result<Vec<Leftover>> {
+    pub(crate) fn leftovers_in(&self, part: &str) -> Result<Vec<Leftover>> {
         let name = DatasetName::new(STATE)?.join(part)?;
         let Some(directory) = self.find(&name)? else { return Ok(Vec::new()) };
         let fail = |errno| self.fail("list", &name, errno);
@@ -229,6 +250,10 @@ impl Backend for Dir {
 
     fn label(&self) -> String {
         self.label.clone()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.remark.clone()
     }
 
     fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>> {

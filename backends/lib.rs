@@ -21,11 +21,7 @@ use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub mod btrfs {
-    //! btrfs, by btrfs(8).
-    pub mod diff;
-    pub mod send_stream;
-}
+pub mod btrfs;
 pub mod dir;
 pub mod error;
 pub mod name;
@@ -215,6 +211,11 @@ pub trait Backend: Send + Sync + Debug {
     /// The pool's name for people: the dataset, or the directory.
     fn label(&self) -> String;
 
+    /// What the user should know about how this pool was opened: that it is treated as something less than it is, and why.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
     /// Looks a dataset up. `DatasetName::pool()` is the pool itself.
     fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>>;
 
@@ -331,15 +332,37 @@ pub trait Streams: Send + Sync {
 }
 
 /// Finds out which backend is at `pool` and opens it. A path (with a `/` at its begin, or `.` or `..` as a component)
-/// is a directory: the ZFS dataset that is mounted exactly there, or a plain directory. Anything else is first the name
-/// of a ZFS dataset, then of a directory. [`Error::NoPool`] if there is neither.
+/// is a directory: the ZFS dataset that is mounted exactly there, a directory on btrfs, or a plain directory. Anything else is
+/// first the name of a ZFS dataset, then of a directory. `zfs:NAME`, `btrfs:PATH` and `dir:PATH` ask for one kind and no other.
+/// [`Error::NoPool`] if there is nothing.
 pub fn open(pool: &str) -> Result<Box<dyn Backend>> {
+    let none = || Error::NoPool(pool.to_owned());
+    if let Some(name) = pool.strip_prefix("zfs:") {
+        return Ok(Box::new(zfs::Zfs::open(name)?.ok_or_else(none)?));
+    }
+    if let Some(path) = pool.strip_prefix("dir:") {
+        return Ok(Box::new(dir::Dir::open(Path::new(path))?.ok_or_else(none)?));
+    }
+    if let Some(path) = pool.strip_prefix("btrfs:") {
+        let dir = dir::Dir::open(Path::new(path))?.ok_or_else(none)?;
+        return match btrfs::Btrfs::open(dir)? {
+            btrfs::Opened::Btrfs(pool) => Ok(Box::new(pool)),
+            btrfs::Opened::Dir(dir, reason) => {
+                Err(Error::Unsupported { subject: dir.label(), what: reason.what() })
+            }
+        };
+    }
     let path = Path::new(pool);
     let is_path = path.is_absolute() || pool.split('/').any(|part| part == "." || part == "..");
     if !is_path && let Some(zfs) = zfs::Zfs::open(pool)? {
         return Ok(Box::new(zfs));
     }
-    let Some(dir) = dir::Dir::open(path)? else { return Err(Error::NoPool(pool.to_owned())) };
+    let dir = dir::Dir::open(path)?.ok_or_else(none)?;
+    let dir = match btrfs::Btrfs::open(dir)? {
+        btrfs::Opened::Btrfs(pool) => return Ok(Box::new(pool)),
+        btrfs::Opened::Dir(dir, btrfs::Reason::OtherFileSystem) => dir,
+        btrfs::Opened::Dir(dir, reason) => return Ok(Box::new(dir.with_remark(reason.remark()))),
+    };
     if let Some(dataset) = zfs::dataset_mounted_at(dir.directory())?
         && let Some(zfs) = zfs::Zfs::open(&dataset)?
     {

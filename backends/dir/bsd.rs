@@ -14,7 +14,7 @@ pub(super) fn rename_new(_: impl AsFd, _: &str, _: impl AsFd, _: &str) -> Result
 }
 
 /// Opens a directory in `above`; `EXDEV` if another file system is mounted there. A nullfs mount has a device of its own.
-pub(super) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let directory = fs::openat(&above, name, super::DIRECTORY, Mode::empty())?;
     if fs::fstat(&above)?.st_dev == fs::fstat(&directory)?.st_dev { Ok(directory) } else { Err(Errno::XDEV) }
 }

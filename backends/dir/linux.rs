@@ -17,7 +17,7 @@ pub(super) fn rename_new(
 }
 
 /// Opens a directory in `above`; `EXDEV` if another file system, or a bind mount of the same one, is mounted there.
-pub(super) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     match fs::openat2(&above, name, super::DIRECTORY, Mode::empty(), resolve) {
         // Before Linux 5.6, or forbidden by a container's filter.

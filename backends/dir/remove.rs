@@ -23,21 +23,20 @@ struct Level {
 
 /// Removes `name` in `above` with everything in it, immutable and append-only files too. Absent is success.
 /// `path` is for messages.
-pub(super) fn remove_tree(above: &OwnedFd, name: &str, path: &Path) -> Result<()> {
+pub(crate) fn remove_tree(above: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
     let fail = |errno: Errno| match errno {
         Errno::XDEV => Error::MountedOver(path.display().to_string()),
         errno => Error::io("remove", path.display().to_string(), errno.into()),
     };
-    let name = CString::new(name).map_err(|_| fail(Errno::INVAL))?;
-    match fs::statat(above, &name, AtFlags::SYMLINK_NOFOLLOW) {
+    match fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(fail(errno)),
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
-            return unlink((above, Whose::Others), &name, AtFlags::empty(), path).map_err(fail);
+            return unlink((above, Whose::Others), name, AtFlags::empty(), path).map_err(fail);
         }
         Ok(_) => {}
     }
-    Removal { path, levels: Vec::new() }.run(above, name).map_err(|(errno, inside)| match errno {
+    Removal { path, levels: Vec::new() }.run(above, name.to_owned()).map_err(|(errno, inside)| match errno {
         Errno::XDEV => Error::MountedOver(path.join(inside).display().to_string()),
         errno => Error::io("remove", path.join(inside).display().to_string(), errno.into()),
     })
