@@ -13,7 +13,7 @@
 use crate::dir::Dir;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Hint, Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
 };
 use remand_sys::btrfs::{self, Subvolume};
 use std::collections::BTreeMap;
@@ -288,6 +288,16 @@ impl Backend for Btrfs {
     }
 
     fn native_diff(&self) -> Option<&dyn NativeDiff> {
-        self.has_program.then_some(self)
+        self.has_program.then_some(self as &dyn NativeDiff)
+    }
+}
+
+impl NativeDiff for Btrfs {
+    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
+        diff::changes(&self.directory_of(base)?, &self.directory_of(now)?, hint)
+    }
+
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        diff::names_of(tree, inode).map(Some)
     }
 }
