@@ -291,13 +291,3 @@ impl Backend for Btrfs {
         self.has_program.then_some(self as &dyn NativeDiff)
     }
 }
-
-impl NativeDiff for Btrfs {
-    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-        diff::changes(&self.directory_of(base)?, &self.directory_of(now)?, hint)
-    }
-
-    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
-        diff::names_of(tree, inode).map(Some)
-    }
-}
