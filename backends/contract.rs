@@ -167,6 +167,17 @@ impl Fixture {
         self.backend.rename(created, &name(to)).map_err(|kept| kept.error).expect("it is renamed")
     }
 
+    /// Makes a snapshot as a user would: a read-only subvolume at a path in the pool.
+    fn user_snapshot(&self, dataset: &str, path: &str) {
+        let path = self.backend.directory().join(path);
+        let above = path.parent().expect("it is in the pool");
+        std::fs::create_dir_all(above).expect("a directory");
+        let open = |path: &Path| std::fs::File::open(path).expect("it is opened");
+        let last = path.file_name().expect("a name").as_encoded_bytes();
+        remand_sys::btrfs::snapshot(open(above), last, open(&self.directory(dataset)), true)
+            .expect("a snapshot");
+    }
+
     /// Everything there is in the pool, with the files' content: to tell that nothing changed.
     fn everything(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -193,6 +204,27 @@ fn walk(directory: &Path, found: &mut Vec<String>) {
             found.push(format!("{} {:?}", path.display(), std::fs::read(&path).expect("it is read")));
         } else {
             found.push(path.display().to_string());
+        }
+    }
+}
+
+/// Something mounted, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` where that is not possible.
+    fn make(arguments: &[&str], at: &Path) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        let made = mount.args(arguments).arg(at).stderr(std::process::Stdio::null()).status();
+        made.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg(&self.0).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("left: the mount {}", self.0.display());
         }
     }
 }

@@ -69,19 +69,22 @@ pub(super) fn walk(directory: &OwnedFd) -> io::Result<Vec<Found>> {
     while let Some(path) = open.pop() {
         let above = match place::open_below(directory, &path) {
             Ok(above) => above,
-            // It was removed or moved meanwhile.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            Err(errno) if is_gone(errno) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        for (id, below) in btrfs::subvolumes_below(&above)? {
+        let inside = match btrfs::subvolumes_below(&above) {
+            Err(error) if !path.is_empty() && is_gone(place::errno_of(&error)) => continue,
+            inside => inside?,
+        };
+        for (id, below) in inside {
             let path = if path.is_empty() { below.clone() } else { [&path, &b"/"[..], &below].concat() };
-            let subvolume = match place::open_below(&above, &below) {
-                Ok(inner) => match place::top(&inner)? {
-                    Some(subvolume) if subvolume.id == id => Some(subvolume),
-                    _ => continue,
-                },
+            let top = place::open_below(&above, &below)
+                .and_then(|inner| place::top(&inner).map_err(|error| place::errno_of(&error)));
+            let subvolume = match top {
+                Ok(Some(subvolume)) if subvolume.id == id => Some(subvolume),
+                Ok(_) => continue,
                 Err(Errno::XDEV) => None,
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(errno) if is_gone(errno) => continue,
                 Err(errno) => return Err(errno.into()),
             };
             if subvolume.is_some() {
@@ -92,6 +95,11 @@ pub(super) fn walk(directory: &OwnedFd) -> io::Result<Vec<Found>> {
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// What the kernel says of a subvolume that was deleted or moved after it was found.
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
 }
 
 /// The rest of `path` below `above`, which is not the same; all of it where `above` is "".

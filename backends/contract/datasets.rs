@@ -1,6 +1,6 @@
 //! Create, find, rename, destroy.
 
-use super::{Case, Fixture, Outcome, kept, name};
+use super::{Case, Fixture, Mounted, Outcome, kept, name, run_name};
 use remand_backends::{BackendKind, DatasetKind, DatasetName, Error};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
@@ -18,8 +18,13 @@ pub(super) const CASES: &[Case] = &[
     ("destroy-follows-no-link", destroy_follows_no_link),
     ("destroy-of-absent-is-success", destroy_of_absent_is_success),
     ("destroy-of-busy", destroy_of_busy),
+    ("destroy-of-mounted", destroy_of_mounted),
+    ("kinds", kinds),
     ("tokens-belong-to-their-pool", tokens_belong_to_their_pool),
     ("properties", properties),
+    ("properties-of-subvolumes", properties_of_subvolumes),
+    ("several-at-once", several_at_once),
+    ("one-name-at-once", one_name_at_once),
 ];
 
 fn create_find_destroy(pool: &Fixture) -> Outcome {
@@ -209,8 +214,8 @@ fn destroy_of_absent_is_success(pool: &Fixture) -> Outcome {
 }
 
 fn destroy_of_busy(pool: &Fixture) -> Outcome {
-    if pool.backend.kind() == BackendKind::Dir {
-        return Outcome::Skipped("a directory can be removed while files in it are open");
+    if pool.backend.kind() != BackendKind::Zfs {
+        return Outcome::Skipped("it can be removed while files in it are open");
     }
     let created = pool.create("a");
     pool.write("a", "file", "text");
@@ -221,6 +226,56 @@ fn destroy_of_busy(pool: &Fixture) -> Outcome {
     assert_eq!(pool.read("a", "file"), "text");
     pool.destroy(created);
     assert!(!pool.exists("a"));
+    Outcome::Passed
+}
+
+fn destroy_of_mounted(pool: &Fixture) -> Outcome {
+    let created = pool.create("a");
+    let inside = pool.directory("a").join("mounted here");
+    std::fs::create_dir(&inside).unwrap();
+    let Some(mounted) = Mounted::make(&["-t", "tmpfs", "remand-contract"], &inside) else {
+        return Outcome::Skipped("nothing can be mounted here");
+    };
+    std::fs::write(inside.join("theirs"), "text").unwrap();
+    let (created, error) = kept(pool.backend.destroy(created));
+    let told = matches!(&error, Error::MountedOver(path) if path.ends_with("mounted here"));
+    assert!(told || matches!(error, Error::Busy { .. }), "{error:?}");
+    assert_eq!(std::fs::read_to_string(inside.join("theirs")).unwrap(), "text");
+    drop(mounted);
+    let created = if pool.backend.kind() == BackendKind::Btrfs {
+        let other = pool.backend.directory().join("elsewhere");
+        std::fs::create_dir(&other).unwrap();
+        let mounted = Mounted::make(&["--bind", pool.directory("a").to_str().unwrap()], &other).unwrap();
+        let (created, error) = kept(pool.backend.destroy(created));
+        assert!(matches!(&error, Error::Busy { detail, .. } if detail.ends_with("elsewhere")), "{error:?}");
+        drop(mounted);
+        created
+    } else {
+        created
+    };
+    pool.destroy(created);
+    assert!(!pool.exists("a"));
+    Outcome::Passed
+}
+
+fn kinds(pool: &Fixture) -> Outcome {
+    let created = pool.create("a");
+    let directory = pool.directory("a");
+    std::fs::create_dir(directory.join("plain")).unwrap();
+    std::fs::write(directory.join("file"), "").unwrap();
+    symlink("plain", directory.join("link")).unwrap();
+    let kind = |dataset| pool.backend.dataset(&name(dataset)).unwrap().map(|found| found.kind);
+    let (made, plain) = match pool.backend.kind() {
+        BackendKind::Dir => (DatasetKind::Directory, Some(DatasetKind::Directory)),
+        BackendKind::Btrfs => (DatasetKind::FileSystem, Some(DatasetKind::Directory)),
+        BackendKind::Zfs => (DatasetKind::FileSystem, None),
+    };
+    assert_eq!(kind("a"), Some(made));
+    assert_eq!(kind("a/plain"), plain);
+    for none in ["a/file", "a/link", "a/file/x", "a/link/x"] {
+        assert_eq!(kind(none), None, "{none}");
+    }
+    pool.destroy(created);
     Outcome::Passed
 }
 
@@ -245,8 +300,8 @@ fn tokens_belong_to_their_pool(pool: &Fixture) -> Outcome {
 }
 
 fn properties(pool: &Fixture) -> Outcome {
-    if pool.backend.kind() == BackendKind::Dir {
-        return Outcome::Skipped("directories have no properties");
+    if pool.backend.kind() != BackendKind::Zfs {
+        return Outcome::Skipped("only ZFS has properties of any name");
     }
     let created = pool.create("a");
     assert!(pool.backend.local_properties(&name("a")).unwrap().is_empty());
@@ -271,5 +326,94 @@ fn properties(pool: &Fixture) -> Outcome {
         assert!(pool.backend.set_property(&created, bad, "1").is_err(), "{bad:?}");
     }
     pool.destroy(created);
+    Outcome::Passed
+}
+
+fn properties_of_subvolumes(pool: &Fixture) -> Outcome {
+    if pool.backend.kind() != BackendKind::Btrfs {
+        return Outcome::Skipped("it has no subvolumes");
+    }
+    let created = pool.create("a");
+    let properties = || pool.backend.local_properties(&name("a")).unwrap();
+    assert!(properties().is_empty());
+    pool.backend.set_property(&created, "compression", "zstd").unwrap();
+    pool.backend.set_property(&created, "ro", "true").unwrap();
+    let wanted = [("compression", "zstd"), ("ro", "true")];
+    assert!(properties().iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(wanted));
+    assert!(std::fs::write(pool.directory("a").join("file"), "").is_err());
+    for (property, value) in [("ro", "yes"), ("compression", "magic"), ("recordsize", "1"), ("", "")] {
+        assert!(pool.backend.set_property(&created, property, value).is_err(), "{property}");
+    }
+    // Into another directory, which takes more than a rename, and stays what it is.
+    let above = pool.create("to");
+    let created = pool.rename(created, "to/b");
+    assert_eq!(pool.backend.local_properties(&name("to/b")).unwrap()["ro"], "true");
+    pool.destroy(created);
+    pool.destroy(above);
+    Outcome::Passed
+}
+
+/// Threads that all go through a dataset's life, each with its own.
+fn several_at_once(pool: &Fixture) -> Outcome {
+    let before = pool.everything();
+    let others: Vec<_> = (0..4).map(|_| (pool.again)()).collect();
+    std::thread::scope(|scope| {
+        for (number, other) in (0..).zip(&others) {
+            scope.spawn(move || {
+                for round in 0..3 {
+                    let own = name(&format!("own {number}"));
+                    let created = other.create(&own).unwrap();
+                    let below = other.create(&own.join("below").unwrap()).unwrap();
+                    let snapshot = other.snapshot(&own, &run_name(number * 10 + round), true).unwrap();
+                    let tree = other.open_tree(snapshot.snapshot(), &format!("view {number}")).unwrap();
+                    assert_eq!(other.snapshots(&own).unwrap().len(), {
+                        usize::from(other.capabilities().consistent_while_running)
+                    });
+                    tree.close().unwrap();
+                    other.destroy_snapshot(snapshot).map_err(|kept| kept.error).unwrap();
+                    let moved = name(&format!("moved {number}"));
+                    let created = other.rename(created, &moved).map_err(|kept| kept.error).unwrap();
+                    drop(below);
+                    other.destroy(created).map_err(|kept| kept.error).unwrap();
+                }
+            });
+        }
+    });
+    let after: Vec<_> = pool.everything().into_iter().filter(|path| !path.contains("/.remand/")).collect();
+    assert_eq!(after, before);
+    assert_eq!(pool.backend.leftovers().unwrap(), []);
+    Outcome::Passed
+}
+
+fn one_name_at_once(pool: &Fixture) -> Outcome {
+    let others: Vec<_> = (0..4).map(|_| (pool.again)()).collect();
+    // Waits for the others, then tries; all but one must find the name taken.
+    let race = |what: &(dyn Fn(usize) -> Result<(), Error> + Sync)| {
+        let barrier = std::sync::Barrier::new(others.len());
+        let run = |number| {
+            barrier.wait();
+            what(number)
+        };
+        let run = &run;
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..others.len()).map(|number| scope.spawn(move || run(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+        let taken = |outcome: &Result<(), Error>| matches!(outcome, Ok(()) | Err(Error::Exists(_)));
+        assert!(outcomes.iter().all(taken), "{outcomes:?}");
+    };
+    race(&|number| others[number].create(&name("same")).map(drop));
+    if pool.backend.capabilities().consistent_while_running {
+        race(&|number| others[number].snapshot(&name("same"), &run_name(1), true).map(drop));
+        assert_eq!(pool.backend.snapshots(&name("same")).unwrap().len(), 1);
+    }
+    let created: Vec<_> = (0..others.len())
+        .map(|number| std::sync::Mutex::new(Some(pool.create(&format!("from {number}")))))
+        .collect();
+    race(&|number| {
+        let token = created[number].lock().unwrap().take().unwrap();
+        others[number].rename(token, &name("to")).map(drop).map_err(|kept| kept.error)
+    });
     Outcome::Passed
 }

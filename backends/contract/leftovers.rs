@@ -1,7 +1,7 @@
 //! The state directory, and what interrupted runs left.
 
 use super::{Case, Fixture, Outcome, name, of, run_name, snapshot_name};
-use remand_backends::{DatasetName, Error, Leftover};
+use remand_backends::{BackendKind, DatasetName, Error, Leftover};
 use std::os::unix::fs::PermissionsExt;
 
 pub(super) const CASES: &[Case] = &[
@@ -9,6 +9,7 @@ pub(super) const CASES: &[Case] = &[
     ("state-directory-of-several-runs-at-once", state_directory_of_several_runs_at_once),
     ("staged-datasets-are-leftovers", staged_datasets_are_leftovers),
     ("snapshots-are-leftovers-once", snapshots_are_leftovers_once),
+    ("half-made-things-are-leftovers", half_made_things_are_leftovers),
     ("only-leftovers-are-destroyed", only_leftovers_are_destroyed),
 ];
 
@@ -91,6 +92,38 @@ fn snapshots_are_leftovers_once(pool: &Fixture) -> Outcome {
     assert_eq!(pool.backend.leftovers().unwrap(), []);
     assert_eq!(pool.backend.snapshots(&name("a")).unwrap().len(), 2);
     assert_eq!(pool.backend.snapshots(&name("a/b/c")).unwrap().len(), 2);
+    Outcome::Passed
+}
+
+/// What a crash leaves between two steps.
+fn half_made_things_are_leftovers(pool: &Fixture) -> Outcome {
+    if pool.backend.kind() == BackendKind::Zfs {
+        return Outcome::Skipped("zfs(8) makes things in one step");
+    }
+    let state = pool.backend.state_directory().unwrap();
+    std::fs::create_dir_all(state.join("staging/receive-1/x")).unwrap();
+    std::fs::write(state.join("staging/receive-1/x/file"), "text").unwrap();
+    std::fs::write(state.join("views/file"), "text").unwrap();
+    let mut wanted = vec![
+        Leftover::Dataset(name(".remand/views/file")),
+        Leftover::Dataset(name(".remand/staging/receive-1")),
+    ];
+    if pool.backend.kind() == BackendKind::Btrfs {
+        let _within = pool.create(".remand/staging/receive-1/x/inner");
+        std::fs::create_dir_all(state.join(format!("snapshots/{}/jails/a", run_name(1)))).unwrap();
+        wanted.push(Leftover::Snapshot(of("", &run_name(1))));
+        // A set that lacks its topmost.
+        let _kept = [pool.create("a"), pool.create("a/b"), pool.create("a/c")];
+        let _crashed = [pool.snapshot("a/b", &run_name(2), false), pool.snapshot("a/c", &run_name(2), false)];
+        wanted.extend([of("a/b", &run_name(2)), of("a/c", &run_name(2))].map(Leftover::Snapshot));
+    }
+    let found = (pool.again)().leftovers().unwrap();
+    assert_eq!(found, wanted);
+    for leftover in &found {
+        pool.backend.destroy_leftover(leftover).unwrap();
+    }
+    assert_eq!(pool.backend.leftovers().unwrap(), []);
+    assert!(!state.join("staging/receive-1").exists());
     Outcome::Passed
 }
 

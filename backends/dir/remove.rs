@@ -37,9 +37,13 @@ pub(crate) fn remove_tree(above: &OwnedFd, name: &CStr, path: &Path) -> Result<(
         Ok(_) => {}
     }
     Removal { path, levels: Vec::new() }.run(above, name.to_owned()).map_err(|(errno, inside)| match errno {
-        Errno::XDEV => Error::MountedOver(path.join(inside).display().to_string()),
-        errno => Error::io("remove", path.join(inside).display().to_string(), errno.into()),
+        Errno::XDEV => Error::MountedOver(place(path, &inside)),
+        errno => Error::io("remove", place(path, &inside), errno.into()),
     })
+}
+
+fn place(path: &Path, inside: &str) -> String {
+    if inside.is_empty() { path.display().to_string() } else { path.join(inside).display().to_string() }
 }
 
 struct Removal<'path> {
@@ -83,8 +87,11 @@ impl Removal<'_> {
 
     /// Opens a directory and removes all in it that is none.
     fn enter(&mut self, above: &OwnedFd, name: CString) -> std::result::Result<OwnedFd, Errno> {
-        let directory = platform::open_beneath(above, &name)?;
-        self.levels.push(Level { name, identity: identity(&directory)?, directories: Vec::new() });
+        let opened = platform::open_beneath(above, &name);
+        // Also where it cannot be entered: this is the place to tell.
+        self.levels.push(Level { name, identity: (0, 0), directories: Vec::new() });
+        let directory = opened?;
+        let identity = identity(&directory)?;
         let mut directories = Vec::new();
         for entry in fs::Dir::read_from(&directory)? {
             let entry = entry?;
@@ -106,6 +113,7 @@ impl Removal<'_> {
             }
         }
         if let Some(level) = self.levels.last_mut() {
+            level.identity = identity;
             level.directories = directories;
         }
         Ok(directory)
