@@ -1,6 +1,6 @@
-//! ZFS, by zfs(8) as a process.
+//! ZFS, by zfs(8) as a process, and for some calls by libzfs_core.
 //!
-//! Snapshots are made, sent and destroyed by one of two engines, see [`engine`].
+//! Snapshots are made, sent and destroyed by one of two engines, see `engine.rs`.
 //!
 //! Works with `OpenZFS` 2 and with zfs-fuse 0.7 (pool version 23): what the program can do is asked once, from its usage. Only
 //! machine-readable columns are read. *Absent* is what zfs(8) says of exactly the name that was asked for; all other failures
