@@ -1,4 +1,6 @@
-//! ZFS, by zfs(8) as a process.
+//! ZFS, by zfs(8) as a process, and for some calls by libzfs_core.
+//!
+//! Snapshots are made, sent and destroyed by one of two engines, see `engine.rs`.
 //!
 //! Works with `OpenZFS` 2 and with zfs-fuse 0.7 (pool version 23): what the program can do is asked once, from its usage. Only
 //! machine-readable columns are read. *Absent* is what zfs(8) says of exactly the name that was asked for; all other failures
@@ -13,13 +15,16 @@ use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
     Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
 };
+use engine::ZfsEngine;
 use parse::{Features, Listed};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 mod create;
 pub mod diff;
 mod discover;
+mod engine;
 mod name;
 pub mod parse;
 mod state;
@@ -45,6 +50,7 @@ pub struct Zfs {
     root: String,
     directory: PathBuf,
     features: Features,
+    engine: Arc<dyn ZfsEngine>,
 }
 
 impl Zfs {
@@ -56,7 +62,8 @@ impl Zfs {
         let Some(listed) = list_one(dataset)? else { return Ok(None) };
         let not_mounted = || Error::NotMounted(format!("dataset {dataset}"));
         let directory = mounted_directory(&listed)?.ok_or_else(not_mounted)?;
-        Ok(Some(Self { root: dataset.to_owned(), directory, features: tool::features()? }))
+        let engine = engine::choose(dataset)?;
+        Ok(Some(Self { root: dataset.to_owned(), directory, features: tool::features()?, engine }))
     }
 
     fn full(&self, name: &DatasetName) -> Result<String> {
@@ -252,16 +259,8 @@ impl Backend for Zfs {
         snapshot: &SnapshotName,
         recursive: bool,
     ) -> Result<CreatedSnapshot> {
-        let full = name::snapshot(&self.root, name, snapshot)?;
-        let mark = format!("{RUN}={snapshot}");
-        if self.find(name)?.is_none() {
-            return Err(Self::missing(&self.full(name)?));
-        }
-        if recursive {
-            tool::run(["snapshot", "-r", "-o", &mark, &full])?;
-        } else {
-            tool::run(["snapshot", "-o", &mark, &full])?;
-        }
+        name::snapshot(&self.root, name, snapshot)?;
+        self.engine.snapshot(&self.full(name)?, snapshot.as_str(), recursive)?;
         let snapshot = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
         Ok(CreatedSnapshot { pool: self.root.clone(), snapshot, recursive })
     }

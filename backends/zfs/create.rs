@@ -201,24 +201,7 @@ impl Zfs {
     pub(super) fn destroy_snapshots(&self, snapshot: &Snapshot, recursive: bool) -> Result<()> {
         let full = self.full_snapshot(snapshot)?;
         let Some((dataset, suffix)) = full.split_once('@') else { return Ok(()) };
-        let depth = if recursive { "-r" } else { "-d1" };
-        let Some(text) = tool::ask(dataset, ["list", "-H", depth, "-t", "snapshot", "-o", "name", dataset])?
-        else {
-            return Ok(());
-        };
-        let found: Vec<_> = text
-            .lines()
-            .filter(|line| {
-                line.split_once('@').is_some_and(|(on, name)| name == suffix && (recursive || on == dataset))
-            })
-            .collect();
-        if found.contains(&full.as_str()) && recursive {
-            return tool::run_patiently(["destroy", "-r", full.as_str()]).map(drop);
-        }
-        for one in found {
-            tool::run_patiently(["destroy", one])?;
-        }
-        Ok(())
+        self.engine.destroy_snapshots(dataset, suffix, recursive)
     }
 }
 

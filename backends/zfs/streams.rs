@@ -3,11 +3,13 @@
 //! A stream is made plain (no `-L`, `-e`, `-c`): any pool can receive it, whatever features it has enabled. Encrypted datasets
 //! are the exception, they are sent raw, so that neither side needs the key and the archive holds no plain text.
 
+use super::engine::{Sending, ZfsEngine};
 use super::parse::{self, StreamKind};
 use super::{CREATED, RECEIVED, Zfs, tool};
-use crate::process::{self, FeedError, Program, Stream};
+use crate::process::{self, FeedError, Program};
 use crate::{Backend, Created, DatasetName, Error, Result, SendOptions, Snapshot, SnapshotName, Streams};
 use std::io::{self, Read};
+use std::sync::Arc;
 
 /// Properties that lead out of the pool: where a stream brings them, they are not taken over.
 const OVERRIDDEN: [&str; 3] = ["mountpoint", "sharenfs", "sharesmb"];
@@ -26,35 +28,29 @@ impl Zfs {
         }
     }
 
-    /// The arguments of each `zfs send`, in order.
-    fn send_arguments(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Vec<Vec<String>>> {
+    /// Each `zfs send`, in order.
+    fn sendings(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Vec<Sending>> {
         let full = self.full_snapshot(snapshot)?;
         if tool::ask(&full, ["list", "-H", "-o", "name", full.as_str()])?.is_none() {
             return Err(Error::NotFound(format!("snapshot {full}")));
         }
         let dataset = self.full(&snapshot.dataset)?;
-        let mut common = vec!["send".to_owned()];
+        let mut raw = false;
         if Self::is_encrypted(&dataset)? {
             if !self.features.send.contains(&'w') {
                 return Err(Error::Unsupported { subject: full, what: "a raw stream" });
             }
-            common.push("-w".to_owned());
+            raw = true;
         }
-        let with = |arguments: &[&str]| {
-            common
-                .iter()
-                .cloned()
-                .chain(arguments.iter().map(|&argument| argument.to_owned()))
-                .collect::<Vec<_>>()
-        };
+        let one = |snapshot: String, after| Sending { snapshot, after, raw };
         let mut snapshots =
             if options.history { self.snapshots(&snapshot.dataset)? } else { Vec::new() }.into_iter();
         let oldest = snapshots.next().map(|info| info.snapshot);
         match oldest.filter(|oldest| oldest != snapshot) {
-            None => Ok(vec![with(&[&full])]),
+            None => Ok(vec![one(full, None)]),
             Some(oldest) => {
                 let oldest = self.full_snapshot(&oldest)?;
-                Ok(vec![with(&[&oldest]), with(&["-I", &oldest, &full])])
+                Ok(vec![one(oldest.clone(), None), one(full, Some(oldest))])
             }
         }
     }
@@ -116,17 +112,18 @@ fn program(arguments: &[String]) -> Program {
     tool::zfs(arguments.iter().map(String::as_str))
 }
 
-/// A program that is started when its output is wanted.
+/// A stream that is begun when it is wanted.
 struct Later {
-    program: Program,
-    stream: Option<Stream>,
+    engine: Arc<dyn ZfsEngine>,
+    sending: Sending,
+    stream: Option<Box<dyn Read + Send>>,
 }
 
 impl Read for Later {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            none => none.insert(self.program.stream().map_err(io::Error::other)?),
+            none => none.insert(self.engine.send(&self.sending).map_err(io::Error::other)?),
         };
         stream.read(buffer)
     }
@@ -134,14 +131,14 @@ impl Read for Later {
 
 impl Streams for Zfs {
     fn send(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Box<dyn Read + Send>> {
-        let mut programs =
-            self.send_arguments(snapshot, options)?.into_iter().map(|arguments| program(&arguments));
-        let mut streams: Box<dyn Read + Send> = match programs.next() {
-            Some(first) => Box::new(first.stream()?),
+        let mut sendings = self.sendings(snapshot, options)?.into_iter();
+        let mut streams: Box<dyn Read + Send> = match sendings.next() {
+            Some(first) => self.engine.send(&first)?,
             None => Box::new(std::io::empty()),
         };
-        for next in programs {
-            streams = Box::new(streams.chain(Later { program: next, stream: None }));
+        for sending in sendings {
+            let later = Later { engine: Arc::clone(&self.engine), sending, stream: None };
+            streams = Box::new(streams.chain(later));
         }
         Ok(streams)
     }
@@ -151,10 +148,8 @@ impl Streams for Zfs {
             return Ok(None);
         }
         let mut sum = Some(0);
-        for arguments in self.send_arguments(snapshot, options)? {
-            let (send, rest) = arguments.split_first().expect("there is a subcommand");
-            let text =
-                tool::run([send.as_str(), "-n", "-P"].into_iter().chain(rest.iter().map(String::as_str)))?;
+        for sending in self.sendings(snapshot, options)? {
+            let text = tool::run(sending.arguments(&["-n", "-P"]))?;
             sum = sum.zip(parse::estimate(&text)).map(|(sum, part)| sum + part);
         }
         Ok(sum)

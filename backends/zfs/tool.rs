@@ -34,13 +34,18 @@ pub(super) fn run<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<St
 
 /// The same, again and again for some seconds while something is busy.
 pub(super) fn run_patiently<const N: usize>(arguments: [&str; N]) -> Result<String> {
+    patiently(|| run(arguments))
+}
+
+/// Tries again and again for some seconds while something is busy.
+pub(super) fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
     for pause in BUSY_PAUSES_MS {
-        match run(arguments) {
+        match attempt() {
             Err(Error::Busy { .. }) => std::thread::sleep(Duration::from_millis(pause)),
             other => return other,
         }
     }
-    run(arguments)
+    attempt()
 }
 
 /// Runs a query about the object `full`; `None` if exactly that does not exist.
