@@ -373,8 +373,12 @@ fn a_portable_archive_of_clones_takes_the_base_of_a_plain_directory() {
     remand(["restore"]).on(&target).arg(scratch.join("web01.tar")).ends(20);
     target.make("base");
     base(&target, "base-1.0", "first", None);
-    restore(&target, &scratch.join("web01.tar"), &[]);
-    assert_same_root(&source, &target, "web01");
+    // zfs-fuse keeps whole seconds, which is worth a warning about the base.
+    let ended = remand(["restore"]).on(&target).arg(scratch.join("web01.tar")).end();
+    assert!([0, 3].contains(&ended.status), "{}", ended.describe());
+    let ignored = [What::Sparse, What::Mtime];
+    compare::assert_same_without(&source.root("web01"), &target.root("web01"), &ignored);
+    assert_eq!(target.remains(), [""; 0]);
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl<'a> Stage<'a> {
             let place = TreePath::new(&target.name.as_bytes()[other.name.len() + 1..]);
             let place = place.map_err(|error| Error::Refused(error.to_string()))?;
             let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
-            writer.remove(&place).map_err(failed())?;
+            writer.empty(&place).map_err(failed())?;
             report(writer.finish_durably().map_err(failed())?, &other.name, steps);
         }
         Ok(())
