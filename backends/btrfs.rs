@@ -13,7 +13,7 @@
 use crate::dir::Dir;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Hint, Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
 };
 use remand_sys::btrfs::{self, Subvolume};
 use std::collections::BTreeMap;

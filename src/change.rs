@@ -26,6 +26,7 @@ pub mod walk;
 
 pub use crate::archive::index::Replaced;
 pub use choose::{Choice, Kinship};
+pub(crate) use comparer::differences;
 pub use fingerprint::{Fingerprint, FingerprintBuilder, fingerprint_of_tree};
 pub use stamp::{Stamp, stamp_of_tree};
 

@@ -8,13 +8,14 @@ use remand_backends::Snapshot;
 use crate::archive::index::Role;
 use crate::archive::manifest::{Manifest, Mode};
 use crate::archive::{self, Line, Visitor};
+use crate::basejail;
 use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Trees, What};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
 use crate::pool::{Pool, with_view};
-use crate::resource::{Base, Resource, Selector};
+use crate::resource::{Base, Basejail, Resource, Selector};
 use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::tree::{Content, Kind, Tree, TreePath};
@@ -74,10 +75,22 @@ pub fn diff(
     let choice = crate::base::choose(Some(base), options.engine.as_deref(), None)?;
     let engine = choice.engine(None);
     steps.run(Step::Compare, Some(&base.label()), None, |meter| {
-        compare_live(pool, &resource, Some(base), engine.as_ref(), &steps, interrupted, &mut |change| {
-            meter.add(0, 1);
-            consume(difference(change))
-        })
+        let left_out = match &resource.basejail {
+            Some(Basejail::Mounted(paths)) => paths.as_slice(),
+            _ => &[],
+        };
+        compare_live(
+            pool,
+            &resource,
+            (Some(base), left_out),
+            engine.as_ref(),
+            &steps,
+            interrupted,
+            &mut |change| {
+                meter.add(0, 1);
+                consume(difference(change))
+            },
+        )
     })?;
     Ok(base.label())
 }
@@ -101,11 +114,11 @@ pub fn diff_archive(
     })
 }
 
-/// Compares the live root of a resource with `base`, or with nothing.
+/// Compares the live root of a resource with `base`, or with nothing. What is in the base directories `left_out` is not looked at.
 pub(crate) fn compare_live(
     pool: &Pool,
     resource: &Resource,
-    base: Option<&Base>,
+    (base, left_out): (Option<&Base>, &[TreePath]),
     engine: &dyn Engine,
     steps: &Steps<'_>,
     interrupted: &AtomicBool,
@@ -122,10 +135,17 @@ pub(crate) fn compare_live(
     let apart = datasets.chain(resource.enclosed.iter().map(String::as_str));
     let exclude: Vec<TreePath> =
         apart.filter_map(|name| TreePath::new(name.strip_prefix("root/")?.as_bytes()).ok()).collect();
-    let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
     let mut compare = |base: Option<&Tree>| -> Result<()> {
         let engine = if base.is_some() { engine } else { &ByContent };
-        change::compare(engine, Trees { base, now: &now }, options, consume).map(drop)
+        let trees = Trees { base, now: &now };
+        let left_out = basejail::left_out(left_out, trees)?;
+        crate::export::basejail::tell(&left_out, steps);
+        let paths: Vec<TreePath> =
+            left_out.iter().filter_map(|directory| TreePath::new(directory.path.as_bytes()).ok()).collect();
+        let exclude = [exclude.as_slice(), &paths].concat();
+        let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
+        change::compare(engine, trees, options, consume)?;
+        basejail::own_changes(&paths, trees, consume)
     };
     match base {
         None => compare(None),
@@ -134,7 +154,7 @@ pub(crate) fn compare_live(
 }
 
 /// Opens a base for reading. Where the backend must make something to do so, a run record tells `cleanup` of it.
-fn with_base(
+pub(crate) fn with_base(
     pool: &Pool,
     resource: &Resource,
     snapshot: &Snapshot,
@@ -202,7 +222,7 @@ impl Visitor for IndexDiff<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
         for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
             let root = crate::restore::plan::plan(manifest, None)?;
-            self.roots.extend(root.datasets.first().map(|target| target.member.clone()));
+            self.roots.extend(root.datasets.first().and_then(|target| target.member.clone()));
             self.base = record.base.as_ref().map(|base| base.name.clone()).unwrap_or_default();
         }
         if self.roots.is_empty() {

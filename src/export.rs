@@ -7,6 +7,7 @@
 //! Nothing is visible under the destination's name before the last byte is durable. A crash leaves a snapshot, a partial archive and
 //! maybe a view, all of which carry the run's id ([`crate::run`]); any other failure leaves nothing.
 
+pub(crate) mod basejail;
 pub(crate) mod datasets;
 mod manifest;
 mod members;
@@ -132,7 +133,7 @@ pub fn export(
         })?;
         // What was found before the lock was taken may be gone.
         resource = pool.resource(&options.selector)?;
-        let plan = make_plan(pool, &resource, options)?;
+        let (mut plan, wishes) = make_plan(pool, &resource, options)?;
         // Refused before anything is made: an engine that is unknown, or not safe here.
         let base = base_of(&resource, &plan);
         let native = backend.native_diff();
@@ -148,6 +149,14 @@ pub fn export(
             let asked =
                 native.zip(base).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
             let engine = choice.engine(asked);
+            let comparison = basejail::Comparison {
+                pool,
+                resource: &resource,
+                steps: &steps,
+                interrupted,
+                snapshot: Some((run.id(), snapshot.name.clone())),
+            };
+            comparison.keep_changed(&mut plan, wishes)?;
             let writer = open_writer(destination, path.as_deref(), form, run.id())?;
             let job = datasets::Job {
                 pool,
@@ -189,7 +198,10 @@ pub fn dry_run(
 ) -> Result<Report> {
     let steps = Steps::new(observer, &options.selector.name);
     let resource = pool.resource(&options.selector)?;
-    let plan = make_plan(pool, &resource, options)?;
+    let (mut plan, wishes) = make_plan(pool, &resource, options)?;
+    let comparison =
+        basejail::Comparison { pool, resource: &resource, steps: &steps, interrupted, snapshot: None };
+    comparison.keep_changed(&mut plan, wishes)?;
     let base = base_of(&resource, &plan);
     let engine = crate::base::choose(base, options.engine.as_deref(), None)?.engine(None);
     let mut counts = Counts::default();
@@ -198,7 +210,7 @@ pub fn dry_run(
             crate::diff::compare_live(
                 pool,
                 &resource,
-                base,
+                (base, &plan.base_directories),
                 engine.as_ref(),
                 &steps,
                 interrupted,
@@ -222,7 +234,7 @@ pub fn dry_run(
     })
 }
 
-fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<Plan> {
+fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<(Plan, plan::Wishes)> {
     let backend = pool.backend();
     let wishes = plan::Wishes {
         standalone: options.standalone,
@@ -230,7 +242,7 @@ fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<Plan
         portable: options.portable,
         native: backend.streams().map(|_| native_encoding(backend.kind())),
     };
-    plan::plan(resource, backend.capabilities(), wishes)
+    Ok((plan::plan(resource, backend.capabilities(), wishes)?, wishes))
 }
 
 /// How native streams of a backend lie in an archive.

@@ -36,6 +36,39 @@ pub fn from_archive(text: &[u8], directory: &Path) -> Vec<u8> {
     })
 }
 
+/// Lets the mounts of a release's directories in the root come from where the release is now: a line whose source is
+/// `old/root/X` gets `new/root/X` if it is mounted at `root/X` of the resource. `text` is an archive's.
+pub fn with_release(text: &[u8], old: &Path, new: &Path) -> Vec<u8> {
+    let (old, new) = (path_bytes(old), encode(path_bytes(new)));
+    let mut out = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let own = |target: &[u8]| {
+            let rest = decode(target).0.strip_prefix(PLACEHOLDER.as_bytes())?.to_vec();
+            Some(rest.iter().copied().skip_while(|&byte| byte == b'/').collect::<Vec<u8>>())
+        };
+        let (source, target) = (fields.next().unwrap_or_default(), fields.next().and_then(own));
+        let below =
+            decode(source).0.strip_prefix(old).and_then(|rest| rest.strip_prefix(b"/")).map(<[u8]>::to_vec);
+        if below.is_some() && below == target && below.is_some_and(|path| path.starts_with(b"root/")) {
+            out.extend_from_slice(&rewrite_source(line, old, &new));
+        } else {
+            out.extend_from_slice(line);
+        }
+    }
+    out
+}
+
+/// Replaces the prefix of a line's first field.
+fn rewrite_source(line: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let first = std::cell::Cell::new(true);
+    rewrite(line, |field| {
+        let (_, ends) = decode(field);
+        let tail = ends.get(old.len()).map_or(&field[field.len()..], |&at| &field[at..]);
+        first.replace(false).then(|| [new, tail].concat())
+    })
+}
+
 fn path_bytes(path: &Path) -> &[u8] {
     let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     match bytes.strip_suffix(b"/") {
@@ -156,6 +189,21 @@ mod tests {
     fn libiocs_four_slashes_are_read() {
         let back = from_archive(b"backup:////data backup:////root/x none\n", Path::new("/p/jails/w"));
         assert_eq!(String::from_utf8(back).unwrap(), "/p/jails/w/data /p/jails/w/root/x none\n");
+    }
+
+    #[test]
+    fn mounts_of_the_release_come_from_where_it_is_now() {
+        let text = "/old\\040pool/releases/1.0/root/bin backup:///root/bin nullfs ro 0 0 # Added\n\
+                    /old\\040pool/releases/1.0/root/usr/lib\tbackup:////root/usr/lib\tnullfs\tro\t0 0\n\
+                    /old\\040pool/releases/1.0/root/bin backup:///root/mnt nullfs ro 0 0\n\
+                    /old\\040pool/releases/1.01/root/bin backup:///root/bin nullfs ro 0 0\n\
+                    # /old\\040pool/releases/1.0/root/bin backup:///root/bin nullfs ro 0 0\n";
+        let got =
+            with_release(text.as_bytes(), Path::new("/old pool/releases/1.0"), Path::new("/n w/releases/2"));
+        let wanted = text
+            .replacen("/old\\040pool/releases/1.0/root/bin", "/n\\040w/releases/2/root/bin", 1)
+            .replacen("/old\\040pool/releases/1.0/root/usr", "/n\\040w/releases/2/root/usr", 1);
+        assert_eq!(String::from_utf8(got).unwrap(), wanted);
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub trait Layout: Send + Sync + std::fmt::Debug {
     /// The release that a snapshot belongs to, if it is one's root.
     fn release_of(&self, snapshot: &Snapshot) -> Option<String>;
 
+    /// The dataset of a release that a dataset of a basejail is cloned from; `part` is the latter's name relative to its
+    /// resource. Both have been checked.
+    fn base_part(&self, release: &str, part: &str) -> Result<DatasetName>;
+
     /// Key of the config that names the release.
     fn release_key(&self) -> &'static str;
 }

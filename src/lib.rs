@@ -80,5 +80,6 @@ pub mod tree;
 pub mod verify;
 
 mod base;
+mod basejail;
 mod step;
 mod undo;

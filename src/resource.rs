@@ -6,6 +6,7 @@ use remand_backends::{DatasetKind, DatasetName, Snapshot};
 
 pub use crate::archive::manifest::ResourceKind;
 use crate::error::{Error, Result};
+use crate::tree::TreePath;
 
 /// A resource that exists in a pool.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Resource {
     pub fstab: bool,
     /// The base that its root was cloned from.
     pub base: Option<Base>,
+    /// How it takes its base directories from a release, if it is a basejail.
+    pub basejail: Option<Basejail>,
     /// Its separately snapshotted parts, the root first, then by name.
     pub datasets: Vec<Part>,
     /// Paths below its directory where neither it nor one of its datasets has anything: snapshots, which travel in streams.
@@ -41,6 +44,28 @@ pub struct Part {
     pub kind: DatasetKind,
     /// Where its files are.
     pub directory: Option<PathBuf>,
+    /// The dataset of a release that it is a clone of, where the manager clones such for basejails.
+    pub base: Option<Base>,
+}
+
+/// How a basejail gets those directories of its root that belong to a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Basejail {
+    /// The release's directories are mounted over these paths in the root whenever it runs. What is in them is not the
+    /// jail's.
+    Mounted(Vec<TreePath>),
+    /// They are datasets of the jail, cloned from the release's: those [`Part`]s that have a base.
+    Cloned,
+}
+
+impl Basejail {
+    /// As libioc's `basejail_type`: `nullfs`, `zfs`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Mounted(_) => "nullfs",
+            Self::Cloned => "zfs",
+        }
+    }
 }
 
 /// A release, at one snapshot where the backend has snapshots.

@@ -13,6 +13,7 @@ mod base;
 mod conflict;
 mod files;
 mod merge;
+mod part;
 pub(crate) mod plan;
 mod properties;
 mod stage;
@@ -114,6 +115,7 @@ pub fn dry_run(
     let plan = plan::plan(&manifest, options.name.as_deref())?;
     apply::check_free(pool, &plan)?;
     apply::check_streams(pool, &plan)?;
+    part::find(pool, &plan, options.base.as_deref(), &steps)?;
     let wanted =
         plan.record.base.as_ref().filter(|_| plan.record.mode == archive::manifest::Mode::Differential);
     let base = match wanted {

@@ -105,6 +105,7 @@ fn add_resource(places: &mut Vec<(TreePath, Place)>, resource: &ResourceRecord) 
             Encoding::Delta => add(member, Place::Delta)?,
             Encoding::Tree => add(member, Place::Tree)?,
             Encoding::Zfs | Encoding::Btrfs => add(member, Place::Stream)?,
+            Encoding::Base => {}
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ pub const FORMAT: &str = "remand-archive";
 /// Newest major version of the format that this library reads, and the one it writes.
 pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,11 +122,26 @@ pub struct ResourceRecord {
     /// Member of the fstab, below the prefix (`fstab`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fstab: Option<String>,
+    /// Directories of the root that belong to a release, which is mounted there while a basejail runs. What is in them is
+    /// neither compared nor in the archive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub base_directories: Vec<BaseDirectory>,
     /// Datasets, the root first, then by name.
     pub datasets: Vec<DatasetRecord>,
 }
 
-/// The release that a resource's root was cloned from.
+/// A directory whose content belongs to a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseDirectory {
+    /// Path in the root: `bin`, `usr/lib`.
+    pub path: String,
+    /// Whether it was empty beneath the mount. If so it is restored empty; otherwise, or where that could not be seen, it
+    /// has what the base has there.
+    #[serde(default)]
+    pub empty: bool,
+}
+
+/// The release that a resource's root, or one of its datasets, was cloned from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseRecord {
     /// Name of the release.
@@ -155,6 +170,8 @@ pub enum Encoding {
     Zfs,
     /// A native stream of btrfs-send(8).
     Btrfs,
+    /// Nothing: it is an unchanged clone of a release's dataset, which the restore clones again.
+    Base,
 }
 
 impl Encoding {
@@ -165,6 +182,7 @@ impl Encoding {
             Self::Tree => "tree",
             Self::Zfs => "zfs",
             Self::Btrfs => "btrfs",
+            Self::Base => "base",
         }
     }
 
@@ -181,8 +199,13 @@ pub struct DatasetRecord {
     pub name: String,
     /// How it is in the archive.
     pub encoding: Encoding,
-    /// The member, or the directory that its members are in, below the prefix: `root`, `root.tree`, `data.zfs`.
+    /// The member, or the directory that its members are in, below the prefix: `root`, `root.tree`, `data.zfs`. Empty
+    /// where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub member: String,
+    /// What it is a clone of, where the restore clones it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseRecord>,
     /// Whether it is a volume (a block device) and not a file system.
     #[serde(default)]
     pub volume: bool,
@@ -245,6 +268,14 @@ impl Manifest {
                 "it is of format version {major}.{minor}{by}, and this remand reads versions up to {MAJOR}"
             )));
         }
-        serde_json::from_slice(json).map_err(|error| Unusable::Damaged(error.to_string()))
+        serde_json::from_slice(json).map_err(|error| {
+            if minor <= MINOR {
+                return Unusable::Damaged(error.to_string());
+            }
+            Unusable::Refused(format!(
+                "it is of format version {major}.{minor}, and holds what this remand, which writes {MAJOR}.{MINOR}, does \
+                 not know: {error}"
+            ))
+        })
     }
 }

@@ -103,6 +103,7 @@ pub(super) fn manifest() -> Manifest {
         name: name.to_owned(),
         encoding,
         member: member.to_owned(),
+        base: None,
         volume: false,
         properties: BTreeMap::new(),
         snapshots: Vec::new(),
@@ -127,6 +128,7 @@ pub(super) fn manifest() -> Manifest {
             consistent: false,
             config: Some("config.json".to_owned()),
             fstab: Some("fstab".to_owned()),
+            base_directories: Vec::new(),
             datasets: vec![
                 dataset("root", Encoding::Delta, "root"),
                 dataset("data", Encoding::Zfs, "data.zfs"),

@@ -18,12 +18,12 @@ mod extents;
 mod finish;
 mod reading;
 
+pub(crate) use attributes::differences;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use self::attributes::differences;
 use self::batch::Batcher;
 use self::bytes::Buffers;
 use self::cache::{Cache, lock};

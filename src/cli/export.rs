@@ -156,8 +156,12 @@ fn plan(report: &Report) -> Vec<String> {
             Encoding::Tree => "all files",
             Encoding::Zfs | Encoding::Btrfs if dataset.history => "native stream with its snapshots",
             Encoding::Zfs | Encoding::Btrfs => "native stream",
+            Encoding::Base => "nothing, a restore clones it from its release again",
         };
-        lines.push(format!("{} as ./{}: {form}", dataset.name, dataset.member));
+        lines.push(match dataset.member.as_str() {
+            "" => format!("{}: {form}", dataset.name),
+            member => format!("{} as ./{member}: {form}", dataset.name),
+        });
     }
     lines.push(format!("root: {}", changes(report)));
     lines

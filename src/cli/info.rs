@@ -86,6 +86,11 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
     if !parts.is_empty() {
         field(out, "config", &parts.join(", "));
     }
+    if !resource.base_directories.is_empty() {
+        let paths: Vec<_> =
+            resource.base_directories.iter().map(|directory| directory.path.as_str()).collect();
+        field(out, "basejail", &format!("without what the release has in {}", paths.join(", ")));
+    }
     out.push_str("datasets\n");
     let rows: Vec<_> = resource.datasets.iter().map(|dataset| dataset_row(resource, dataset)).collect();
     for line in table(["NAME", "AS", "MEMBER", "SNAPSHOTS", "PROPERTIES"], &rows).lines() {
@@ -99,12 +104,16 @@ fn dataset_row(resource: &ResourceRecord, dataset: &DatasetRecord) -> [String; 5
         Encoding::Tree => "files",
         Encoding::Zfs => "zfs stream",
         Encoding::Btrfs => "btrfs stream",
+        Encoding::Base => "clone of its release's",
     };
     let volume = if dataset.volume { " (volume)" } else { "" };
     [
         format!("{}{volume}", dataset.name),
         encoding.into(),
-        format!("{}{}", resource.prefix, dataset.member),
+        match dataset.member.as_str() {
+            "" => "-".into(),
+            member => format!("{}{member}", resource.prefix),
+        },
         units::count(dataset.snapshots.len() as u64),
         dataset
             .properties

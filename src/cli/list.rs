@@ -1,6 +1,6 @@
 //! `remand list`.
 
-use remand::resource::{Base, Resource, kind_name};
+use remand::resource::{Base, Basejail, Resource, kind_name};
 use serde_json::json;
 
 use super::args::List;
@@ -43,12 +43,18 @@ fn names(resource: &Resource) -> Vec<&str> {
     resource.datasets.iter().map(|part| part.name.as_str()).collect()
 }
 
+/// Names of the datasets, and whether a release provides a part of them.
+fn datasets(resource: &Resource) -> String {
+    let basejail = resource.basejail.as_ref().map(|kind| format!(" ({} basejail)", kind.name()));
+    format!("{}{}", names(resource).join(","), basejail.unwrap_or_default())
+}
+
 fn long_row(resource: &Resource) -> [String; 5] {
     [
         kind_name(resource.kind).into(),
         resource.name.clone(),
         resource.base.as_ref().map_or_else(|| "-".into(), Base::label),
-        names(resource).join(","),
+        datasets(resource),
         path_name(&resource.directory),
     ]
 }
@@ -58,6 +64,7 @@ fn record(resource: &Resource) -> serde_json::Value {
         "kind": kind_name(resource.kind),
         "name": resource.name,
         "base": resource.base.as_ref().map(Base::label),
+        "basejail": resource.basejail.as_ref().map(Basejail::name),
         "datasets": names(resource),
         "directory": path_name(&resource.directory),
     })
@@ -78,6 +85,7 @@ mod tests {
             dataset: dataset.join(name).unwrap(),
             kind: remand_backends::DatasetKind::FileSystem,
             directory: None,
+            base: None,
         };
         let snapshot = Snapshot {
             dataset: DatasetName::new("releases/14.2-RELEASE/root").unwrap(),
@@ -89,6 +97,7 @@ mod tests {
             directory: format!("/iocage/{directory}").into(),
             config: None,
             fstab: false,
+            basejail: None,
             base: base.map(|name| Base { name: name.into(), snapshot, parted_seconds: Some(0) }),
             datasets: parts.iter().map(part).collect(),
             enclosed: Vec::new(),

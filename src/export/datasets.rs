@@ -12,9 +12,10 @@ use super::members::{Counts, TreeMembers};
 use super::plan::PlannedDataset;
 use super::{Options, Plan};
 use crate::archive::index::Role;
-use crate::archive::manifest::{Encoding, Manifest};
+use crate::archive::manifest::{BaseDirectory, Encoding, Manifest};
 use crate::archive::{Body, Line, MemberName, Seal, Writer, Written};
 use crate::base::OpenBase;
+use crate::basejail;
 use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Fingerprint, Proof, Trees, What};
 use crate::error::{Error, Result};
@@ -48,10 +49,11 @@ impl Job<'_> {
         let base = super::base_of(self.resource, self.plan);
         let (manifest, fingerprint) = match base {
             None => {
-                let manifest = describe(self, None, None)?;
+                let left_out = self.left_out(None)?;
+                let manifest = describe(self, None, None, &left_out)?;
                 writer.manifest(&manifest, 0)?;
                 self.own_directory(&mut writer, &mut counts)?;
-                self.root(&mut writer, None, false, &mut counts)?;
+                self.root(&mut writer, None, &left_out, false, &mut counts)?;
                 (manifest, None)
             }
             Some(base) => self
@@ -84,10 +86,11 @@ impl Job<'_> {
             })?);
         }
         let on_the_way = known.is_none();
-        let manifest = describe(self, open.guid(), known)?;
+        let left_out = self.left_out(Some(&view.tree))?;
+        let manifest = describe(self, open.guid(), known, &left_out)?;
         writer.manifest(&manifest, if on_the_way { SPARE_BYTES } else { 0 })?;
         self.own_directory(writer, counts)?;
-        let found = self.root(writer, Some(&view.tree), on_the_way, counts)?;
+        let found = self.root(writer, Some(&view.tree), &left_out, on_the_way, counts)?;
         if let Some(fingerprint) = &found {
             open.keep(fingerprint)?;
         }
@@ -119,6 +122,7 @@ impl Job<'_> {
                     meter,
                     counts,
                     false,
+                    &[],
                 )?;
                 Ok(())
             })
@@ -199,6 +203,7 @@ impl Job<'_> {
         &self,
         writer: &mut Writer,
         base: Option<&Tree>,
+        left_out: &[BaseDirectory],
         fingerprint: bool,
         counts: &mut Counts,
     ) -> Result<Option<Fingerprint>> {
@@ -220,14 +225,15 @@ impl Job<'_> {
                     meter,
                     counts,
                     fingerprint,
+                    left_out,
                 )
             })
         })
     }
 
-    /// A differential root cannot carry its snapshots.
+    /// Neither a differential root nor what is cloned again can carry its snapshots.
     fn warn_of_history(&self, planned: &PlannedDataset) -> Result<()> {
-        if !self.options.recursive || planned.encoding != Encoding::Delta {
+        if !self.options.recursive || !matches!(planned.encoding, Encoding::Delta | Encoding::Base) {
             return Ok(());
         }
         let dataset = &planned.part(self.resource).dataset;
@@ -242,7 +248,7 @@ impl Job<'_> {
         let count = all.iter().filter(own).count();
         if count > 0 {
             self.steps.warn(&Warning {
-                subject: "root".into(),
+                subject: planned.name.clone(),
                 message: format!(
                     "its {count} snapshots are not in a differential archive; export with --standalone --recursive to keep them"
                 ),
@@ -260,6 +266,12 @@ impl Job<'_> {
         self.steps.run(Step::ExportOtherDatasets, None, None, |_| {
             for planned in others {
                 let name = Some(planned.name.as_str());
+                if planned.encoding == Encoding::Base {
+                    self.warn_of_history(planned)?;
+                    let reason = "a clone of the release's, which a restore clones again";
+                    self.steps.skip(Step::ExportOtherDataset, name, reason);
+                    continue;
+                }
                 self.steps.run(Step::ExportOtherDataset, name, None, |meter| {
                     if planned.encoding.is_native() {
                         return self.stream(writer, planned, meter);
@@ -267,7 +279,7 @@ impl Job<'_> {
                     self.with_view(&self.snapshot_of(planned), |view| {
                         let trees = Trees { base: None, now: &view.tree };
                         let below = self.below(planned)?;
-                        self.tree(writer, trees, &path(&planned.member)?, &below, meter, counts, false)?;
+                        self.tree(writer, trees, &path(&planned.member)?, &below, meter, counts, false, &[])?;
                         Ok(())
                     })
                 })?;
@@ -277,7 +289,7 @@ impl Job<'_> {
     }
 
     /// What lies below a dataset and does not travel with it.
-    fn below(&self, planned: &PlannedDataset) -> Result<Vec<TreePath>> {
+    pub(super) fn below(&self, planned: &PlannedDataset) -> Result<Vec<TreePath>> {
         let prefix = format!("{}/", planned.name);
         let datasets = self.resource.datasets.iter().map(|part| part.name.as_str());
         let all = datasets.chain(self.resource.enclosed.iter().map(String::as_str));
@@ -334,7 +346,10 @@ impl Job<'_> {
         meter: &Meter<'_>,
         counts: &mut Counts,
         fingerprint: bool,
+        left_out: &[BaseDirectory],
     ) -> Result<Option<Fingerprint>> {
+        let paths = left_out.iter().map(|directory| path(&directory.path)).collect::<Result<Vec<_>>>()?;
+        let exclude = &[exclude, &paths].concat();
         let engine = if trees.base.is_some() { self.engine } else { &ByContent };
         let options = change::Options { threads: 0, fingerprint, exclude, interrupted: self.interrupted };
         let mut members = self.members(writer, trees.now, prefix, meter);
@@ -342,6 +357,7 @@ impl Job<'_> {
             self.go_on()?;
             members.write(change)
         })?;
+        basejail::own_changes(&paths, trees, &mut |change| members.write(change))?;
         counts.add(members.counts);
         if let Some(what) = trees.now.unread() {
             let message = format!(
@@ -372,11 +388,15 @@ impl Job<'_> {
         TreeMembers { writer, tree, prefix, live, steps: self.steps, meter, counts }
     }
 
-    fn snapshot_of(&self, planned: &PlannedDataset) -> Snapshot {
+    pub(super) fn snapshot_of(&self, planned: &PlannedDataset) -> Snapshot {
         Snapshot { dataset: planned.part(self.resource).dataset.clone(), name: self.snapshot.name.clone() }
     }
 
-    fn with_view<T>(&self, snapshot: &Snapshot, work: impl FnOnce(&View) -> Result<T>) -> Result<T> {
+    pub(super) fn with_view<T>(
+        &self,
+        snapshot: &Snapshot,
+        work: impl FnOnce(&View) -> Result<T>,
+    ) -> Result<T> {
         self.views.set(self.views.get() + 1);
         let name = format!("{}-{}", self.run, self.views.get());
         crate::pool::with_view(self.pool.backend(), snapshot, &name, self.steps, work)

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::datasets::Job;
 use crate::archive::manifest::{
-    BaseRecord, DatasetRecord, FORMAT, Host, MAJOR, MINOR, Manifest, ResourceRecord, Tool, Version,
+    BaseDirectory, BaseRecord, DatasetRecord, Encoding, FORMAT, Host, MAJOR, MINOR, Manifest, ResourceRecord,
+    Tool, Version,
 };
 use crate::change::Fingerprint;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ pub(super) fn describe(
     job: &Job<'_>,
     guid: Option<&str>,
     fingerprint: Option<Fingerprint>,
+    base_directories: &[BaseDirectory],
 ) -> Result<Manifest> {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
@@ -39,7 +41,10 @@ pub(super) fn describe(
             release: text(uname.release()),
             architecture: text(uname.machine()),
         },
-        resources: vec![resource(job, guid, fingerprint)?],
+        resources: vec![ResourceRecord {
+            base_directories: base_directories.to_vec(),
+            ..resource(job, guid, fingerprint)?
+        }],
         options: options(job),
     })
 }
@@ -66,6 +71,7 @@ fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>)
         consistent: backend.capabilities().atomic_recursive,
         config: resource.config.map(str::to_owned),
         fstab: resource.fstab.then(|| "fstab".into()),
+        base_directories: Vec::new(),
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
     })
 }
@@ -75,16 +81,27 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
     let backend = job.pool.backend();
     let failed = || Error::backend(format!("read the properties of {}", part.dataset.as_str()));
     let mut snapshots = Vec::new();
-    if job.options.recursive && planned.encoding != crate::archive::manifest::Encoding::Delta {
+    let travels = !matches!(planned.encoding, Encoding::Delta | Encoding::Base);
+    if job.options.recursive && travels {
         let all = backend.snapshots(&part.dataset).map_err(failed())?;
         let names =
             all.into_iter().filter_map(|info| info.snapshot.name).map(|name| name.as_str().to_owned());
         snapshots.extend(names.filter(|name| !run::is_run_id(name)));
     }
+    let base = match part.base.as_ref().filter(|_| planned.encoding == Encoding::Base) {
+        Some(base) => {
+            let info = backend.snapshot_info(&base.snapshot).map_err(failed())?;
+            let snapshot = base.snapshot.name.as_ref().map(|name| name.as_str().to_owned());
+            let guid = info.and_then(|info| info.guid);
+            Some(BaseRecord { name: base.name.clone(), snapshot, guid, fingerprint: None })
+        }
+        None => None,
+    };
     Ok(DatasetRecord {
         name: planned.name.clone(),
         encoding: planned.encoding,
         member: planned.member.clone(),
+        base,
         volume: part.kind == DatasetKind::Volume,
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,

@@ -4,7 +4,8 @@ use remand_backends::{Capabilities, DatasetKind};
 
 use crate::archive::manifest::{Encoding, Mode};
 use crate::error::{Error, Result};
-use crate::resource::{Part, Resource};
+use crate::resource::{Basejail, Part, Resource};
+use crate::tree::TreePath;
 
 /// Decisions of one export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Plan {
     pub mode: Mode,
     /// The datasets in the order in which they are written.
     pub datasets: Vec<PlannedDataset>,
+    /// Directories of the root whose content belongs to a release, and is left out.
+    pub base_directories: Vec<TreePath>,
 }
 
 /// How one dataset travels.
@@ -22,7 +25,7 @@ pub struct PlannedDataset {
     pub name: String,
     /// Form.
     pub encoding: Encoding,
-    /// The member, or the directory of its members, below the resource's prefix.
+    /// The member, or the directory of its members, below the resource's prefix. Empty where it has none.
     pub member: String,
     /// Whether its own snapshots are in the stream.
     pub history: bool,
@@ -67,25 +70,43 @@ pub fn plan(resource: &Resource, capabilities: Capabilities, wishes: Wishes) -> 
         }
         let encoding = match (part.name.as_str(), mode, native) {
             ("root", Mode::Differential, _) => Encoding::Delta,
-            (_, _, Some(native)) => native,
-            _ => Encoding::Tree,
+            _ if part.base.is_some() && !wishes.standalone => Encoding::Base,
+            _ => whole(part, wishes),
         };
-        datasets.push(PlannedDataset {
-            name: part.name.clone(),
-            encoding,
-            member: member(&part.name, encoding),
-            history: encoding.is_native() && wishes.recursive,
-        });
+        datasets.push(PlannedDataset::new(part, encoding, wishes));
     }
     check_members(&datasets)?;
-    Ok(Plan { mode, datasets })
+    let base_directories = match &resource.basejail {
+        // A native stream is of the dataset as it is.
+        Some(Basejail::Mounted(paths)) if !wishes.standalone && !datasets[0].encoding.is_native() => {
+            paths.clone()
+        }
+        _ => Vec::new(),
+    };
+    Ok(Plan { mode, datasets, base_directories })
+}
+
+/// How a part travels with all that is in it.
+fn whole(part: &Part, wishes: Wishes) -> Encoding {
+    let native = wishes.native.filter(|_| !wishes.portable && part.kind != DatasetKind::Directory);
+    native.unwrap_or(Encoding::Tree)
+}
+
+impl Plan {
+    /// Lets a dataset travel whole that is a clone of a release's, but changed since.
+    pub(crate) fn keep_whole(&mut self, part: &Part, wishes: Wishes) -> Result<()> {
+        if let Some(planned) = self.datasets.iter_mut().find(|planned| planned.name == part.name) {
+            *planned = PlannedDataset::new(part, whole(part, wishes), wishes);
+        }
+        check_members(&self.datasets)
+    }
 }
 
 fn is_below(name: &str, above: &str) -> bool {
     name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The member of a dataset. Below `root` and `files`, whose names are directories of the archive, a directory of its own
+/// The member of a dataset, empty where it has none. Below `root` and `files`, whose names are directories of the archive, a directory of its own
 /// keeps the members of datasets apart from the entries in there.
 pub fn member(name: &str, encoding: Encoding) -> String {
     let place = match name.split_once('/') {
@@ -97,6 +118,7 @@ pub fn member(name: &str, encoding: Encoding) -> String {
         Encoding::Tree => format!("{place}.tree"),
         Encoding::Zfs => format!("{place}.zfs"),
         Encoding::Btrfs => format!("{place}.btrfs"),
+        Encoding::Base => String::new(),
     }
 }
 
@@ -105,8 +127,8 @@ pub fn member(name: &str, encoding: Encoding) -> String {
 fn check_members(datasets: &[PlannedDataset]) -> Result<()> {
     for one in datasets {
         for other in datasets {
-            if one.name != other.name && (one.member == other.member || is_below(&one.member, &other.member))
-            {
+            let apart = one.name == other.name || one.member.is_empty();
+            if !apart && (one.member == other.member || is_below(&one.member, &other.member)) {
                 return Err(Error::Unsupported(format!(
                     "The datasets {} and {} cannot be in one archive; rename one",
                     one.name, other.name
@@ -118,6 +140,12 @@ fn check_members(datasets: &[PlannedDataset]) -> Result<()> {
 }
 
 impl PlannedDataset {
+    fn new(part: &Part, encoding: Encoding, wishes: Wishes) -> Self {
+        let name = part.name.clone();
+        let member = member(&name, encoding);
+        Self { name, encoding, member, history: encoding.is_native() && wishes.recursive }
+    }
+
     /// The part of the resource that this is about.
     pub fn part<'a>(&self, resource: &'a Resource) -> &'a Part {
         resource
@@ -151,6 +179,7 @@ mod tests {
             dataset: dataset.join(name).unwrap(),
             kind: if name.ends_with("vol") { DatasetKind::Volume } else { DatasetKind::FileSystem },
             directory: None,
+            base: None,
         };
         let snapshot = Snapshot { dataset: DatasetName::new("releases/x/root").unwrap(), name: None };
         Resource {
@@ -160,6 +189,7 @@ mod tests {
             directory: "/jails/web01".into(),
             config: Some("config.json"),
             fstab: true,
+            basejail: None,
             base: base.then(|| Base { name: "x".into(), snapshot, parted_seconds: Some(0) }),
             datasets: names.iter().map(part).collect(),
             enclosed: Vec::new(),
@@ -221,6 +251,35 @@ mod tests {
         assert!(error.to_string().contains("vol is a volume"), "{error}");
         let error = plan(&r, plain, Wishes { recursive: true, ..wishes }).unwrap_err();
         assert_eq!(error.exit_status(), 2);
+    }
+
+    #[test]
+    fn clones_of_a_releases_datasets_have_no_member_unless_everything_was_asked_for() {
+        let mut r = resource(&["root", "root/bin", "root/usr"], true);
+        r.datasets[1].base.clone_from(&r.base);
+        let wishes = Wishes { native: Some(Encoding::Zfs), ..Wishes::default() };
+        let mut plan = super::plan(&r, ZFS, wishes).unwrap();
+        let bin = ("root/bin", Encoding::Base, "");
+        assert_eq!(members(&plan)[1..], [bin, ("root/usr", Encoding::Zfs, "root.datasets/usr.zfs")]);
+        let whole = ("root/bin", Encoding::Zfs, "root.datasets/bin.zfs");
+        plan.keep_whole(&r.datasets[1], wishes).unwrap();
+        assert_eq!(members(&plan)[1], whole);
+        let standalone = super::plan(&r, ZFS, Wishes { standalone: true, ..wishes }).unwrap();
+        assert_eq!(members(&standalone)[1], whole);
+    }
+
+    #[test]
+    fn base_directories_are_left_out_of_trees_and_never_of_streams() {
+        let mut r = resource(&["root"], true);
+        let paths = vec![TreePath::new(b"bin").unwrap()];
+        r.basejail = Some(Basejail::Mounted(paths.clone()));
+        let wishes = Wishes { native: Some(Encoding::Zfs), ..Wishes::default() };
+        let left_out = |r: &Resource, wishes| plan(r, ZFS, wishes).unwrap().base_directories;
+        assert_eq!(left_out(&r, wishes), paths);
+        assert_eq!(left_out(&r, Wishes { standalone: true, portable: true, ..wishes }), []);
+        r.base = None;
+        assert_eq!(left_out(&r, wishes), []);
+        assert_eq!(left_out(&r, Wishes { portable: true, ..wishes }), paths);
     }
 
     #[test]

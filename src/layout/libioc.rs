@@ -1,4 +1,6 @@
-//! libioc's layout: `jails/NAME/{config.json,fstab,root}`, `releases/NAME/root`.
+//! libioc's layout: `jails/NAME/{config.json,fstab,root}`, `releases/NAME/root`, `base/NAME/root/…` for basejails.
+
+mod basejail;
 
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use remand_backends::{Backend, Dataset, DatasetKind, DatasetName, Snapshot};
 use super::Layout;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::resource::{Base, Part, Resource, ResourceKind, check_name, label};
+use crate::resource::{Base, Basejail, Part, Resource, ResourceKind, check_name, label};
 
 const ROOT: &str = "root";
 const CONFIG: &str = "config.json";
@@ -53,21 +55,40 @@ impl Layout for Libioc {
             }
             _ => None,
         };
-        let mut datasets = vec![part(ROOT, root)];
+        let mut datasets = vec![part(ROOT, root, None)];
         for below in backend
             .descendants(&dataset)
             .map_err(Error::backend(format!("list the datasets of the {what}")))?
         {
             match below.name.below(&dataset).map(str::to_owned) {
-                Some(name) if name != ROOT => datasets.push(part(&name, below)),
+                Some(name) if name != ROOT => {
+                    let base = basejail::base_of_part(backend, &name, &below)?;
+                    datasets.push(part(&name, below, base));
+                }
                 _ => {}
             }
         }
         let enclosed = backend
             .enclosed(&dataset)
             .map_err(Error::backend(format!("look for snapshots in the {what}")))?;
+        let basejail = match config.filter(|_| kind == ResourceKind::Jail) {
+            _ if datasets.iter().any(|part| part.base.is_some()) => Some(Basejail::Cloned),
+            Some(config) => basejail::configured(backend, &directory.join(config), &what)?,
+            None => None,
+        };
         let name = name.to_owned();
-        Ok(Some(Resource { kind, name, dataset, directory, config, fstab, base, datasets, enclosed }))
+        Ok(Some(Resource {
+            kind,
+            name,
+            dataset,
+            directory,
+            config,
+            fstab,
+            base,
+            basejail,
+            datasets,
+            enclosed,
+        }))
     }
 
     fn place(&self, kind: ResourceKind, name: &str) -> Result<DatasetName> {
@@ -105,6 +126,10 @@ impl Layout for Libioc {
     fn release_of(&self, snapshot: &Snapshot) -> Option<String> {
         let name = snapshot.dataset.as_str().strip_prefix("releases/")?.strip_suffix("/root")?;
         check_name(name).is_ok().then(|| name.to_owned())
+    }
+
+    fn base_part(&self, release: &str, part: &str) -> Result<DatasetName> {
+        basejail::place(release, part)
     }
 
     fn release_key(&self) -> &'static str {
@@ -147,8 +172,9 @@ impl Libioc {
     }
 }
 
-fn part(name: &str, dataset: Dataset) -> Part {
-    Part { name: name.to_owned(), dataset: dataset.name, kind: dataset.kind, directory: dataset.directory }
+fn part(name: &str, dataset: Dataset, base: Option<Base>) -> Part {
+    let Dataset { name: full, kind, directory, .. } = dataset;
+    Part { name: name.to_owned(), dataset: full, kind, directory, base }
 }
 
 fn join(above: &DatasetName, name: &str) -> Result<DatasetName> {

@@ -1,7 +1,7 @@
 //! Applying an archive to a staging dataset, as its reader yields it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use super::conflict::Conflicts;
 use super::merge::Merge;
 use super::plan::{self, Plan};
 use super::stage::{Stage, is_shadowed};
-use super::{Identity, OnConflict, Options, Report, files, no_streams};
+use super::{Identity, OnConflict, Options, Report, files, no_streams, part};
 use crate::archive::index::Role;
 use crate::archive::manifest::{Encoding, Mode};
 use crate::archive::{self, Line, Manifest, Seal, Visitor};
@@ -19,7 +19,7 @@ use crate::event::Step;
 use crate::input::Opened;
 use crate::lock::Lock;
 use crate::pool::{Pool, View};
-use crate::resource::label;
+use crate::resource::{Base, ResourceKind, label};
 use crate::run::{self, Record, Run};
 use crate::step::{Meter, Steps};
 use crate::tree::{Content, MemoryContent, TreePath};
@@ -47,6 +47,8 @@ pub(super) struct Restore<'a> {
 struct Work<'a> {
     plan: Plan,
     chosen: Option<Chosen>,
+    /// What the datasets are cloned from that are in the archive by name alone.
+    parts: Vec<(String, Base)>,
     stage: Stage<'a>,
     merge: Option<Merge>,
     /// The first path of each hard-linked socket, by group.
@@ -142,6 +144,7 @@ impl<'a> Restore<'a> {
                 base::choose(self.pool, wanted, &wish, (Some(&state), &run), self.steps, self.interrupted)
             })?),
         };
+        let sources = part::find(self.pool, &plan, self.options.base.as_deref(), self.steps)?;
         let merge = match &chosen {
             Some(chosen) if !chosen.exact => {
                 let view = View::open(backend, &chosen.base.snapshot, &format!("{run}-merge"))?;
@@ -151,7 +154,9 @@ impl<'a> Restore<'a> {
             }
             _ => None,
         };
+        let parts = part::complete(self.pool, &plan.name, sources, &mut self.undo)?;
         let work = Work {
+            parts,
             stage: Stage::create(self.pool, &run, &mut self.undo)?,
             plan,
             chosen,
@@ -199,16 +204,23 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// Makes a dataset that arrives as a tree, if it has not been made yet.
+    /// Makes a dataset that does not arrive as a stream, if it has not been made yet; before it those that it lies in.
     fn make(&mut self, at: usize) -> Result<()> {
         let work = self.work.as_mut().ok_or_else(no_manifest)?;
-        let target = &work.plan.datasets[at];
-        if work.stage.has(&target.name) || !matches!(target.encoding, Encoding::Delta | Encoding::Tree) {
-            return Ok(());
-        }
+        let targets = &work.plan.datasets;
         let view = format!("{}-clone", self.run.as_ref().map_or("", Run::id));
         let meter = self.open.last().ok_or_else(no_manifest)?;
-        work.stage.make(target, work.chosen.as_ref(), self.steps, meter, &view)
+        for target in targets[..=at].iter().filter(|above| is_at_or_above(&above.name, &targets[at].name)) {
+            if work.stage.has(&target.name) || target.encoding.is_native() {
+                continue;
+            }
+            let base = match target.encoding {
+                Encoding::Delta => work.chosen.as_ref().map(|chosen| &chosen.base),
+                _ => work.parts.iter().find(|(name, _)| *name == target.name).map(|(_, base)| base),
+            };
+            work.stage.make(&work.plan, target, base, self.steps, meter, &view)?;
+        }
+        Ok(())
     }
 
     /// The part that a member or a line belongs to, and its path in there.
@@ -230,7 +242,7 @@ impl<'a> Restore<'a> {
             (!taken && !is_shadowed(&plan.datasets, "", &below)).then_some((Section::Files, below))
         } else {
             plan.datasets.iter().enumerate().find_map(|(at, target)| {
-                let below = line.name.below(&target.member)?;
+                let below = line.name.below(target.member.as_ref()?)?;
                 (!is_shadowed(&plan.datasets, &target.name, &below)).then_some((Section::Dataset(at), below))
             })
         };
@@ -311,6 +323,7 @@ impl<'a> Restore<'a> {
         if section == Section::Fstab {
             let place = layout.place(plan.record.kind, &plan.name)?;
             let directory = self.pool.backend().directory().join(place.as_str());
+            let bytes = self.with_releases_of_this_pool(bytes, plan, work.chosen.as_ref());
             return Ok((name("fstab")?, crate::fstab::from_archive(&bytes, &directory)));
         }
         let was = plan.record.base.as_ref().map(|base| base.name.as_str());
@@ -322,6 +335,23 @@ impl<'a> Restore<'a> {
             .map(|release| (layout.release_key(), release));
         let bytes = files::config(bytes, plan, release, identity, self.steps)?;
         Ok((name("config.json")?, bytes))
+    }
+
+    /// Mounts of the base's directories in the root, from the place that the base has in this pool.
+    fn with_releases_of_this_pool(&self, fstab: Vec<u8>, plan: &Plan, chosen: Option<&Chosen>) -> Vec<u8> {
+        let layout = self.pool.layout();
+        let Some(was) = &plan.record.base else { return fstab };
+        let is = chosen.map_or(was.name.as_str(), |chosen| chosen.base.name.as_str());
+        let place = |kind, name: &str| layout.place(kind, name).ok().map(|place| place.as_str().to_owned());
+        let release = |name: &str| place(ResourceKind::Release, name);
+        let own = place(plan.record.kind, &plan.record.name);
+        // Where the pool was: what is above the resource's own place in it.
+        let above = own.and_then(|own| plan.record.mountpoint.strip_suffix(&own).map(ToOwned::to_owned));
+        let (Some(above), Some(old), Some(new)) = (above, release(&was.name), release(is)) else {
+            return fstab;
+        };
+        let new = self.pool.backend().directory().join(new);
+        crate::fstab::with_release(&fstab, Path::new(&format!("{above}{old}")), &new)
     }
 
     fn apply_line(&mut self, line: &Line) -> Result<()> {
@@ -441,6 +471,10 @@ fn misplaced(line: &Line) -> impl FnOnce(crate::tree::Error) -> Error {
         ))),
         (error, _) => Error::tree(format!("restore {name}"))(error),
     }
+}
+
+fn is_at_or_above(above: &str, name: &str) -> bool {
+    name.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An existing resource is never touched.

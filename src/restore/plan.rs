@@ -3,7 +3,9 @@
 //! A manifest comes from outside. Its names decide where things are made, so each is checked, and each member must be
 //! the one that an export would have written.
 
-use crate::archive::manifest::{DatasetRecord, Encoding, Manifest, Mode, ResourceKind, ResourceRecord};
+use crate::archive::manifest::{
+    BaseRecord, DatasetRecord, Encoding, Manifest, Mode, ResourceKind, ResourceRecord,
+};
 use crate::error::{Error, Result};
 use crate::export::plan::member;
 use crate::resource::check_name;
@@ -15,8 +17,10 @@ pub(crate) struct Target {
     /// Name relative to the resource.
     pub(crate) name: String,
     pub(crate) encoding: Encoding,
-    /// The member, or the directory of its members.
-    pub(crate) member: TreePath,
+    /// The member, or the directory of its members, where there are such.
+    pub(crate) member: Option<TreePath>,
+    /// What it is a clone of, of a dataset that is cloned again.
+    pub(crate) base: Option<BaseRecord>,
     /// Properties that it had of its own.
     pub(crate) properties: std::collections::BTreeMap<String, String>,
 }
@@ -59,18 +63,22 @@ pub(crate) fn plan(manifest: &Manifest, name: Option<&str>) -> Result<Plan> {
         datasets: record
             .datasets
             .iter()
-            .map(|dataset| target(dataset, below(&dataset.member)?))
+            .map(|dataset| {
+                let member = (dataset.encoding != Encoding::Base).then(|| below(&dataset.member));
+                target(dataset, member.transpose()?)
+            })
             .collect::<Result<_>>()?,
         record: record.clone(),
     })
 }
 
-fn target(dataset: &DatasetRecord, member: TreePath) -> Result<Target> {
+fn target(dataset: &DatasetRecord, member: Option<TreePath>) -> Result<Target> {
     remand_backends::DatasetName::new(&dataset.name).map_err(|error| Error::Refused(error.to_string()))?;
     Ok(Target {
         name: dataset.name.clone(),
         encoding: dataset.encoding,
         member,
+        base: dataset.base.clone(),
         properties: dataset.properties.clone(),
     })
 }
@@ -118,6 +126,19 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
                 dataset.name
             ));
         }
+        let base = dataset.base.as_ref().filter(|base| check_name(&base.name).is_ok());
+        if dataset.encoding == Encoding::Base && (at == 0 || base.is_none() || dataset.volume) {
+            return refuse(format!(
+                "its manifest does not say what the dataset {:?} is a clone of",
+                dataset.name
+            ));
+        }
+    }
+    let left_out = &record.base_directories;
+    let nowhere =
+        left_out.iter().find(|dir| TreePath::new(dir.path.as_bytes()).map_or(true, |path| path.is_root()));
+    if let Some(nowhere) = nowhere {
+        return refuse(format!("its manifest has {:?} as a base directory", nowhere.path));
     }
     Ok(())
 }
@@ -129,13 +150,14 @@ fn member_path(text: &str) -> Result<TreePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::manifest::{FORMAT, Host, Tool, Version};
+    use crate::archive::manifest::{BaseDirectory, FORMAT, Host, Tool, Version};
 
     fn manifest(change: impl FnOnce(&mut ResourceRecord)) -> Manifest {
         let dataset = |name: &str, encoding| DatasetRecord {
             name: name.into(),
             encoding,
             member: member(name, encoding),
+            base: None,
             volume: false,
             properties: std::collections::BTreeMap::new(),
             snapshots: Vec::new(),
@@ -153,6 +175,7 @@ mod tests {
             consistent: true,
             config: Some("config.json".into()),
             fstab: None,
+            base_directories: Vec::new(),
             datasets: vec![dataset("root", Encoding::Zfs), dataset("data", Encoding::Zfs)],
         };
         change(&mut record);
@@ -172,13 +195,30 @@ mod tests {
     fn a_good_one_is_planned() {
         let plan = plan(&manifest(|_| {}), Some("web02")).unwrap();
         assert_eq!(plan.name, "web02");
-        assert_eq!(plan.datasets[1].member.as_bytes(), b"data.zfs");
+        assert_eq!(plan.datasets[1].member.as_ref().unwrap().as_bytes(), b"data.zfs");
     }
 
     #[test]
     fn what_no_export_says_is_refused() {
         type Change = fn(&mut ResourceRecord);
-        let attacks: [Change; 9] = [
+        fn clone(r: &mut ResourceRecord, name: Option<&str>) {
+            let base = name.map(|name| BaseRecord {
+                name: name.into(),
+                snapshot: None,
+                guid: None,
+                fingerprint: None,
+            });
+            let volume = false;
+            r.datasets[1] = DatasetRecord {
+                encoding: Encoding::Base,
+                member: String::new(),
+                base,
+                volume,
+                ..r.datasets[1].clone()
+            };
+        }
+        plan(&manifest(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
+        let attacks: [Change; 14] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
@@ -188,6 +228,17 @@ mod tests {
             |r| r.mode = Mode::Differential,
             |r| r.datasets.clear(),
             |r| r.datasets[1].encoding = Encoding::Tree,
+            |r| clone(r, None),
+            |r| clone(r, Some("../x")),
+            |r| {
+                clone(r, Some("x"));
+                r.datasets[1].member = "data.zfs".into();
+            },
+            |r| {
+                clone(r, Some("x"));
+                r.datasets[1].volume = true;
+            },
+            |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];
         for (at, attack) in attacks.into_iter().enumerate() {
             assert_eq!(plan(&manifest(attack), None).unwrap_err().exit_status(), 23, "attack {at}");

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use remand_backends::{Created, DatasetKind, DatasetName, SnapshotName};
 
-use super::base::Chosen;
 use super::plan::{Plan, Target};
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
@@ -65,11 +64,13 @@ impl<'a> Stage<'a> {
         self.made.get_mut(name).and_then(Option::as_mut).ok_or_else(missing)
     }
 
-    /// Makes a dataset that arrives as a tree: a clone of the base for a delta, empty for everything else.
+    /// Makes a dataset that does not arrive as a stream: a clone of its base if it has one, empty otherwise. Of the base
+    /// goes what was not there: what lay where other datasets are, and what was in empty base directories.
     pub(super) fn make(
         &mut self,
+        plan: &Plan,
         target: &Target,
-        chosen: Option<&Chosen>,
+        base: Option<&Base>,
         steps: &Steps<'_>,
         meter: &Meter<'_>,
         view: &str,
@@ -77,26 +78,46 @@ impl<'a> Stage<'a> {
         let backend = self.pool.backend();
         let dataset = name(&self.dataset, &target.name)?;
         let failed = || Error::backend(format!("make the dataset {}", target.name));
-        let base = chosen.filter(|_| target.encoding == Encoding::Delta);
-        let clones = base.map_or(Ok(false), |chosen| self.can_clone(&chosen.base))?;
+        let clones = base.map_or(Ok(false), |base| self.can_clone(base))?;
+        self.mount_above(plan, target, steps)?;
         let created = match base {
-            Some(chosen) if clones => {
-                backend.clone_snapshot(&chosen.base.snapshot, &dataset).map_err(failed())?
-            }
+            Some(base) if clones => backend.clone_snapshot(&base.snapshot, &dataset).map_err(failed())?,
             _ => backend.create(&dataset).map_err(failed())?,
         };
         super::properties::set(backend, &created, target, steps);
         let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
-        if let Some(chosen) = base.filter(|_| !clones) {
-            with_view(backend, &chosen.base.snapshot, view, steps, |view| {
+        if let Some(base) = base.filter(|_| !clones) {
+            with_view(backend, &base.snapshot, view, steps, |view| {
                 let progress = &mut |copied: tree::Copied| meter.set(copied.data_bytes, copied.entries);
                 let losses = tree::copy_into(&view.tree, &mut writer, &|_| false, progress)
-                    .map_err(Error::tree(format!("copy the base {}", chosen.base.label())))?;
+                    .map_err(Error::tree(format!("copy the base {}", base.label())))?;
                 report(losses, &target.name, steps);
                 Ok(())
             })?;
         }
+        if base.is_some() {
+            make_room(plan, target, &mut writer)
+                .map_err(Error::tree(format!("make room in the dataset {}", target.name)))?;
+        }
         self.made.insert(target.name.clone(), Some(writer));
+        Ok(())
+    }
+
+    /// Mounts the received datasets that a clone will be mounted in: otherwise it would be in their way. What lies in its place
+    /// there nobody sees any more, and it would be in the clone's.
+    fn mount_above(&self, plan: &Plan, target: &Target, steps: &Steps<'_>) -> Result<()> {
+        let above = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
+        for other in above.filter(|other| other.encoding.is_native() && self.has(&other.name)) {
+            let dataset = name(&self.dataset, &other.name)?;
+            let failed = Error::backend(format!("mount the dataset {}", other.name));
+            self.pool.backend().mount(&dataset).map_err(failed)?;
+            let failed = || Error::tree(format!("make room in the dataset {}", other.name));
+            let place = TreePath::new(&target.name.as_bytes()[other.name.len() + 1..]);
+            let place = place.map_err(|error| Error::Refused(error.to_string()))?;
+            let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
+            writer.empty(&place).map_err(failed())?;
+            report(writer.finish_durably().map_err(failed())?, &other.name, steps);
+        }
         Ok(())
     }
 
@@ -248,6 +269,22 @@ impl MountPlace {
         let tree = Tree::open(&directory_of(pool, &dataset).ok()?).ok()?;
         tree.open_dir(&self.above).ok()?
     }
+}
+
+/// Removes from a clone of a base what the resource did not have.
+fn make_room(plan: &Plan, target: &Target, writer: &mut TreeWriter) -> tree::Result<()> {
+    let path = |below: &str| TreePath::new(below.as_bytes()).ok().filter(|path| !path.is_root());
+    let places = plan.datasets.iter().filter_map(|other| other.name.strip_prefix(&target.name));
+    for place in places.filter_map(|rest| path(rest.strip_prefix('/')?)) {
+        writer.remove(&place)?;
+    }
+    if target.encoding == Encoding::Delta {
+        let empty = plan.record.base_directories.iter().filter(|directory| directory.empty);
+        for directory in empty.filter_map(|directory| path(&directory.path)) {
+            writer.empty(&directory)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_inside(name: &str, above: &str) -> bool {

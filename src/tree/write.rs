@@ -26,7 +26,7 @@ use self::content::Shortcuts;
 use self::descent::{Descent, Refused};
 use self::records::{ROOT, Record, Records};
 use super::platform::{self, Place, Seen};
-use super::read::{is_absent, open_entry};
+use super::read::{is_absent, list, open_entry};
 use super::{Content, Entry, Error, Flags, Kind, Result, TreePath};
 
 /// Something that the platform, the file system or the permissions refused to keep.
@@ -199,6 +199,21 @@ impl TreeWriter {
         self.open(directory, &parent)?;
         self.clear(directory, name, path)?;
         Ok(true)
+    }
+
+    /// Removes what is in the directory at `path`, whose attributes stay. Nothing happens where there is none.
+    pub fn empty(&mut self, path: &TreePath) -> Result<()> {
+        let probe = path.join(b"."); // its parent is the directory itself
+        let directory = match self.enter(path, &probe) {
+            Err(Error::NoParent { .. } | Error::Escapes { .. }) => return Ok(()),
+            entered => entered?,
+        };
+        self.open(directory, path)?;
+        let names = list(self.at.top().as_fd()).map_err(|error| failed("list", path)(error.into()))?;
+        for found in names {
+            self.clear(directory, &found.name, &path.join(&found.name))?;
+        }
+        Ok(())
     }
 
     /// Goes to the directory at `parent`, for the sake of `path`.

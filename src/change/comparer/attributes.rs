@@ -4,7 +4,7 @@ use crate::change::Differs;
 use crate::tree::{Entry, Kind};
 
 /// Compares all but the bytes of two regular files; their content counts as different here where the sizes are.
-pub(super) fn differences(base: &Entry, now: &Entry) -> Differs {
+pub(crate) fn differences(base: &Entry, now: &Entry) -> Differs {
     let kind = base.kind != now.kind;
     let content = !kind
         && match now.kind {

@@ -1,0 +1,145 @@
+//! libioc's basejails: jails that take the directories of the operating system from their release.
+//!
+//! A *nullfs* basejail (the default; all of iocage's are such) has them mounted over its root whenever it runs: libioc
+//! at each start from the config alone, iocage by lines of the fstab. What lies beneath is never seen by the jail: with libioc the content of the
+//! clone, with iocage nothing. A *zfs* basejail has a dataset for each, `jails/NAME/root/bin`, that is a clone of
+//! `base/RELEASE/root/bin`; libioc throws them away and clones them anew at each start.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use remand_backends::{Backend, Dataset, DatasetName};
+
+use super::{ROOT, check_name, join};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::resource::{Base, Basejail};
+use crate::tree::TreePath;
+
+/// `get_basedir_list` of libioc. `HardenedBSD` has no `usr/lib32`; a directory that is not there is none.
+const DIRECTORIES: [&str; 14] = [
+    "bin",
+    "boot",
+    "lib",
+    "libexec",
+    "rescue",
+    "sbin",
+    "usr/bin",
+    "usr/include",
+    "usr/lib",
+    "usr/lib32",
+    "usr/libdata",
+    "usr/libexec",
+    "usr/sbin",
+    "usr/share",
+];
+
+/// What holds for jails whose config says nothing.
+const DEFAULTS: &str = "defaults.json";
+
+/// What the config says, or the pool's defaults.
+pub(super) fn configured(backend: &dyn Backend, config: &Path, what: &str) -> Result<Option<Basejail>> {
+    let Some(own) = read(config, &format!("config of the {what}"))? else { return Ok(None) };
+    let defaults = read(&backend.directory().join(DEFAULTS), DEFAULTS)?;
+    let get = |key: &str| own.get(key).or_else(|| defaults.as_ref()?.get(key));
+    // iocage's first version has a type in place of the switch.
+    let old_type = own.get("type").is_some_and(|kind| kind == "basejail");
+    if !old_type && !get("basejail").is_some_and(|value| is_true(&value)) {
+        return Ok(None);
+    }
+    Ok(Some(match get("basejail_type").as_deref() {
+        Some("zfs") => Basejail::Cloned,
+        _ => Basejail::Mounted(directories()),
+    }))
+}
+
+fn directories() -> Vec<TreePath> {
+    DIRECTORIES.iter().map(|path| TreePath::new(path.as_bytes()).expect("paths in a tree")).collect()
+}
+
+/// As libioc and iocage read a switch.
+fn is_true(value: &str) -> bool {
+    ["yes", "true", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
+/// A config that is there and can be understood. One that cannot travels as it is, and makes no basejail.
+fn read(path: &Path, subject: &str) -> Result<Option<Config>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path.display())(error)),
+    };
+    match Config::parse(bytes, subject) {
+        Ok(config) => Ok(Some(config)),
+        Err(Error::Malformed { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `base/RELEASE/root/bin` for `root/bin`.
+pub(super) fn place(release: &str, part: &str) -> Result<DatasetName> {
+    check_name(release)?;
+    if !part.strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/')) {
+        return Err(Error::Refused(format!("the dataset {part} is none that a basejail clones")));
+    }
+    join(&DatasetName::pool(), &format!("base/{release}/{part}"))
+}
+
+/// The release's dataset that one of a jail's is a clone of, if it is the one in the same place.
+pub(super) fn base_of_part(backend: &dyn Backend, part: &str, dataset: &Dataset) -> Result<Option<Base>> {
+    let Some(origin) = &dataset.origin else { return Ok(None) };
+    let release = origin.dataset.as_str().strip_prefix("base/").and_then(|rest| rest.split('/').next());
+    let Some(release) = release.filter(|release| check_name(release).is_ok()) else { return Ok(None) };
+    if !place(release, part).is_ok_and(|place| place == origin.dataset) {
+        return Ok(None);
+    }
+    let parted_seconds = backend
+        .parted_seconds(dataset)
+        .map_err(Error::backend(format!("look {} up", origin.dataset.as_str())))?;
+    Ok(Some(Base { name: release.to_owned(), snapshot: origin.clone(), parted_seconds }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(config: &str, defaults: Option<&str>) -> Option<&'static str> {
+        let pool = tempfile::tempdir().unwrap();
+        if let Some(defaults) = defaults {
+            std::fs::write(pool.path().join(DEFAULTS), defaults).unwrap();
+        }
+        let path = pool.path().join("config.json");
+        std::fs::write(&path, config).unwrap();
+        let backend = remand_backends::open(pool.path().to_str().unwrap()).unwrap();
+        configured(backend.as_ref(), &path, "jail x").unwrap().map(|found| found.name())
+    }
+
+    #[test]
+    fn the_switch_is_read_in_every_form_that_managers_write() {
+        for yes in [r#""yes""#, r#""YES""#, r#""on""#, r#""true""#, r#""1""#, "1", "true"] {
+            assert_eq!(kind(&format!(r#"{{"basejail": {yes}}}"#), None), Some("nullfs"), "{yes}");
+        }
+        for no in [r#""no""#, r#""off""#, "0", "false", "null", r#""maybe""#] {
+            assert_eq!(kind(&format!(r#"{{"basejail": {no}}}"#), None), None, "{no}");
+        }
+        assert_eq!(kind(r#"{"type": "basejail"}"#, None), Some("nullfs"));
+        assert_eq!(kind(r#"{"basejail": "yes", "basejail_type": "zfs"}"#, None), Some("zfs"));
+        assert_eq!(kind("no JSON", None), None);
+    }
+
+    #[test]
+    fn the_pools_defaults_hold_where_the_config_says_nothing() {
+        let defaults = Some(r#"{"basejail": "on", "basejail_type": "zfs"}"#);
+        assert_eq!(kind("{}", defaults), Some("zfs"));
+        assert_eq!(kind(r#"{"basejail": "no"}"#, defaults), None);
+        assert_eq!(kind(r#"{"basejail_type": "nullfs"}"#, defaults), Some("nullfs"));
+    }
+
+    #[test]
+    fn parts_lie_in_base_in_the_place_that_they_have_in_the_jail() {
+        assert_eq!(place("14.2-RELEASE", "root/usr/bin").unwrap().as_str(), "base/14.2-RELEASE/root/usr/bin");
+        for (release, part) in [("../x", "root/bin"), ("x", "data"), ("x", "root"), ("x", "rootless/bin")] {
+            assert!(place(release, part).is_err(), "{release} {part}");
+        }
+    }
+}
