@@ -66,6 +66,9 @@ pub enum Error {
     /// A dataset has no directory because it is not mounted.
     #[error("{0} is not mounted")]
     NotMounted(String),
+    /// An encrypted dataset cannot be read without its key.
+    #[error("The key of the encrypted dataset {0} is not loaded; load it with `zfs load-key {0}`")]
+    Locked(String),
     /// This kind of backend, or this version of its program, has no such thing. Who asks [`crate::Capabilities`] first does
     /// not meet it.
     #[error("{subject}: {what} is not possible here")]

@@ -85,6 +85,17 @@ pub enum DatasetKind {
     Directory,
 }
 
+/// Encryption of a dataset by the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// None.
+    None,
+    /// It is encrypted, and its key is loaded.
+    Unlocked,
+    /// It is encrypted, and its content cannot be read before its key is loaded.
+    Locked,
+}
+
 /// A dataset that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
@@ -234,6 +245,11 @@ pub trait Backend: Send + Sync + Debug {
     /// other datasets' snapshots. A tree of the dataset shows an empty directory there, or a mount point.
     fn enclosed(&self, name: &DatasetName) -> Result<Vec<String>>;
 
+    /// Whether the dataset is encrypted, and if so whether its key is there.
+    fn encryption(&self, _name: &DatasetName) -> Result<Encryption> {
+        Ok(Encryption::None)
+    }
+
     /// Properties that were set on the dataset itself (not inherited, not received, no statistics), by name.
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
 
@@ -305,6 +321,15 @@ pub struct SendOptions {
     pub decrypted: bool,
 }
 
+/// How a native stream is received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveOptions {
+    /// Properties that shape how content is stored (`compression`, `checksum`), for the time of receiving. Where the backend
+    /// can't apply them (all or none) the content is stored as the pool has it. They are no promise for later: set them with
+    /// [`Backend::set_property`] too.
+    pub properties: BTreeMap<String, String>,
+}
+
 /// Native streams: a dataset's snapshot as a sequence of bytes.
 pub trait Streams: Send + Sync {
     /// Begins to send. The reader fails at its end if the program failed, so that a short stream is never taken
@@ -319,6 +344,16 @@ pub trait Streams: Send + Sync {
     /// to its end. On failure nothing remains.
     /// [`Backend::mount`] lifts what was overridden for the time of staging (and only that), and mounts it.
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created>;
+
+    /// The same, with options.
+    fn receive_with(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        _options: &ReceiveOptions,
+    ) -> Result<Created> {
+        self.receive(name, stream)
+    }
 
     /// Destroys a snapshot that came with a received stream, of `created` and of all below it: the one that the stream was
     /// made from, while the resource's own history stays. Absent is success.

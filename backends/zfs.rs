@@ -10,8 +10,9 @@
 //! finds both.
 
 use crate::{
-    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName,
+    Encryption, Error, Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName,
+    Streams,
 };
 use parse::{Features, Listed};
 use std::collections::BTreeMap;
@@ -209,6 +210,10 @@ impl Backend for Zfs {
         Ok(Vec::new())
     }
 
+    fn encryption(&self, name: &DatasetName) -> Result<Encryption> {
+        streams::encryption(&self.full(name)?)
+    }
+
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         let full = self.full(name)?;
         let get = |columns| {
@@ -236,6 +241,12 @@ impl Backend for Zfs {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
         if !property.starts_with(|c: char| c.is_ascii_alphanumeric()) || !property.chars().all(allowed) {
             return Err(crate::name::invalid(property, "ZFS property", "it has other characters").into());
+        }
+        if (property, value) == ("canmount", "off")
+            && self.find(&created.dataset)?.is_some_and(|listed| listed.mounted)
+        {
+            // With what is mounted in it, which zfs(8) leaves in the way otherwise.
+            tool::run_patiently(["unmount", full.as_str()])?;
         }
         tool::run(["set", &format!("{property}={value}"), &full])?;
         if property == "canmount" && Self::property(&full, RECEIVED)?.is_some() {

@@ -8,6 +8,7 @@
 //! maybe a view, all of which carry the run's id ([`crate::run`]); any other failure leaves nothing.
 
 pub(crate) mod datasets;
+mod encryption;
 mod manifest;
 mod members;
 pub mod plan;
@@ -31,6 +32,7 @@ use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::undo::Undo;
 
+pub(crate) use encryption::full_name;
 pub use members::Counts;
 pub use plan::Plan;
 pub use target::{Codec, Destination};
@@ -47,6 +49,8 @@ pub struct Options {
     pub recursive: bool,
     /// Datasets as trees, also where the backend has streams.
     pub portable: bool,
+    /// Encrypted datasets in plain text. Without it they travel as they are stored, where they can.
+    pub decrypted: bool,
     /// TAR or DIRECTORY; by default what the destination's name says.
     pub format: Option<Format>,
     /// Compression; by default what the destination's suffix says.
@@ -67,6 +71,7 @@ impl Options {
             standalone: false,
             recursive: false,
             portable: false,
+            decrypted: false,
             format: None,
             codec: None,
             level: None,
@@ -135,6 +140,7 @@ pub fn export(
         let run = Run::begin(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let outcome = (|| {
+            encryption::tell(pool, &resource, options.decrypted, &steps)?;
             let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
             let writer = open_writer(destination, path.as_deref(), form, run.id())?;
             let job = datasets::Job {
@@ -218,7 +224,9 @@ fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<Plan
         portable: options.portable,
         native: backend.streams().map(|_| native_encoding(backend.kind())),
     };
-    plan::plan(resource, backend.capabilities(), wishes)
+    let plan = plan::plan(resource, backend.capabilities(), wishes)?;
+    encryption::check(pool, resource, &plan, options.decrypted)?;
+    Ok(plan)
 }
 
 /// How native streams of a backend lie in an archive.

@@ -6,11 +6,17 @@
 use super::parse::{self, StreamKind};
 use super::{CREATED, RECEIVED, Zfs, tool};
 use crate::process::{self, FeedError, Program, Stream};
-use crate::{Backend, Created, DatasetName, Error, Result, SendOptions, Snapshot, SnapshotName, Streams};
+use crate::{
+    Backend, Created, DatasetName, Encryption, Error, ReceiveOptions, Result, SendOptions, Snapshot,
+    SnapshotName, Streams,
+};
 use std::io::{self, Read};
 
 /// Properties that lead out of the pool: where a stream brings them, they are not taken over.
 const OVERRIDDEN: [&str; 3] = ["mountpoint", "sharenfs", "sharesmb"];
+
+/// Properties that shape how the content of a stream is stored, of all that a volume has too.
+const SHAPING: [&str; 3] = ["checksum", "compression", "copies"];
 
 impl Zfs {
     /// Whether a dataset has properties of encryption (if it is not encrypted, too).
@@ -26,6 +32,27 @@ impl Zfs {
         }
     }
 
+    /// Which of the properties can be given to `zfs receive`: it fails as a whole over one that this host does not know or the pool
+    /// lacks the feature for. So they are tried, on a dataset that is never mounted; all or none.
+    fn receivable(&self, name: &DatasetName, options: &ReceiveOptions) -> Result<Vec<String>> {
+        let wanted = SHAPING.iter().filter_map(|&name| options.properties.get_key_value(name));
+        let given: Vec<String> = wanted.map(|(name, value)| format!("{name}={value}")).collect();
+        if given.is_empty() || !self.features.receive_override {
+            return Ok(Vec::new());
+        }
+        let word = tool::nonce()?;
+        let trial = DatasetName::new(&format!("{name}-{word}"))?;
+        let full = self.full(&trial)?;
+        let mark = format!("{CREATED}={word}");
+        let options = ["canmount=off", &mark].into_iter().chain(given.iter().map(String::as_str));
+        let arguments: Vec<&str> = options.flat_map(|option| ["-o", option]).collect();
+        let tried = tool::run(["create"].into_iter().chain(arguments).chain([full.as_str()]));
+        if Self::property(&full, CREATED)?.as_deref() == Some(word.as_str()) {
+            self.destroy_dataset(&trial)?;
+        }
+        Ok(if tried.is_ok() { given } else { Vec::new() })
+    }
+
     /// The arguments of each `zfs send`, in order.
     fn send_arguments(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Vec<Vec<String>>> {
         let full = self.full_snapshot(snapshot)?;
@@ -34,7 +61,11 @@ impl Zfs {
         }
         let dataset = self.full(&snapshot.dataset)?;
         let mut common = vec!["send".to_owned()];
-        if Self::is_encrypted(&dataset)? {
+        let encryption = encryption(&dataset)?;
+        if options.decrypted && encryption == Encryption::Locked {
+            return Err(Error::Locked(dataset));
+        }
+        if encryption != Encryption::None && !options.decrypted {
             if !self.features.send.contains(&'w') {
                 return Err(Error::Unsupported { subject: full, what: "a raw stream" });
             }
@@ -57,14 +88,6 @@ impl Zfs {
                 Ok(vec![with(&[&oldest]), with(&["-I", &oldest, &full])])
             }
         }
-    }
-
-    fn is_encrypted(dataset: &str) -> Result<bool> {
-        if !Self::has_encryption(dataset)? {
-            return Ok(false);
-        }
-        let text = tool::run(["get", "-H", "-o", "value", "encryption", dataset])?;
-        Ok(!matches!(text.trim_end(), "off" | "-"))
     }
 
     /// After a receive: everything that came is kept from being mounted, and leads nowhere out of the pool. Where zfs(8)
@@ -110,6 +133,19 @@ impl Zfs {
         }
         self.destroy_dataset(name)
     }
+}
+
+pub(super) fn encryption(dataset: &str) -> Result<Encryption> {
+    if !Zfs::has_encryption(dataset)? {
+        return Ok(Encryption::None);
+    }
+    let text = tool::run(["get", "-H", "-o", "value", "encryption,keystatus", dataset])?;
+    let mut values = text.lines();
+    Ok(match (values.next(), values.next()) {
+        (Some("off" | "-"), _) => Encryption::None,
+        (Some(_), Some("available")) => Encryption::Unlocked,
+        _ => Encryption::Locked,
+    })
 }
 
 fn program(arguments: &[String]) -> Program {
@@ -161,6 +197,15 @@ impl Streams for Zfs {
     }
 
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
+        self.receive_with(name, stream, &ReceiveOptions::default())
+    }
+
+    fn receive_with(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        options: &ReceiveOptions,
+    ) -> Result<Created> {
         let full = self.full(name)?;
         self.check_free(name)?;
         let mut head = Vec::new();
@@ -172,6 +217,9 @@ impl Streams for Zfs {
         })?;
         let word = tool::nonce()?;
         let mut arguments = self.receive_arguments(kind, &word);
+        for property in self.receivable(name, options)? {
+            arguments.extend(["-o".to_owned(), property]);
+        }
         arguments.push(full.clone());
         // Each takes one stream of those that lie behind one another.
         let fed = process::feed_in_turn(&|_| Some(program(&arguments)), &mut head.as_slice().chain(stream));

@@ -13,7 +13,7 @@ pub const FORMAT: &str = "remand-archive";
 /// Newest major version of the format that this library reads, and the one it writes.
 pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,9 @@ pub struct ResourceRecord {
     /// Member of the fstab, below the prefix (`fstab`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fstab: Option<String>,
+    /// Properties that were set locally on the dataset of its own directory. Since version 1.1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
     /// Datasets, the root first, then by name.
     pub datasets: Vec<DatasetRecord>,
 }

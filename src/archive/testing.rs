@@ -127,6 +127,7 @@ pub(super) fn manifest() -> Manifest {
             consistent: false,
             config: Some("config.json".to_owned()),
             fstab: Some("fstab".to_owned()),
+            properties: BTreeMap::new(),
             datasets: vec![
                 dataset("root", Encoding::Delta, "root"),
                 dataset("data", Encoding::Zfs, "data.zfs"),

@@ -151,7 +151,7 @@ impl<'a> Restore<'a> {
             _ => None,
         };
         let work = Work {
-            stage: Stage::create(self.pool, &run, &mut self.undo)?,
+            stage: Stage::create(self.pool, &run, &plan, &mut self.undo, self.steps)?,
             plan,
             chosen,
             merge,

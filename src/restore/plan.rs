@@ -153,6 +153,7 @@ mod tests {
             consistent: true,
             config: Some("config.json".into()),
             fstab: None,
+            properties: std::collections::BTreeMap::new(),
             datasets: vec![dataset("root", Encoding::Zfs), dataset("data", Encoding::Zfs)],
         };
         change(&mut record);

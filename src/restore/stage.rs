@@ -6,10 +6,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use remand_backends::{Created, DatasetKind, DatasetName, SnapshotName};
+use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
 use super::base::Chosen;
 use super::plan::{Plan, Target};
+use super::properties::{Setting, shaping};
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
@@ -26,16 +27,34 @@ pub(super) struct Stage<'a> {
     created: Rc<RefCell<Option<Created>>>,
     /// Writes the resource's own directory.
     pub(super) own: Option<TreeWriter>,
-    /// Datasets made so far, by name: a writer for those that arrive as trees.
-    made: BTreeMap<String, Option<TreeWriter>>,
+    /// Properties of the resource's own dataset.
+    setting: Setting,
+    /// Datasets made so far, by name.
+    made: BTreeMap<String, Made>,
+}
+
+/// A dataset that has been made.
+struct Made {
+    created: Created,
+    /// For one that arrives as a tree.
+    writer: Option<TreeWriter>,
+    setting: Setting,
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the staging dataset of `run`.
-    pub(super) fn create(pool: &'a Pool, run: &str, undo: &mut Undo<'a>) -> Result<Self> {
+    /// Makes the staging dataset of `run`, for what `plan` says.
+    pub(super) fn create(
+        pool: &'a Pool,
+        run: &str,
+        plan: &Plan,
+        undo: &mut Undo<'a>,
+        steps: &Steps<'_>,
+    ) -> Result<Self> {
         let backend = pool.backend();
         let dataset = name(&DatasetName::pool(), &format!(".remand/staging/{run}"))?;
         let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
+        let mut setting = Setting::new(&plan.name, &plan.record.properties, false);
+        setting.before(backend, &created, steps);
         let created = Rc::new(RefCell::new(Some(created)));
         let token = Rc::clone(&created);
         undo.on_failure(format!("staging dataset {run}"), move || match token.take() {
@@ -46,7 +65,7 @@ impl<'a> Stage<'a> {
         });
         let directory = directory_of(pool, &dataset)?;
         let own = Some(writer(&directory)?);
-        Ok(Self { pool, dataset, created, own, made: BTreeMap::new() })
+        Ok(Self { pool, dataset, created, own, setting, made: BTreeMap::new() })
     }
 
     /// Whether a dataset has been made.
@@ -56,13 +75,13 @@ impl<'a> Stage<'a> {
 
     /// Whether a dataset has been made and arrives as a tree.
     pub(super) fn has_writer(&self, name: &str) -> bool {
-        self.made.get(name).is_some_and(Option::is_some)
+        self.made.get(name).is_some_and(|made| made.writer.is_some())
     }
 
     /// The writer of a dataset that arrives as a tree.
     pub(super) fn writer(&mut self, name: &str) -> Result<&mut TreeWriter> {
         let missing = || Error::Refused(format!("it has entries of the dataset {name}, which is no tree"));
-        self.made.get_mut(name).and_then(Option::as_mut).ok_or_else(missing)
+        self.made.get_mut(name).and_then(|made| made.writer.as_mut()).ok_or_else(missing)
     }
 
     /// Makes a dataset that arrives as a tree: a clone of the base for a delta, empty for everything else.
@@ -85,7 +104,8 @@ impl<'a> Stage<'a> {
             }
             _ => backend.create(&dataset).map_err(failed())?,
         };
-        super::properties::set(backend, &created, target, steps);
+        let mut setting = Setting::new(&target.name, &target.properties, false);
+        setting.before(backend, &created, steps);
         let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
         if let Some(chosen) = base.filter(|_| !clones) {
             with_view(backend, &chosen.base.snapshot, view, steps, |view| {
@@ -96,7 +116,7 @@ impl<'a> Stage<'a> {
                 Ok(())
             })?;
         }
-        self.made.insert(target.name.clone(), Some(writer));
+        self.made.insert(target.name.clone(), Made { created, writer: Some(writer), setting });
         Ok(())
     }
 
@@ -121,8 +141,9 @@ impl<'a> Stage<'a> {
         let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
         let dataset = name(&self.dataset, &target.name)?;
         let mut source = StreamSource { content, rest: Vec::new() };
+        let options = ReceiveOptions { properties: shaping(&target.properties) };
         let created = streams
-            .receive(&dataset, &mut source)
+            .receive_with(&dataset, &mut source, &options)
             .map_err(Error::backend(format!("receive the dataset {}", target.name)))?;
         if let Some(transport) = transport {
             let snapshot = SnapshotName::new(transport).map_err(|error| Error::Refused(error.to_string()))?;
@@ -130,8 +151,9 @@ impl<'a> Stage<'a> {
                 .drop_snapshot(&created, &snapshot)
                 .map_err(Error::backend(format!("destroy the snapshot {transport} of {}", target.name)))?;
         }
-        super::properties::set(backend, &created, target, steps);
-        self.made.insert(target.name.clone(), None);
+        let mut setting = Setting::new(&target.name, &target.properties, true);
+        setting.before(backend, &created, steps);
+        self.made.insert(target.name.clone(), Made { created, writer: None, setting });
         Ok(())
     }
 
@@ -143,11 +165,11 @@ impl<'a> Stage<'a> {
 
     /// Sets what had to wait until all entries are there, and makes everything durable.
     pub(super) fn finish(&mut self, steps: &Steps<'_>) -> Result<()> {
-        for (name, writer) in std::mem::take(&mut self.made) {
-            if let Some(writer) = writer {
+        for (name, made) in &mut self.made {
+            if let Some(writer) = made.writer.take() {
                 let losses =
                     writer.finish_durably().map_err(Error::tree(format!("finish the dataset {name}")))?;
-                report(losses, &name, steps);
+                report(losses, name, steps);
             }
         }
         if let Some(own) = self.own.take() {
@@ -157,14 +179,16 @@ impl<'a> Stage<'a> {
     }
 
     /// The one rename that makes the resource visible.
-    pub(super) fn publish(&self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
+    pub(super) fn publish(&mut self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
         let pool = self.pool;
         let backend = pool.backend();
         let place = pool.layout().place(plan.record.kind, &plan.name)?;
         let what = label(plan.record.kind, &plan.name);
         steps.run(Step::Publish, Some(&what), None, |_| {
             ensure_parent(pool, &place, undo)?;
+            // Before properties are set: `canmount` may unmount.
             let times = self.times(plan)?;
+            self.set_properties(steps);
             let token = self
                 .created
                 .take()
@@ -185,6 +209,7 @@ impl<'a> Stage<'a> {
                 steps.warn(&Warning { subject: what.clone(), message });
             }
             self.put_times_back(&place, &times, steps);
+            self.tell_of_locked(&place, steps);
             directory_of(pool, &place).or_else(|_| Ok(backend.directory().join(place.as_str())))
         })
     }
@@ -211,11 +236,50 @@ impl Stage<'_> {
         Ok(places)
     }
 
+    /// Sets what had to wait until all content is there, the deepest datasets first.
+    fn set_properties(&mut self, steps: &Steps<'_>) {
+        let backend = self.pool.backend();
+        for made in self.made.values_mut().rev() {
+            made.setting.after(backend, &made.created, steps);
+        }
+        if let Some(created) = &*self.created.borrow() {
+            self.setting.after(backend, created, steps);
+        }
+    }
+
+    /// What came as it was stored has to get its key from the user.
+    fn tell_of_locked(&self, place: &DatasetName, steps: &Steps<'_>) {
+        for subject in self.made.keys() {
+            let Ok(dataset) = place.join(subject) else { continue }; // it could not have been made
+            match self.pool.backend().encryption(&dataset) {
+                Ok(Encryption::Locked) => {
+                    let full = crate::export::full_name(self.pool, &dataset);
+                    let message = format!(
+                        "is encrypted and not mounted, because its key is not loaded: `zfs load-key {full}`, then `zfs mount {full}`"
+                    );
+                    steps.notice(subject, message);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let message =
+                        format!("whether its key is loaded is not known: {}", crate::undo::chain(&error));
+                    steps.notice(subject, message);
+                }
+            }
+        }
+    }
+
     fn put_times_back(&self, place: &DatasetName, times: &[MountPlace], steps: &Steps<'_>) {
         for mount_place in times {
             let (Some(before), Some(dir)) = (mount_place.times, mount_place.open(self.pool, place)) else {
                 continue;
             };
+            let same = |now: rustix::fs::Stat| {
+                (now.st_mtime, now.st_mtime_nsec) == (before.st_mtime, before.st_mtime_nsec)
+            };
+            if rustix::fs::fstat(&dir).is_ok_and(same) {
+                continue; // also where it is read-only by now
+            }
             let time = |seconds, nanoseconds: u64| rustix::fs::Timespec {
                 tv_sec: seconds,
                 tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
