@@ -92,6 +92,17 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// Receiving a stream was interrupted, and what came is kept: [`crate::Streams::take_over`] finds it.
+    #[error("{cause}; {received_bytes} bytes that {subject} has received are kept")]
+    Kept {
+        /// What was being received.
+        subject: String,
+        /// How much of the stream.
+        received_bytes: u64,
+        /// What interrupted it.
+        #[source]
+        cause: Box<Error>,
+    },
     /// Something failed, and so did undoing what was done before.
     #[error("{cause}; and {remains} remains, because it could not be removed")]
     Remains {

@@ -22,6 +22,8 @@ mod create;
 mod discover;
 mod name;
 pub mod parse;
+pub mod resume;
+mod resumed;
 mod state;
 mod streams;
 mod tool;
@@ -95,6 +97,11 @@ impl Zfs {
         let origin = listed.origin.as_deref().and_then(|origin| name::relative_snapshot(&self.root, origin));
         let kind = if listed.volume { DatasetKind::Volume } else { DatasetKind::FileSystem };
         Ok(Some(Dataset { name, directory: mounted_directory(listed)?, kind, origin }))
+    }
+
+    /// Whether a property was set on the dataset itself.
+    fn has_own(full: &str, property: &str) -> Result<bool> {
+        Ok(!tool::run(["get", "-H", "-s", "local", "-o", "value", property, full])?.is_empty())
     }
 
     /// The value of one property; `None` where it is not set or the dataset is absent.
@@ -249,7 +256,7 @@ impl Backend for Zfs {
             tool::run_patiently(["unmount", full.as_str()])?;
         }
         tool::run(["set", &format!("{property}={value}"), &full])?;
-        if property == "canmount" && Self::property(&full, RECEIVED)?.is_some() {
+        if property == "canmount" && Self::has_own(&full, RECEIVED)? {
             // It has its final value now: not for `mount` to put back.
             tool::run(["inherit", RECEIVED, &full])?;
         }

@@ -15,6 +15,7 @@ mod files;
 mod merge;
 pub(crate) mod plan;
 mod properties;
+mod resume;
 mod stage;
 
 use std::sync::Arc;

@@ -4,10 +4,10 @@
 //! are the exception, they are sent raw, so that neither side needs the key and the archive holds no plain text.
 
 use super::parse::{self, StreamKind};
-use super::{CREATED, RECEIVED, Zfs, tool};
+use super::{CREATED, RECEIVED, Zfs, resumed, tool};
 use crate::process::{self, FeedError, Program, Stream};
 use crate::{
-    Backend, Created, DatasetName, Encryption, Error, ReceiveOptions, Result, SendOptions, Snapshot,
+    Backend, Created, DatasetName, Encryption, Error, Partial, ReceiveOptions, Result, SendOptions, Snapshot,
     SnapshotName, Streams,
 };
 use std::io::{self, Read};
@@ -92,7 +92,7 @@ impl Zfs {
 
     /// After a receive: everything that came is kept from being mounted, and leads nowhere out of the pool. Where zfs(8)
     /// could override while it received, this is the second line of defence.
-    fn pacify(&self, name: &DatasetName) -> Result<()> {
+    pub(super) fn pacify(&self, name: &DatasetName) -> Result<()> {
         for listed in self.find_all(name)? {
             let full = listed.name.as_str();
             if !listed.volume {
@@ -206,8 +206,39 @@ impl Streams for Zfs {
         stream: &mut dyn Read,
         options: &ReceiveOptions,
     ) -> Result<Created> {
-        let full = self.full(name)?;
         self.check_free(name)?;
+        self.receive_rest(name, stream, options, None)
+    }
+
+    fn partials(&self, name: &DatasetName) -> Result<Vec<Partial>> {
+        resumed::partials(self, name)
+    }
+
+    fn take_over(&self, from: &DatasetName, to: &DatasetName) -> Result<Option<Created>> {
+        resumed::take_over(self, from, to)
+    }
+
+    fn resume(&self, created: Created, stream: &mut dyn Read, options: &ReceiveOptions) -> Result<Created> {
+        resumed::resume(self, &created, stream, options)
+    }
+
+    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()> {
+        created.check(&self.root)?;
+        let snapshot = Snapshot { dataset: created.dataset.clone(), name: Some(snapshot.clone()) };
+        self.destroy_snapshots(&snapshot, true)
+    }
+}
+
+impl Zfs {
+    /// Receives into what is free, or continues with the dataset that has `left` to come.
+    pub(super) fn receive_rest(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        options: &ReceiveOptions,
+        continued: Option<()>,
+    ) -> Result<Created> {
+        let full = self.full(name)?;
         let mut head = Vec::new();
         let read_error = |source| Error::io("read the stream for", full.as_str(), source);
         (&mut *stream).take(parse::STREAM_HEAD_BYTES as u64).read_to_end(&mut head).map_err(read_error)?;
@@ -216,16 +247,35 @@ impl Streams for Zfs {
             reason: "it does not begin as ZFS streams do",
         })?;
         let word = tool::nonce()?;
+        let resumable = options.keep_from_bytes.is_some() && self.can_resume()?;
         let mut arguments = self.receive_arguments(kind, &word);
-        for property in self.receivable(name, options)? {
-            arguments.extend(["-o".to_owned(), property]);
+        if resumable {
+            arguments.push("-s".to_owned());
+        }
+        if continued.is_none() {
+            for property in self.receivable(name, options)? {
+                arguments.extend(["-o".to_owned(), property]);
+            }
         }
         arguments.push(full.clone());
         // Each takes one stream of those that lie behind one another.
         let fed = process::feed_in_turn(&|_| Some(program(&arguments)), &mut head.as_slice().chain(stream));
         let received = match fed {
             Ok(()) => self.pacify(name),
-            Err(FeedError::Source(source)) => Err(read_error(source)),
+            Err(FeedError::Source(source)) => {
+                let keepable = resumable && source.kind() != io::ErrorKind::InvalidData;
+                let error = read_error(source);
+                match options.keep_from_bytes.filter(|_| keepable) {
+                    Some(from_bytes) => match resumed::received_bytes(&full)? {
+                        Some(received_bytes) if received_bytes >= from_bytes => {
+                            let cause = Box::new(error);
+                            return Err(Error::Kept { subject: full, received_bytes, cause });
+                        }
+                        _ => Err(error),
+                    },
+                    None => Err(error),
+                }
+            }
             Err(FeedError::Program(Error::Program { command, status, stderr })) => {
                 match parse::failure(&stderr) {
                     Some(parse::Failure::Exists(name)) => return Err(Error::Exists(name)),
@@ -238,11 +288,5 @@ impl Streams for Zfs {
             Ok(()) => Ok(Created::new(&self.root, name.clone())),
             Err(error) => Err(error.with_undo(&full, self.undo_receive(name, &word))),
         }
-    }
-
-    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()> {
-        created.check(&self.root)?;
-        let snapshot = Snapshot { dataset: created.dataset.clone(), name: Some(snapshot.clone()) };
-        self.destroy_snapshots(&snapshot, true)
     }
 }

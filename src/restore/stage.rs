@@ -1,16 +1,18 @@
 //! The staging dataset of a restore, and its way into view.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
 use super::base::Chosen;
 use super::plan::{Plan, Target};
 use super::properties::{Setting, shaping};
+use super::resume::{Earlier, KEEP_FROM_BYTES};
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
@@ -25,12 +27,21 @@ pub(super) struct Stage<'a> {
     pool: &'a Pool,
     dataset: DatasetName,
     created: Rc<RefCell<Option<Created>>>,
+    /// What an interrupted stream has brought, in bytes, if that is kept for the next run.
+    kept: Rc<Cell<Option<u64>>>,
     /// Writes the resource's own directory.
     pub(super) own: Option<TreeWriter>,
     /// Properties of the resource's own dataset.
     setting: Setting,
     /// Datasets made so far, by name.
     made: BTreeMap<String, Made>,
+}
+
+/// What receiving a stream needs of its run.
+pub(super) struct Receiving<'a, 'p> {
+    pub(super) steps: &'a Steps<'a>,
+    pub(super) earlier: &'a mut Earlier<'p>,
+    pub(super) interrupted: &'a AtomicBool,
 }
 
 /// A dataset that has been made.
@@ -51,21 +62,29 @@ impl<'a> Stage<'a> {
         steps: &Steps<'_>,
     ) -> Result<Self> {
         let backend = pool.backend();
-        let dataset = name(&DatasetName::pool(), &format!(".remand/staging/{run}"))?;
+        let dataset = super::resume::staging(run)?;
         let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
         let mut setting = Setting::new(&plan.name, &plan.record.properties, false);
         setting.before(backend, &created, steps);
         let created = Rc::new(RefCell::new(Some(created)));
         let token = Rc::clone(&created);
+        let kept = Rc::new(Cell::new(None));
+        let keep = Rc::clone(&kept);
         undo.on_failure(format!("staging dataset {run}"), move || match token.take() {
             None => Ok(()),
+            Some(_) if keep.get().is_some() => Ok(()),
             Some(token) => backend
                 .destroy(token)
                 .map_err(|kept| Error::backend("destroy the staging dataset")(kept.error)),
         });
         let directory = directory_of(pool, &dataset)?;
         let own = Some(writer(&directory)?);
-        Ok(Self { pool, dataset, created, own, setting, made: BTreeMap::new() })
+        Ok(Self { pool, dataset, created, kept, own, setting, made: BTreeMap::new() })
+    }
+
+    /// What an interrupted stream has brought, in bytes, if the staging dataset is kept for that.
+    pub(super) fn kept_bytes(&self) -> Option<u64> {
+        self.kept.get()
     }
 
     /// Whether a dataset has been made.
@@ -129,22 +148,40 @@ impl<'a> Stage<'a> {
         Ok(backend.capabilities().clones && found.is_some_and(|found| found.kind == DatasetKind::FileSystem))
     }
 
-    /// Receives a dataset that arrives as a native stream.
+    /// Receives a dataset that arrives as a native stream, or what is missing of it.
     pub(super) fn receive(
         &mut self,
         target: &Target,
         transport: Option<&str>,
         content: &mut dyn Content,
-        steps: &Steps<'_>,
+        run: &mut Receiving<'_, '_>,
     ) -> Result<()> {
         let backend = self.pool.backend();
+        let steps = run.steps;
         let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
         let dataset = name(&self.dataset, &target.name)?;
-        let mut source = StreamSource { content, rest: Vec::new() };
-        let options = ReceiveOptions { properties: shaping(&target.properties) };
-        let created = streams
-            .receive_with(&dataset, &mut source, &options)
-            .map_err(Error::backend(format!("receive the dataset {}", target.name)))?;
+        let mut source = StreamSource { content, rest: Vec::new(), interrupted: run.interrupted };
+        let properties = shaping(&target.properties);
+        let options = ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES) };
+        let received = match run.earlier.take(&target.name, &dataset)? {
+            Some(partial) => {
+                let partials =
+                    streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
+                let part = partials.iter().find(|partial| partial.dataset == dataset);
+                let part = part.map_or("all".to_owned(), |part| format!("{} bytes", part.received_bytes));
+                let message =
+                    format!("an interrupted restore has received {part} of it, which are not received again");
+                steps.notice(&target.name, message);
+                streams.resume(partial, &mut source, &options)
+            }
+            None => streams.receive_with(&dataset, &mut source, &options),
+        };
+        let created = received.map_err(|error| {
+            if let remand_backends::Error::Kept { received_bytes, .. } = &error {
+                self.kept.set(Some(*received_bytes));
+            }
+            Error::backend(format!("receive the dataset {}", target.name))(error)
+        })?;
         if let Some(transport) = transport {
             let snapshot = SnapshotName::new(transport).map_err(|error| Error::Refused(error.to_string()))?;
             streams
@@ -368,10 +405,14 @@ fn report(losses: Vec<Loss>, dataset: &str, steps: &Steps<'_>) {
 struct StreamSource<'a> {
     content: &'a mut dyn Content,
     rest: Vec<u8>,
+    interrupted: &'a AtomicBool,
 }
 
 impl std::io::Read for StreamSource<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("interrupted"));
+        }
         if self.rest.is_empty() {
             match self.content.next_data()? {
                 Some((_, data)) => self.rest.extend_from_slice(data),
