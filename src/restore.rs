@@ -17,6 +17,7 @@ pub(crate) mod plan;
 mod properties;
 mod resume;
 mod stage;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

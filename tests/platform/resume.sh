@@ -118,13 +118,14 @@ zfs destroy -r "$pool/jails/past"; forget past; rm -rf "$archives/past"
 # A volume, and what is encrypted.
 echo 'pass phrase' > "$work/key"
 secret=(-o encryption=on -o keyformat=passphrase -o "keylocation=file://$work/key")
-jail raw; zfs create -s -V 160M "$pool/jails/raw/vol"; zfs create "${secret[@]}" "$pool/jails/raw/secret"
+jail raw; zfs create "${secret[@]}" "$pool/jails/raw/secret"
+check 'a portable one needs a word' status 2 "$remand" export -q --portable --pool "$pool" raw "$archives/plain"
+zfs create -s -V 160M "$pool/jails/raw/vol"
 zfs create -s -V 100M "${secret[@]}" "$pool/jails/raw/vault"
 random "$(directory "$pool/jails/raw/secret")/one" 130
 udevadm settle 2>/dev/null || sleep 2
 random "/dev/zvol/$pool/jails/raw/vol" 150; random "/dev/zvol/$pool/jails/raw/vault" 90; sync
 "$remand" export -q --pool "$pool" raw "$archives/raw"
-check 'a portable one needs a word' status 2 "$remand" export -q --portable --pool "$pool" raw "$archives/plain"
 check 'killed in an encrypted dataset' status 137 interrupted KILL secret 90 "$archives/raw"
 check 'goes on, killed in an encrypted volume' status 137 interrupted KILL vault 50 "$archives/raw"
 check 'goes on, killed in a volume' status 137 interrupted KILL vol 80 "$archives/raw"
