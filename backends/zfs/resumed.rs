@@ -4,8 +4,10 @@
 //! [`RECEIVED`]. Both can be renamed to another run's staging. A crash leaves either below `.remand/staging`, as before.
 
 use super::resume::{self, Point, Remainder};
-use super::{RECEIVED, Zfs, list_one, name, state, tool};
+use super::streams::{Begun, Counted};
+use super::{CREATED, RECEIVED, Zfs, list_one, name, state, tool};
 use crate::{Backend, Created, DatasetName, Error, Partial, ReceiveOptions, Result};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
@@ -72,17 +74,20 @@ pub(super) fn take_over(pool: &Zfs, from: &DatasetName, to: &DatasetName) -> Res
     // It may have come along with the dataset above it.
     if pool.find(to)?.is_none() {
         let old = pool.full(from)?;
-        if pool.find(from)?.is_none() || !is_ours(&old)? {
+        if pool.find(from)?.is_none() || !is_begun(&old)? {
             return Ok(None);
         }
         tool::run_patiently(["rename", old.as_str(), full.as_str()])?;
     }
-    Ok(is_ours(&full)?.then(|| Created::new(&pool.root, to.clone())))
+    Ok(is_begun(&full)?.then(|| Created::new(&pool.root, to.clone())))
 }
 
-/// Whether it is in a state with which a receive of ours can go on: it came in part, or whole.
-fn is_ours(full: &str) -> Result<bool> {
-    Ok(Zfs::property(full, TOKEN)?.is_some() || Zfs::has_own(full, RECEIVED)?)
+/// Whether it is there, in a state with which a receive of ours can go on: it came whole, or in part, or between two streams.
+pub(super) fn is_begun(full: &str) -> Result<bool> {
+    if list_one(full)?.is_none() {
+        return Ok(false);
+    }
+    Ok(Zfs::property(full, TOKEN)?.is_some() || Zfs::has_own(full, RECEIVED)? || Zfs::has_own(full, CREATED)?)
 }
 
 pub(super) fn resume(
@@ -108,6 +113,7 @@ pub(super) fn resume(
         .filter_map(|info| info.guid.and_then(|guid| guid.parse().ok()))
         .collect();
     tracing::info!(dataset = %full, ?point, "Going on with an interrupted receive");
-    let mut rest = Remainder::new(stream, received, point);
-    pool.receive_rest(name, &mut rest, options, Some(()))
+    let read_bytes = Cell::new(0);
+    let mut rest = Remainder::new(Counted { source: stream, read_bytes: &read_bytes }, received, point);
+    pool.receive_rest(name, &mut rest, options, Begun { read_bytes: &read_bytes, continued: true })
 }

@@ -10,6 +10,7 @@ use crate::{
     Backend, Created, DatasetName, Encryption, Error, Partial, ReceiveOptions, Result, SendOptions, Snapshot,
     SnapshotName, Streams,
 };
+use std::cell::Cell;
 use std::io::{self, Read};
 
 /// Properties that lead out of the pool: where a stream brings them, they are not taken over.
@@ -152,6 +153,29 @@ fn program(arguments: &[String]) -> Program {
     tool::zfs(arguments.iter().map(String::as_str))
 }
 
+/// How far a receive is.
+#[derive(Clone, Copy)]
+pub(super) struct Begun<'a> {
+    /// What was read of all of the stream, with what is left out.
+    pub(super) read_bytes: &'a Cell<u64>,
+    /// Whether an earlier run has begun.
+    pub(super) continued: bool,
+}
+
+/// Counts what is read.
+pub(super) struct Counted<'a> {
+    pub(super) source: &'a mut dyn Read,
+    pub(super) read_bytes: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.read_bytes.set(self.read_bytes.get() + count as u64);
+        Ok(count)
+    }
+}
+
 /// A program that is started when its output is wanted.
 struct Later {
     program: Program,
@@ -207,7 +231,9 @@ impl Streams for Zfs {
         options: &ReceiveOptions,
     ) -> Result<Created> {
         self.check_free(name)?;
-        self.receive_rest(name, stream, options, None)
+        let read_bytes = Cell::new(0);
+        let mut counted = Counted { source: stream, read_bytes: &read_bytes };
+        self.receive_rest(name, &mut counted, options, Begun { read_bytes: &read_bytes, continued: false })
     }
 
     fn partials(&self, name: &DatasetName) -> Result<Vec<Partial>> {
@@ -236,7 +262,7 @@ impl Zfs {
         name: &DatasetName,
         stream: &mut dyn Read,
         options: &ReceiveOptions,
-        continued: Option<()>,
+        begun: Begun<'_>,
     ) -> Result<Created> {
         let full = self.full(name)?;
         let mut head = Vec::new();
@@ -252,7 +278,7 @@ impl Zfs {
         if resumable {
             arguments.push("-s".to_owned());
         }
-        if continued.is_none() {
+        if !begun.continued {
             for property in self.receivable(name, options)? {
                 arguments.extend(["-o".to_owned(), property]);
             }
@@ -265,16 +291,12 @@ impl Zfs {
             Err(FeedError::Source(source)) => {
                 let keepable = resumable && source.kind() != io::ErrorKind::InvalidData;
                 let error = read_error(source);
-                match options.keep_from_bytes.filter(|_| keepable) {
-                    Some(from_bytes) => match resumed::received_bytes(&full)? {
-                        Some(received_bytes) if received_bytes >= from_bytes => {
-                            let cause = Box::new(error);
-                            return Err(Error::Kept { subject: full, received_bytes, cause });
-                        }
-                        _ => Err(error),
-                    },
-                    None => Err(error),
+                let received_bytes = begun.read_bytes.get();
+                let enough = options.keep_from_bytes.is_some_and(|from_bytes| received_bytes >= from_bytes);
+                if keepable && enough && resumed::is_begun(&full)? {
+                    return Err(Error::Kept { subject: full, received_bytes, cause: Box::new(error) });
                 }
+                Err(error)
             }
             Err(FeedError::Program(Error::Program { command, status, stderr })) => {
                 match parse::failure(&stderr) {

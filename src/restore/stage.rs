@@ -170,7 +170,7 @@ impl<'a> Stage<'a> {
                 let part = partials.iter().find(|partial| partial.dataset == dataset);
                 let part = part.map_or("all".to_owned(), |part| format!("{} bytes", part.received_bytes));
                 let message =
-                    format!("an interrupted restore has received {part} of it, which are not received again");
+                    format!("an interrupted restore has received {part} of it; that is not received again");
                 steps.notice(&target.name, message);
                 streams.resume(partial, &mut source, &options)
             }

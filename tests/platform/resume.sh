@@ -69,7 +69,7 @@ before=$SECONDS
 check 'cleanup lists it as resumable' bash -c '"$0" cleanup --pool "$1" | grep -q "resumable: .* bytes received"' "$remand" "$other"
 check 'goes on after a kill' status 0 restore "$archives/files"
 echo "the second run took $((SECONDS - before)) s"
-check 'it says so' tells 'bytes of it, which are not received again'
+check 'it says so' tells 'bytes of it; that is not received again'
 grep 'not received again' "$work/log"
 check 'the files are the same' same_files jails/files/data
 check 'nothing is left' clean
