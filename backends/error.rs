@@ -66,6 +66,9 @@ pub enum Error {
     /// A dataset has no directory because it is not mounted.
     #[error("{0} is not mounted")]
     NotMounted(String),
+    /// An encrypted dataset cannot be read without its key.
+    #[error("The key of the encrypted dataset {0} is not loaded; load it with `zfs load-key {0}`")]
+    Locked(String),
     /// This kind of backend, or this version of its program, has no such thing. Who asks [`crate::Capabilities`] first does
     /// not meet it.
     #[error("{subject}: {what} is not possible here")]
@@ -88,6 +91,17 @@ pub enum Error {
         subject: String,
         /// Why.
         reason: &'static str,
+    },
+    /// Receiving a stream was interrupted, and what came is kept: [`crate::Streams::take_over`] finds it.
+    #[error("{cause}; {received_bytes} bytes that {subject} has received are kept")]
+    Kept {
+        /// What was being received.
+        subject: String,
+        /// How much of the stream.
+        received_bytes: u64,
+        /// What interrupted it.
+        #[source]
+        cause: Box<Error>,
     },
     /// Something failed, and so did undoing what was done before.
     #[error("{cause}; and {remains} remains, because it could not be removed")]

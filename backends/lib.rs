@@ -87,6 +87,17 @@ pub enum DatasetKind {
     Directory,
 }
 
+/// Encryption of a dataset by the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// None.
+    None,
+    /// It is encrypted, and its key is loaded.
+    Unlocked,
+    /// It is encrypted, and its content cannot be read before its key is loaded.
+    Locked,
+}
+
 /// A dataset that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
@@ -242,6 +253,11 @@ pub trait Backend: Send + Sync + Debug {
     /// other datasets' snapshots. A tree of the dataset shows an empty directory there, or a mount point.
     fn enclosed(&self, name: &DatasetName) -> Result<Vec<String>>;
 
+    /// Whether the dataset is encrypted, and if so whether its key is there.
+    fn encryption(&self, _name: &DatasetName) -> Result<Encryption> {
+        Ok(Encryption::None)
+    }
+
     /// Properties that were set on the dataset itself (not inherited, not received, no statistics), by name.
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
 
@@ -313,6 +329,28 @@ pub struct SendOptions {
     pub decrypted: bool,
 }
 
+/// How a native stream is received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveOptions {
+    /// Properties that shape how content is stored (`compression`, `checksum`), for the time of receiving. Where the backend
+    /// can't apply them (all or none) the content is stored as the pool has it. They are no promise for later: set them with
+    /// [`Backend::set_property`] too.
+    pub properties: BTreeMap<String, String>,
+    /// When the stream cannot be read to its end, keep what was received if it is at least so much: the error is [`Error::Kept`]
+    /// then. A crash leaves what was received too, however much. Only where the backend can go on later; never where the stream
+    /// itself is damaged.
+    pub keep_from_bytes: Option<u64>,
+}
+
+/// What there is of a dataset that an interrupted receive left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// How much of its stream it has.
+    pub received_bytes: u64,
+}
+
 /// Native streams: a dataset's snapshot as a sequence of bytes.
 pub trait Streams: Send + Sync {
     /// Begins to send. The reader fails at its end if the program failed, so that a short stream is never taken
@@ -327,6 +365,35 @@ pub trait Streams: Send + Sync {
     /// to its end. On failure nothing remains.
     /// [`Backend::mount`] lifts what was overridden for the time of staging (and only that), and mounts it.
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created>;
+
+    /// The same, with options.
+    fn receive_with(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        _options: &ReceiveOptions,
+    ) -> Result<Created> {
+        self.receive(name, stream)
+    }
+
+    /// What interrupted receives left at `name` and below.
+    fn partials(&self, _name: &DatasetName) -> Result<Vec<Partial>> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over what a dead run has received: the dataset `from` in its staging, in part or whole, becomes `to` in another run's
+    /// staging. `None` if there is nothing with which [`Streams::resume`] could go on. The caller has made sure that the run is
+    /// dead, and that `from` is of the stream that it is going to read.
+    fn take_over(&self, _from: &DatasetName, _to: &DatasetName) -> Result<Option<Created>> {
+        Ok(None)
+    }
+
+    /// Goes on with a dataset that was taken over, from the stream that it was begun with: all of `stream` is read, and what has
+    /// been received is left out. As [`Streams::receive_with`] otherwise.
+    fn resume(&self, created: Created, stream: &mut dyn Read, _options: &ReceiveOptions) -> Result<Created> {
+        let _ = stream;
+        Err(Error::Unsupported { subject: created.dataset.to_string(), what: "going on with a stream" })
+    }
 
     /// Destroys a snapshot that came with a received stream, of `created` and of all below it: the one that the stream was
     /// made from, while the resource's own history stays. Absent is success.

@@ -12,8 +12,9 @@
 //! finds both.
 
 use crate::{
-    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName,
+    Encryption, Error, Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName,
+    Streams,
 };
 use engine::ZfsEngine;
 use parse::{Features, Listed};
@@ -27,6 +28,8 @@ mod discover;
 mod engine;
 mod name;
 pub mod parse;
+pub mod resume;
+mod resumed;
 mod state;
 mod streams;
 mod tool;
@@ -102,6 +105,11 @@ impl Zfs {
         let origin = listed.origin.as_deref().and_then(|origin| name::relative_snapshot(&self.root, origin));
         let kind = if listed.volume { DatasetKind::Volume } else { DatasetKind::FileSystem };
         Ok(Some(Dataset { name, directory: mounted_directory(listed)?, kind, origin }))
+    }
+
+    /// Whether a property was set on the dataset itself.
+    fn has_own(full: &str, property: &str) -> Result<bool> {
+        Ok(!tool::run(["get", "-H", "-s", "local", "-o", "value", property, full])?.is_empty())
     }
 
     /// The value of one property; `None` where it is not set or the dataset is absent.
@@ -217,6 +225,10 @@ impl Backend for Zfs {
         Ok(Vec::new())
     }
 
+    fn encryption(&self, name: &DatasetName) -> Result<Encryption> {
+        streams::encryption(&self.full(name)?)
+    }
+
     fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         let full = self.full(name)?;
         let get = |columns| {
@@ -245,8 +257,14 @@ impl Backend for Zfs {
         if !property.starts_with(|c: char| c.is_ascii_alphanumeric()) || !property.chars().all(allowed) {
             return Err(crate::name::invalid(property, "ZFS property", "it has other characters").into());
         }
+        if (property, value) == ("canmount", "off")
+            && self.find(&created.dataset)?.is_some_and(|listed| listed.mounted)
+        {
+            // With what is mounted in it, which zfs(8) leaves in the way otherwise.
+            tool::run_patiently(["unmount", full.as_str()])?;
+        }
         tool::run(["set", &format!("{property}={value}"), &full])?;
-        if property == "canmount" && Self::property(&full, RECEIVED)?.is_some() {
+        if property == "canmount" && Self::has_own(&full, RECEIVED)? {
             // It has its final value now: not for `mount` to put back.
             tool::run(["inherit", RECEIVED, &full])?;
         }

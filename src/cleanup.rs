@@ -47,8 +47,10 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
     let dead = run::dead(&state)?;
     let mut found = Vec::new();
     for leftover in left {
-        let (what, id) = describe(&leftover);
+        let (mut what, id) = describe(&leftover);
         if !alive.contains(&id) {
+            let record = dead.iter().find(|(dead, _)| *dead == id).map(|(_, record)| record);
+            what.push_str(&resumable(pool, &leftover, record)?);
             let run = dead
                 .iter()
                 .find(|(dead, _)| *dead == id)
@@ -100,6 +102,25 @@ pub fn remove(pool: &Pool, found: &Found) -> Result<()> {
             run::forget(&state, id)
         }
     }
+}
+
+/// What a restore could go on with.
+fn resumable(pool: &Pool, leftover: &Leftover, record: Option<&Record>) -> Result<String> {
+    let (Some(streams), Leftover::Dataset(name)) = (pool.backend().streams(), leftover) else {
+        return Ok(String::new());
+    };
+    let Some(source) =
+        record.filter(|record| record.archive.is_some()).and_then(|record| record.source.as_ref())
+    else {
+        return Ok(String::new());
+    };
+    let partials = streams.partials(name).map_err(Error::backend("look for what was received"))?;
+    let bytes: u64 = partials.iter().map(|partial| partial.received_bytes).sum();
+    Ok(if partials.is_empty() {
+        String::new()
+    } else {
+        format!(" (resumable: {bytes} bytes received; restore {source} again to go on)")
+    })
 }
 
 fn holder(id: &str, record: &Record) -> String {

@@ -126,6 +126,15 @@ pub enum Error {
     /// The user stopped it; everything was rolled back.
     #[error("Interrupted")]
     Interrupted,
+    /// A restore was interrupted within a large stream, and what it has received is kept for the next one.
+    #[error("{cause}; {received_bytes} bytes of a stream were received and are kept")]
+    Kept {
+        /// What interrupted it.
+        #[source]
+        cause: Box<Error>,
+        /// How much of the stream.
+        received_bytes: u64,
+    },
     /// The operation failed, and so did undoing it.
     #[error("{cause}; and not everything could be undone: {}", remains.join("; "))]
     Rollback {
@@ -151,7 +160,7 @@ impl Error {
             Self::Archive(A::Damaged(_)) => 22,
             Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
             Self::Interrupted | Self::Change(change::Error::Interrupted) => 130,
-            Self::Rollback { cause, .. } => cause.exit_status(),
+            Self::Rollback { cause, .. } | Self::Kept { cause, .. } => cause.exit_status(),
             _ => 1,
         }
     }
@@ -178,6 +187,9 @@ impl Error {
             }
             Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
             Self::Archive(A::Damaged(_)) => "get another copy; `remand verify` tells whether it is whole".into(),
+            Self::Kept { .. } => {
+                "run the same restore again to go on from there; `remand cleanup --yes` drops what is kept".into()
+            }
             Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
             _ => return None,
         })

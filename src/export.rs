@@ -9,6 +9,7 @@
 
 pub(crate) mod basejail;
 pub(crate) mod datasets;
+mod encryption;
 mod manifest;
 mod members;
 pub mod plan;
@@ -34,6 +35,7 @@ use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::undo::Undo;
 
+pub(crate) use encryption::full_name;
 pub use members::Counts;
 pub use plan::Plan;
 pub use target::{Codec, Destination};
@@ -50,6 +52,8 @@ pub struct Options {
     pub recursive: bool,
     /// Datasets as trees, also where the backend has streams.
     pub portable: bool,
+    /// Encrypted datasets in plain text. Without it they travel as they are stored, where they can.
+    pub decrypted: bool,
     /// TAR or DIRECTORY; by default what the destination's name says.
     pub format: Option<Format>,
     /// Compression; by default what the destination's suffix says.
@@ -70,6 +74,7 @@ impl Options {
             standalone: false,
             recursive: false,
             portable: false,
+            decrypted: false,
             format: None,
             codec: None,
             level: None,
@@ -144,6 +149,7 @@ pub fn export(
         let run = Run::begin(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let outcome = (|| {
+            encryption::tell(pool, &resource, options.decrypted, &steps)?;
             let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
             let now = Snapshot { dataset: resource.root().dataset.clone(), name: snapshot.name.clone() };
             let asked =
@@ -242,7 +248,9 @@ fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<(Pla
         portable: options.portable,
         native: backend.streams().map(|_| native_encoding(backend.kind())),
     };
-    Ok((plan::plan(resource, backend.capabilities(), wishes)?, wishes))
+    let plan = plan::plan(resource, backend.capabilities(), wishes)?;
+    encryption::check(pool, resource, &plan, options.decrypted)?;
+    Ok((plan, wishes))
 }
 
 /// How native streams of a backend lie in an archive.

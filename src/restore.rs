@@ -16,7 +16,9 @@ mod merge;
 mod part;
 pub(crate) mod plan;
 mod properties;
+mod resume;
 mod stage;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

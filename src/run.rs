@@ -29,6 +29,12 @@ pub struct Record {
     /// The partial archive that the run writes, base64 of its absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+    /// The archive that the run restores, by the identity in its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// What that archive was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl Record {
@@ -41,7 +47,17 @@ impl Record {
             host: host_name(),
             since: now(),
             partial: None,
+            archive: None,
+            source: None,
         }
+    }
+
+    /// The same, for a run that restores the archive with identity `archive`, called `source`.
+    #[must_use]
+    pub fn with_archive(mut self, archive: &str, source: &str) -> Self {
+        self.archive = Some(archive.to_owned());
+        self.source = Some(source.to_owned());
+        self
     }
 
     /// The same, for a run that writes a partial archive at `path`.
@@ -87,6 +103,8 @@ impl Run {
         let unnamed = directory.join(format!(".{id}"));
         let mut file = private().create_new(true).open(&unnamed).map_err(failed)?;
         file.lock().map_err(failed)?;
+        // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
         write_record(&mut file, record).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         fs::rename(&unnamed, &path).map_err(failed)?;
@@ -177,6 +195,48 @@ pub fn forget(state: &Path, id: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Ids of the restores of an archive, dead or not, the oldest first.
+pub fn of_archive(state: &Path, archive: &str) -> Result<Vec<String>> {
+    let all = records(state)?.into_iter();
+    let found = all.filter(|(_, record, _)| record.archive.as_deref() == Some(archive));
+    Ok(found.map(|(id, ..)| id).collect())
+}
+
+/// Becomes the holder of a dead run's record. `None` if it is alive, or gone. A run whose process has died and that has programs
+/// ending is waited for.
+pub fn claim(state: &Path, id: &str) -> Result<Option<Run>> {
+    let path = state.join("runs").join(id);
+    let mut file = match private().open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path.display())(error)),
+    };
+    for _ in 0..CLAIM_TRIES {
+        match file.try_lock() {
+            Ok(()) => {
+                // Whoever held it may have ended well in between.
+                let there = path.try_exists().map_err(Error::io("look for", path.display()))?;
+                return Ok(there.then(|| Run { id: id.to_owned(), path, _file: file }));
+            }
+            Err(TryLockError::WouldBlock) if is_gone(&read_record(&mut file)) => {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path.display())(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// How often a lock is tried whose process has died: for a minute.
+const CLAIM_TRIES: u32 = 600;
+
+fn is_gone(record: &Record) -> bool {
+    let pid = i32::try_from(record.pid).ok().and_then(rustix::process::Pid::from_raw);
+    record.host == host_name()
+        && pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 /// Fills `buffer` with random bytes of the system.

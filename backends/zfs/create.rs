@@ -173,8 +173,10 @@ impl Zfs {
         let columns = format!("name,type,{RECEIVED}");
         let text = tool::ask(full, ["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, full])?
             .ok_or_else(|| Self::missing(full))?;
-        for [dataset, kind, mark] in parse::columns::<3>(&text).map_err(tool::unclear("zfs list"))? {
-            if mark == "yes" {
+        // A dataset below shows the mark of the one above it.
+        let marked = tool::run(["get", "-H", "-r", "-s", "local", "-o", "name", RECEIVED, full])?;
+        for [dataset, kind, _] in parse::columns::<3>(&text).map_err(tool::unclear("zfs list"))? {
+            if marked.lines().any(|name| name == dataset) {
                 if kind == "filesystem" {
                     // Back to what the stream said; `on` where it said nothing.
                     tool::run(["inherit", "-S", "canmount", dataset])?;

@@ -197,6 +197,8 @@ pub struct Features {
     pub send: BTreeSet<char>,
     /// `zfs receive -o` and `-x`.
     pub receive_override: bool,
+    /// `zfs receive -s`.
+    pub receive_resumable: bool,
     /// `zfs diff`.
     pub diff: bool,
 }
@@ -215,6 +217,7 @@ pub fn features(usage: &str) -> Features {
             "send" => features.send.extend(options(trimmed)),
             "receive" if trimmed.contains("[-x ") && trimmed.contains("[-o ") => {
                 features.receive_override = true;
+                features.receive_resumable |= options(trimmed).any(|letter| letter == 's');
             }
             "diff" => features.diff = true,
             _ => {}

@@ -5,14 +5,21 @@
 
 use super::engine::{Sending, ZfsEngine};
 use super::parse::{self, StreamKind};
-use super::{CREATED, RECEIVED, Zfs, tool};
+use super::{CREATED, RECEIVED, Zfs, resumed, tool};
 use crate::process::{self, FeedError, Program};
-use crate::{Backend, Created, DatasetName, Error, Result, SendOptions, Snapshot, SnapshotName, Streams};
+use crate::{
+    Backend, Created, DatasetName, Encryption, Error, Partial, ReceiveOptions, Result, SendOptions, Snapshot,
+    SnapshotName, Streams,
+};
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 /// Properties that lead out of the pool: where a stream brings them, they are not taken over.
 const OVERRIDDEN: [&str; 3] = ["mountpoint", "sharenfs", "sharesmb"];
+
+/// Properties that shape how the content of a stream is stored, of all that a volume has too.
+const SHAPING: [&str; 3] = ["checksum", "compression", "copies"];
 
 impl Zfs {
     /// Whether a dataset has properties of encryption (if it is not encrypted, too).
@@ -28,6 +35,27 @@ impl Zfs {
         }
     }
 
+    /// Which of the properties can be given to `zfs receive`: it fails as a whole over one that this host does not know or the pool
+    /// lacks the feature for. So they are tried, on a dataset that is never mounted; all or none.
+    fn receivable(&self, name: &DatasetName, options: &ReceiveOptions) -> Result<Vec<String>> {
+        let wanted = SHAPING.iter().filter_map(|&name| options.properties.get_key_value(name));
+        let given: Vec<String> = wanted.map(|(name, value)| format!("{name}={value}")).collect();
+        if given.is_empty() || !self.features.receive_override {
+            return Ok(Vec::new());
+        }
+        let word = tool::nonce()?;
+        let trial = DatasetName::new(&format!("{name}-{word}"))?;
+        let full = self.full(&trial)?;
+        let mark = format!("{CREATED}={word}");
+        let options = ["canmount=off", &mark].into_iter().chain(given.iter().map(String::as_str));
+        let arguments: Vec<&str> = options.flat_map(|option| ["-o", option]).collect();
+        let tried = tool::run(["create"].into_iter().chain(arguments).chain([full.as_str()]));
+        if Self::property(&full, CREATED)?.as_deref() == Some(word.as_str()) {
+            self.destroy_dataset(&trial)?;
+        }
+        Ok(if tried.is_ok() { given } else { Vec::new() })
+    }
+
     /// Each `zfs send`, in order.
     fn sendings(&self, snapshot: &Snapshot, options: SendOptions) -> Result<Vec<Sending>> {
         let full = self.full_snapshot(snapshot)?;
@@ -36,7 +64,11 @@ impl Zfs {
         }
         let dataset = self.full(&snapshot.dataset)?;
         let mut raw = false;
-        if Self::is_encrypted(&dataset)? {
+        let encryption = encryption(&dataset)?;
+        if options.decrypted && encryption == Encryption::Locked {
+            return Err(Error::Locked(dataset));
+        }
+        if encryption != Encryption::None && !options.decrypted {
             if !self.features.send.contains(&'w') {
                 return Err(Error::Unsupported { subject: full, what: "a raw stream" });
             }
@@ -55,17 +87,9 @@ impl Zfs {
         }
     }
 
-    fn is_encrypted(dataset: &str) -> Result<bool> {
-        if !Self::has_encryption(dataset)? {
-            return Ok(false);
-        }
-        let text = tool::run(["get", "-H", "-o", "value", "encryption", dataset])?;
-        Ok(!matches!(text.trim_end(), "off" | "-"))
-    }
-
     /// After a receive: everything that came is kept from being mounted, and leads nowhere out of the pool. Where zfs(8)
     /// could override while it received, this is the second line of defence.
-    fn pacify(&self, name: &DatasetName) -> Result<()> {
+    pub(super) fn pacify(&self, name: &DatasetName) -> Result<()> {
         for listed in self.find_all(name)? {
             let full = listed.name.as_str();
             if !listed.volume {
@@ -108,8 +132,44 @@ impl Zfs {
     }
 }
 
+pub(super) fn encryption(dataset: &str) -> Result<Encryption> {
+    if !Zfs::has_encryption(dataset)? {
+        return Ok(Encryption::None);
+    }
+    let text = tool::run(["get", "-H", "-o", "value", "encryption,keystatus", dataset])?;
+    let mut values = text.lines();
+    Ok(match (values.next(), values.next()) {
+        (Some("off" | "-"), _) => Encryption::None,
+        (Some(_), Some("available")) => Encryption::Unlocked,
+        _ => Encryption::Locked,
+    })
+}
+
 fn program(arguments: &[String]) -> Program {
     tool::zfs(arguments.iter().map(String::as_str))
+}
+
+/// How far a receive is.
+#[derive(Clone, Copy)]
+pub(super) struct Begun<'a> {
+    /// What was read of all of the stream, with what is left out.
+    pub(super) read_bytes: &'a Cell<u64>,
+    /// Whether an earlier run has begun.
+    pub(super) continued: bool,
+}
+
+/// Counts what is read.
+pub(super) struct Counted<'a> {
+    pub(super) source: &'a mut dyn Read,
+    pub(super) read_bytes: &'a Cell<u64>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        self.read_bytes.set(self.read_bytes.get() + count as u64);
+        Ok(count)
+    }
 }
 
 /// A stream that is begun when it is wanted.
@@ -156,8 +216,50 @@ impl Streams for Zfs {
     }
 
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
-        let full = self.full(name)?;
+        self.receive_with(name, stream, &ReceiveOptions::default())
+    }
+
+    fn receive_with(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        options: &ReceiveOptions,
+    ) -> Result<Created> {
         self.check_free(name)?;
+        let read_bytes = Cell::new(0);
+        let mut counted = Counted { source: stream, read_bytes: &read_bytes };
+        self.receive_rest(name, &mut counted, options, Begun { read_bytes: &read_bytes, continued: false })
+    }
+
+    fn partials(&self, name: &DatasetName) -> Result<Vec<Partial>> {
+        resumed::partials(self, name)
+    }
+
+    fn take_over(&self, from: &DatasetName, to: &DatasetName) -> Result<Option<Created>> {
+        resumed::take_over(self, from, to)
+    }
+
+    fn resume(&self, created: Created, stream: &mut dyn Read, options: &ReceiveOptions) -> Result<Created> {
+        resumed::resume(self, &created, stream, options)
+    }
+
+    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()> {
+        created.check(&self.root)?;
+        let snapshot = Snapshot { dataset: created.dataset.clone(), name: Some(snapshot.clone()) };
+        self.destroy_snapshots(&snapshot, true)
+    }
+}
+
+impl Zfs {
+    /// Receives into what is free, or continues with the dataset that has `left` to come.
+    pub(super) fn receive_rest(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        options: &ReceiveOptions,
+        begun: Begun<'_>,
+    ) -> Result<Created> {
+        let full = self.full(name)?;
         let mut head = Vec::new();
         let read_error = |source| Error::io("read the stream for", full.as_str(), source);
         (&mut *stream).take(parse::STREAM_HEAD_BYTES as u64).read_to_end(&mut head).map_err(read_error)?;
@@ -166,13 +268,31 @@ impl Streams for Zfs {
             reason: "it does not begin as ZFS streams do",
         })?;
         let word = tool::nonce()?;
+        let resumable = options.keep_from_bytes.is_some() && self.can_resume()?;
         let mut arguments = self.receive_arguments(kind, &word);
+        if resumable {
+            arguments.push("-s".to_owned());
+        }
+        if !begun.continued {
+            for property in self.receivable(name, options)? {
+                arguments.extend(["-o".to_owned(), property]);
+            }
+        }
         arguments.push(full.clone());
         // Each takes one stream of those that lie behind one another.
         let fed = process::feed_in_turn(&|_| Some(program(&arguments)), &mut head.as_slice().chain(stream));
         let received = match fed {
             Ok(()) => self.pacify(name),
-            Err(FeedError::Source(source)) => Err(read_error(source)),
+            Err(FeedError::Source(source)) => {
+                let keepable = resumable && source.kind() != io::ErrorKind::InvalidData;
+                let error = read_error(source);
+                let received_bytes = begun.read_bytes.get();
+                let enough = options.keep_from_bytes.is_some_and(|from_bytes| received_bytes >= from_bytes);
+                if keepable && enough && resumed::is_begun(&full)? {
+                    return Err(Error::Kept { subject: full, received_bytes, cause: Box::new(error) });
+                }
+                Err(error)
+            }
             Err(FeedError::Program(Error::Program { command, status, stderr })) => {
                 match parse::failure(&stderr) {
                     Some(parse::Failure::Exists(name)) => return Err(Error::Exists(name)),
@@ -185,11 +305,5 @@ impl Streams for Zfs {
             Ok(()) => Ok(Created::new(&self.root, name.clone())),
             Err(error) => Err(error.with_undo(&full, self.undo_receive(name, &word))),
         }
-    }
-
-    fn drop_snapshot(&self, created: &Created, snapshot: &SnapshotName) -> Result<()> {
-        created.check(&self.root)?;
-        let snapshot = Snapshot { dataset: created.dataset.clone(), name: Some(snapshot.clone()) };
-        self.destroy_snapshots(&snapshot, true)
     }
 }

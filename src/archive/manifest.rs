@@ -126,6 +126,9 @@ pub struct ResourceRecord {
     /// neither compared nor in the archive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub base_directories: Vec<BaseDirectory>,
+    /// Properties that were set locally on the dataset of its own directory. Since version 1.1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
     /// Datasets, the root first, then by name.
     pub datasets: Vec<DatasetRecord>,
 }

@@ -129,6 +129,7 @@ pub(super) fn manifest() -> Manifest {
             config: Some("config.json".to_owned()),
             fstab: Some("fstab".to_owned()),
             base_directories: Vec::new(),
+            properties: BTreeMap::new(),
             datasets: vec![
                 dataset("root", Encoding::Delta, "root"),
                 dataset("data", Encoding::Zfs, "data.zfs"),

@@ -140,6 +140,9 @@ pub(crate) struct Export {
     /// Write datasets as file trees, so that any backend can restore them
     #[arg(long)]
     pub(crate) portable: bool,
+    /// Write encrypted datasets in plain text, instead of as they are stored
+    #[arg(long)]
+    pub(crate) decrypted: bool,
     /// Form of the archive [default: as DEST's suffix says; directory if it has none]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<FormatWord>,

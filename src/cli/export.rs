@@ -64,6 +64,7 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         standalone: args.standalone,
         recursive: args.recursive,
         portable: args.portable,
+        decrypted: args.decrypted,
         format,
         codec,
         level,

@@ -303,7 +303,7 @@ impl Job<'_> {
             .backend()
             .streams()
             .ok_or_else(|| Error::Unsupported(format!("{} has no native streams", self.pool.label())))?;
-        let options = SendOptions { history: planned.history, decrypted: false };
+        let options = SendOptions { history: planned.history, decrypted: self.options.decrypted };
         let snapshot = self.snapshot_of(planned);
         let failed = || Error::backend(format!("send {}", snapshot.dataset.as_str()));
         let expected = streams.estimate(&snapshot, options).map_err(failed())?;

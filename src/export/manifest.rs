@@ -72,6 +72,9 @@ fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>)
         config: resource.config.map(str::to_owned),
         fstab: resource.fstab.then(|| "fstab".into()),
         base_directories: Vec::new(),
+        properties: backend
+            .local_properties(&resource.dataset)
+            .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
     })
 }
@@ -113,6 +116,7 @@ fn options(job: &Job<'_>) -> BTreeMap<String, Value> {
     BTreeMap::from([
         ("standalone".to_owned(), json!(options.standalone)),
         ("recursive".to_owned(), json!(options.recursive)),
+        ("decrypted".to_owned(), json!(options.decrypted)),
         ("portable".to_owned(), json!(options.portable)),
         ("engine".to_owned(), json!(job.engine.name())),
     ])

@@ -9,7 +9,8 @@ use super::base::{self, Chosen};
 use super::conflict::Conflicts;
 use super::merge::Merge;
 use super::plan::{self, Plan};
-use super::stage::{Stage, is_shadowed};
+use super::resume::Earlier;
+use super::stage::{Receiving, Stage, is_shadowed};
 use super::{Identity, OnConflict, Options, Report, files, no_streams, part};
 use crate::archive::index::Role;
 use crate::archive::manifest::{Encoding, Mode};
@@ -37,6 +38,8 @@ pub(super) struct Restore<'a> {
     undo: Undo<'a>,
     run: Option<Run>,
     lock: Option<Lock>,
+    /// What messages call the archive.
+    source: String,
     /// Steps that are open, the innermost last, and the part of the archive that they belong to.
     open: Vec<Meter<'a>>,
     section: Option<Section>,
@@ -51,6 +54,7 @@ struct Work<'a> {
     parts: Vec<(String, Base)>,
     stage: Stage<'a>,
     merge: Option<Merge>,
+    earlier: Earlier<'a>,
     /// The first path of each hard-linked socket, by group.
     sockets: HashMap<(Section, u64), TreePath>,
 }
@@ -84,6 +88,7 @@ impl<'a> Restore<'a> {
             undo: Undo::new(steps),
             run: None,
             lock: None,
+            source: opened.name.clone(),
             open: Vec::new(),
             section: None,
             work: None,
@@ -105,12 +110,23 @@ impl<'a> Restore<'a> {
             (label(work.plan.record.kind, &work.plan.name), work.plan.name.clone(), base)
         });
         // The base must be closed, and nothing open in staging, before anything is undone.
-        let merge = self.work.take().and_then(|work| work.merge);
+        let (merge, earlier, kept) = match self.work.take() {
+            Some(work) => (work.merge, Some(work.earlier), work.stage.kept_bytes()),
+            None => (None, None, None),
+        };
         let closed = merge.map_or(Ok(()), Merge::close);
         let (outcome, clean) = self.undo.conclude(outcome);
         if let Some(run) = self.run.take() {
-            crate::export::end_run(run, clean && closed.is_ok(), self.steps);
+            crate::export::end_run(run, clean && closed.is_ok() && kept.is_none(), self.steps);
         }
+        match (earlier, kept) {
+            (Some(earlier), _) if outcome.is_ok() => earlier.finish(self.steps),
+            _ => {}
+        }
+        let outcome = match (outcome, kept) {
+            (Err(cause), Some(received_bytes)) => Err(Error::Kept { cause: Box::new(cause), received_bytes }),
+            (outcome, _) => outcome,
+        };
         drop(self.lock);
         let (seal, directory) = outcome?;
         let (resource, name, base) = described.unwrap_or_default();
@@ -126,12 +142,13 @@ impl<'a> Restore<'a> {
         let backend = self.pool.backend();
         let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
         let what = label(plan.record.kind, &plan.name);
-        let record = Record::new("restore", what.clone());
+        let record = Record::new("restore", what.clone()).with_archive(&manifest.id, &self.source);
         let key = what.replace(' ', "-");
         self.lock = Some(self.steps.run(Step::Lock, None, None, |_| {
             Lock::acquire(&state, &key, &record, self.options.wait, self.interrupted)
         })?);
         check_free(self.pool, &plan)?;
+        let earlier = Earlier::claim(self.pool, &state, &manifest.id)?;
         let run = self.run.insert(Run::begin(&state, run::new_id(), &record)?).id().to_owned();
         let wanted = plan.record.base.as_ref().filter(|_| plan.record.mode == Mode::Differential);
         let chosen = match wanted {
@@ -157,10 +174,11 @@ impl<'a> Restore<'a> {
         let parts = part::complete(self.pool, &plan.name, sources, &mut self.undo)?;
         let work = Work {
             parts,
-            stage: Stage::create(self.pool, &run, &mut self.undo)?,
+            stage: Stage::create(self.pool, &run, &plan, &mut self.undo, self.steps)?,
             plan,
             chosen,
             merge,
+            earlier,
             sockets: HashMap::new(),
         };
         self.work = Some(work);
@@ -273,7 +291,12 @@ impl<'a> Restore<'a> {
             Section::Dataset(at) if work.plan.datasets[at].encoding.is_native() => {
                 let target = &work.plan.datasets[at];
                 let transport = work.plan.record.snapshot.as_deref();
-                return work.stage.receive(target, transport, content.ok_or_else(missing)?, self.steps);
+                let mut run = Receiving {
+                    steps: self.steps,
+                    earlier: &mut work.earlier,
+                    interrupted: self.interrupted,
+                };
+                return work.stage.receive(target, transport, content.ok_or_else(missing)?, &mut run);
             }
             Section::Dataset(at) => work.stage.writer(&work.plan.datasets[at].name)?,
             Section::Files => work.stage.own.as_mut().ok_or_else(no_manifest)?,

@@ -176,6 +176,7 @@ mod tests {
             config: Some("config.json".into()),
             fstab: None,
             base_directories: Vec::new(),
+            properties: std::collections::BTreeMap::new(),
             datasets: vec![dataset("root", Encoding::Zfs), dataset("data", Encoding::Zfs)],
         };
         change(&mut record);

@@ -1,51 +1,89 @@
 //! The staging dataset of a restore, and its way into view.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use remand_backends::{Created, DatasetKind, DatasetName, SnapshotName};
+use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
 use super::plan::{Plan, Target};
+use super::properties::{Setting, shaping};
+use super::resume::{Earlier, KEEP_FROM_BYTES};
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::pool::{Pool, with_view};
 use crate::resource::{Base, label};
 use crate::step::{Meter, Steps};
-use crate::tree::{self, Content, Dir, Loss, Tree, TreePath, TreeWriter};
+use crate::tree::{self, Content, Loss, Tree, TreePath, TreeWriter};
 use crate::undo::Undo;
 
 /// Where the datasets of a restore are built.
 pub(super) struct Stage<'a> {
-    pool: &'a Pool,
-    dataset: DatasetName,
+    pub(super) pool: &'a Pool,
+    pub(super) dataset: DatasetName,
     created: Rc<RefCell<Option<Created>>>,
+    /// What an interrupted stream has brought, in bytes, if that is kept for the next run.
+    kept: Rc<Cell<Option<u64>>>,
     /// Writes the resource's own directory.
     pub(super) own: Option<TreeWriter>,
-    /// Datasets made so far, by name: a writer for those that arrive as trees.
-    made: BTreeMap<String, Option<TreeWriter>>,
+    /// Properties of the resource's own dataset.
+    setting: Setting,
+    /// Datasets made so far, by name.
+    made: BTreeMap<String, Made>,
+}
+
+/// What receiving a stream needs of its run.
+pub(super) struct Receiving<'a, 'p> {
+    pub(super) steps: &'a Steps<'a>,
+    pub(super) earlier: &'a mut Earlier<'p>,
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+/// A dataset that has been made.
+struct Made {
+    created: Created,
+    /// For one that arrives as a tree.
+    writer: Option<TreeWriter>,
+    setting: Setting,
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the staging dataset of `run`.
-    pub(super) fn create(pool: &'a Pool, run: &str, undo: &mut Undo<'a>) -> Result<Self> {
+    /// Makes the staging dataset of `run`, for what `plan` says.
+    pub(super) fn create(
+        pool: &'a Pool,
+        run: &str,
+        plan: &Plan,
+        undo: &mut Undo<'a>,
+        steps: &Steps<'_>,
+    ) -> Result<Self> {
         let backend = pool.backend();
-        let dataset = name(&DatasetName::pool(), &format!(".remand/staging/{run}"))?;
+        let dataset = super::resume::staging(run)?;
         let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
+        let mut setting = Setting::new(&plan.name, &plan.record.properties, false);
+        setting.before(backend, &created, steps);
         let created = Rc::new(RefCell::new(Some(created)));
         let token = Rc::clone(&created);
+        let kept = Rc::new(Cell::new(None));
+        let keep = Rc::clone(&kept);
         undo.on_failure(format!("staging dataset {run}"), move || match token.take() {
             None => Ok(()),
+            Some(_) if keep.get().is_some() => Ok(()),
             Some(token) => backend
                 .destroy(token)
                 .map_err(|kept| Error::backend("destroy the staging dataset")(kept.error)),
         });
         let directory = directory_of(pool, &dataset)?;
         let own = Some(writer(&directory)?);
-        Ok(Self { pool, dataset, created, own, made: BTreeMap::new() })
+        Ok(Self { pool, dataset, created, kept, own, setting, made: BTreeMap::new() })
+    }
+
+    /// What an interrupted stream has brought, in bytes, if the staging dataset is kept for that.
+    pub(super) fn kept_bytes(&self) -> Option<u64> {
+        self.kept.get()
     }
 
     /// Whether a dataset has been made.
@@ -55,13 +93,13 @@ impl<'a> Stage<'a> {
 
     /// Whether a dataset has been made and arrives as a tree.
     pub(super) fn has_writer(&self, name: &str) -> bool {
-        self.made.get(name).is_some_and(Option::is_some)
+        self.made.get(name).is_some_and(|made| made.writer.is_some())
     }
 
     /// The writer of a dataset that arrives as a tree.
     pub(super) fn writer(&mut self, name: &str) -> Result<&mut TreeWriter> {
         let missing = || Error::Refused(format!("it has entries of the dataset {name}, which is no tree"));
-        self.made.get_mut(name).and_then(Option::as_mut).ok_or_else(missing)
+        self.made.get_mut(name).and_then(|made| made.writer.as_mut()).ok_or_else(missing)
     }
 
     /// Makes a dataset that does not arrive as a stream: a clone of its base if it has one, empty otherwise. Of the base
@@ -84,7 +122,8 @@ impl<'a> Stage<'a> {
             Some(base) if clones => backend.clone_snapshot(&base.snapshot, &dataset).map_err(failed())?,
             _ => backend.create(&dataset).map_err(failed())?,
         };
-        super::properties::set(backend, &created, target, steps);
+        let mut setting = Setting::new(&target.name, &target.properties, false);
+        setting.before(backend, &created, steps);
         let mut writer = writer(&directory_of(self.pool, &dataset)?)?;
         if let Some(base) = base.filter(|_| !clones) {
             with_view(backend, &base.snapshot, view, steps, |view| {
@@ -99,7 +138,7 @@ impl<'a> Stage<'a> {
             make_room(plan, target, &mut writer)
                 .map_err(Error::tree(format!("make room in the dataset {}", target.name)))?;
         }
-        self.made.insert(target.name.clone(), Some(writer));
+        self.made.insert(target.name.clone(), Made { created, writer: Some(writer), setting });
         Ok(())
     }
 
@@ -130,29 +169,49 @@ impl<'a> Stage<'a> {
         Ok(backend.capabilities().clones && found.is_some_and(|found| found.kind == DatasetKind::FileSystem))
     }
 
-    /// Receives a dataset that arrives as a native stream.
+    /// Receives a dataset that arrives as a native stream, or what is missing of it.
     pub(super) fn receive(
         &mut self,
         target: &Target,
         transport: Option<&str>,
         content: &mut dyn Content,
-        steps: &Steps<'_>,
+        run: &mut Receiving<'_, '_>,
     ) -> Result<()> {
         let backend = self.pool.backend();
+        let steps = run.steps;
         let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
         let dataset = name(&self.dataset, &target.name)?;
-        let mut source = StreamSource { content, rest: Vec::new() };
-        let created = streams
-            .receive(&dataset, &mut source)
-            .map_err(Error::backend(format!("receive the dataset {}", target.name)))?;
+        let mut source = StreamSource { content, rest: Vec::new(), interrupted: run.interrupted };
+        let properties = shaping(&target.properties);
+        let options = ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES) };
+        let received = match run.earlier.take(&target.name, &dataset)? {
+            Some(partial) => {
+                let partials =
+                    streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
+                let part = partials.iter().find(|partial| partial.dataset == dataset);
+                let part = part.map_or("all".to_owned(), |part| format!("{} bytes", part.received_bytes));
+                let message =
+                    format!("an interrupted restore has received {part} of it; that is not received again");
+                steps.notice(&target.name, message);
+                streams.resume(partial, &mut source, &options)
+            }
+            None => streams.receive_with(&dataset, &mut source, &options),
+        };
+        let created = received.map_err(|error| {
+            if let remand_backends::Error::Kept { received_bytes, .. } = &error {
+                self.kept.set(Some(*received_bytes));
+            }
+            Error::backend(format!("receive the dataset {}", target.name))(error)
+        })?;
         if let Some(transport) = transport {
             let snapshot = SnapshotName::new(transport).map_err(|error| Error::Refused(error.to_string()))?;
             streams
                 .drop_snapshot(&created, &snapshot)
                 .map_err(Error::backend(format!("destroy the snapshot {transport} of {}", target.name)))?;
         }
-        super::properties::set(backend, &created, target, steps);
-        self.made.insert(target.name.clone(), None);
+        let mut setting = Setting::new(&target.name, &target.properties, true);
+        setting.before(backend, &created, steps);
+        self.made.insert(target.name.clone(), Made { created, writer: None, setting });
         Ok(())
     }
 
@@ -164,11 +223,11 @@ impl<'a> Stage<'a> {
 
     /// Sets what had to wait until all entries are there, and makes everything durable.
     pub(super) fn finish(&mut self, steps: &Steps<'_>) -> Result<()> {
-        for (name, writer) in std::mem::take(&mut self.made) {
-            if let Some(writer) = writer {
+        for (name, made) in &mut self.made {
+            if let Some(writer) = made.writer.take() {
                 let losses =
                     writer.finish_durably().map_err(Error::tree(format!("finish the dataset {name}")))?;
-                report(losses, &name, steps);
+                report(losses, name, steps);
             }
         }
         if let Some(own) = self.own.take() {
@@ -178,14 +237,16 @@ impl<'a> Stage<'a> {
     }
 
     /// The one rename that makes the resource visible.
-    pub(super) fn publish(&self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
+    pub(super) fn publish(&mut self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
         let pool = self.pool;
         let backend = pool.backend();
         let place = pool.layout().place(plan.record.kind, &plan.name)?;
         let what = label(plan.record.kind, &plan.name);
         steps.run(Step::Publish, Some(&what), None, |_| {
             ensure_parent(pool, &place, undo)?;
+            // Before properties are set: `canmount` may unmount.
             let times = self.times(plan)?;
+            self.set_properties(steps);
             let token = self
                 .created
                 .take()
@@ -206,68 +267,44 @@ impl<'a> Stage<'a> {
                 steps.warn(&Warning { subject: what.clone(), message });
             }
             self.put_times_back(&place, &times, steps);
+            self.tell_of_locked(&place, steps);
             directory_of(pool, &place).or_else(|_| Ok(backend.directory().join(place.as_str())))
         })
     }
 }
 
 impl Stage<'_> {
-    /// When the directories were modified in which datasets are mounted. Unmounting and mounting for the rename touches
-    /// them on some platforms.
-    fn times(&self, plan: &Plan) -> Result<Vec<MountPlace>> {
-        let mut places = vec![MountPlace { dataset: String::new(), above: TreePath::root(), times: None }];
-        for target in &plan.datasets {
-            let holder = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
-            let holder = holder.max_by_key(|other| other.name.len()).map_or("", |other| other.name.as_str());
-            let below = target.name[holder.len()..].trim_start_matches('/');
-            let path = TreePath::new(below.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
-            let above = path.split().map_or_else(TreePath::root, |(above, _)| above);
-            if !places.iter().any(|place| place.dataset == holder && place.above == above) {
-                places.push(MountPlace { dataset: holder.to_owned(), above, times: None });
-            }
+    /// Sets what had to wait until all content is there, the deepest datasets first.
+    fn set_properties(&mut self, steps: &Steps<'_>) {
+        let backend = self.pool.backend();
+        for made in self.made.values_mut().rev() {
+            made.setting.after(backend, &made.created, steps);
         }
-        for place in &mut places {
-            place.times = place.open(self.pool, &self.dataset).and_then(|dir| rustix::fs::fstat(&dir).ok());
-        }
-        Ok(places)
-    }
-
-    fn put_times_back(&self, place: &DatasetName, times: &[MountPlace], steps: &Steps<'_>) {
-        for mount_place in times {
-            let (Some(before), Some(dir)) = (mount_place.times, mount_place.open(self.pool, place)) else {
-                continue;
-            };
-            let time = |seconds, nanoseconds: u64| rustix::fs::Timespec {
-                tv_sec: seconds,
-                tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
-            };
-            let times = rustix::fs::Timestamps {
-                last_access: time(before.st_atime, before.st_atime_nsec),
-                last_modification: time(before.st_mtime, before.st_mtime_nsec),
-            };
-            if let Err(error) = rustix::fs::futimens(&dir, &times) {
-                let subject = format!("{}/{}", mount_place.dataset, mount_place.above);
-                steps.warn(&Warning { subject, message: format!("mtime could not be kept: {error}") });
-            }
+        if let Some(created) = &*self.created.borrow() {
+            self.setting.after(backend, created, steps);
         }
     }
-}
 
-/// A directory in which a dataset is mounted.
-struct MountPlace {
-    /// The dataset that it is in; "" is the resource's own.
-    dataset: String,
-    above: TreePath,
-    times: Option<rustix::fs::Stat>,
-}
-
-impl MountPlace {
-    /// `None` where it is not mounted (a volume, a dataset with `canmount=off`): then nothing was touched.
-    fn open(&self, pool: &Pool, resource: &DatasetName) -> Option<Dir> {
-        let dataset =
-            if self.dataset.is_empty() { resource.clone() } else { resource.join(&self.dataset).ok()? };
-        let tree = Tree::open(&directory_of(pool, &dataset).ok()?).ok()?;
-        tree.open_dir(&self.above).ok()?
+    /// What came as it was stored has to get its key from the user.
+    fn tell_of_locked(&self, place: &DatasetName, steps: &Steps<'_>) {
+        for subject in self.made.keys() {
+            let Ok(dataset) = place.join(subject) else { continue }; // it could not have been made
+            match self.pool.backend().encryption(&dataset) {
+                Ok(Encryption::Locked) => {
+                    let full = crate::export::full_name(self.pool, &dataset);
+                    let message = format!(
+                        "is encrypted and not mounted, because its key is not loaded: `zfs load-key {full}`, then `zfs mount {full}`"
+                    );
+                    steps.notice(subject, message);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let message =
+                        format!("whether its key is loaded is not known: {}", crate::undo::chain(&error));
+                    steps.notice(subject, message);
+                }
+            }
+        }
     }
 }
 
@@ -309,7 +346,7 @@ fn name(above: &DatasetName, below: &str) -> Result<DatasetName> {
     above.join(below).map_err(|error| Error::Refused(error.to_string()))
 }
 
-fn directory_of(pool: &Pool, dataset: &DatasetName) -> Result<PathBuf> {
+pub(super) fn directory_of(pool: &Pool, dataset: &DatasetName) -> Result<PathBuf> {
     let found =
         pool.backend().dataset(dataset).map_err(Error::backend(format!("look {} up", dataset.as_str())))?;
     found
@@ -341,10 +378,14 @@ fn report(losses: Vec<Loss>, dataset: &str, steps: &Steps<'_>) {
 struct StreamSource<'a> {
     content: &'a mut dyn Content,
     rest: Vec<u8>,
+    interrupted: &'a AtomicBool,
 }
 
 impl std::io::Read for StreamSource<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("interrupted"));
+        }
         if self.rest.is_empty() {
             match self.content.next_data()? {
                 Some((_, data)) => self.rest.extend_from_slice(data),

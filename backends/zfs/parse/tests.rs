@@ -32,10 +32,10 @@ usage: zfs command args ...
 #[test]
 fn features_come_from_the_usage() {
     let new = features(OPENZFS_USAGE);
-    assert!(new.receive_override && new.diff);
+    assert!(new.receive_override && new.receive_resumable && new.diff);
     assert!("LPcenpwR".chars().all(|letter| new.send.contains(&letter)), "{new:?}");
     let old = features(FUSE_USAGE);
-    assert!(!old.receive_override && !old.diff);
+    assert!(!old.receive_override && !old.receive_resumable && !old.diff);
     assert!("RDp".chars().all(|letter| old.send.contains(&letter)));
     assert!("LPcenw".chars().all(|letter| !old.send.contains(&letter)), "{old:?}");
     assert_eq!(features(""), Features::default());
