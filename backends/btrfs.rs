@@ -19,6 +19,7 @@ use remand_sys::btrfs::{self, Subvolume};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 mod create;
 pub mod diff;
@@ -40,6 +41,8 @@ pub struct Btrfs {
     dir: Dir,
     /// Whether btrfs(8) is here.
     has_program: bool,
+    /// Which dataset has an identity that others were cloned from; `None` where none has.
+    origins: Mutex<BTreeMap<btrfs::Uuid, Option<DatasetName>>>,
 }
 
 /// What [`Btrfs::open`] found.
@@ -97,7 +100,7 @@ impl Btrfs {
             return Ok(Opened::Dir(dir, Reason::Path));
         }
         let has_program = crate::process::installed("btrfs");
-        Ok(Opened::Btrfs(Self { dir, has_program }))
+        Ok(Opened::Btrfs(Self { dir, has_program, origins: Mutex::default() }))
     }
 
     fn label_of(&self, name: &DatasetName) -> String {

@@ -22,8 +22,8 @@ impl Btrfs {
         self.make(name, |above, last| {
             btrfs::create(above, last.as_bytes())?;
             // The caller's umask is no matter.
-            let made = fs::openat(above, last, DIRECTORY, Mode::empty());
-            if let Err(errno) = made.and_then(|made| fs::fchmod(made, mode)) {
+            let opened = fs::openat(above, last, DIRECTORY, Mode::empty());
+            if let Err(errno) = opened.and_then(|opened| fs::fchmod(opened, mode)) {
                 btrfs::delete(above, last.as_bytes())?;
                 return Err(errno.into());
             }
@@ -54,11 +54,11 @@ impl Btrfs {
         make: impl FnOnce(&OwnedFd, &str) -> io::Result<()>,
     ) -> Result<Created> {
         let (above, last) = self.dir.find_above(name)?;
-        let made: io::Result<()> = place::keeping_times(&above, state::staged_in(name).is_some(), || {
+        let outcome: io::Result<()> = place::keeping_times(&above, state::staged_in(name).is_some(), || {
             place::clear_placeholder(&above, last)?;
             make(&above, last)
         });
-        match made {
+        match outcome {
             Ok(()) => Ok(Created::new(&self.dir.label(), name.clone())),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.dir.taken(name)),
             Err(error) => Err(Error::io("create", self.label_of(name), error)),

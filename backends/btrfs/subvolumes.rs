@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::PoisonError;
 
 /// Where a restore puts history, beside its dataset.
 pub(super) const HISTORY: &str = ".snapshots";
@@ -156,8 +157,50 @@ impl Btrfs {
         Ok(snapshots_in(&self.all()?, name))
     }
 
-    /// The snapshot in the pool, or the dataset, that has this identity.
+    /// The subvolumes below a dataset; those of the whole pool where some of them might be snapshots.
+    fn around(&self, name: &DatasetName) -> Result<Vec<Found>> {
+        let directory = self.existing(name)?;
+        let mut inside = walk(&directory)
+            .map_err(|source| Error::io("list the subvolumes of", self.label_of(name), source))?;
+        let read_only = |found: &Found| found.subvolume.as_ref().is_some_and(|subvolume| subvolume.read_only);
+        if name.parent().is_none() || inside.iter().any(read_only) {
+            return self.all();
+        }
+        for found in &mut inside {
+            found.path = [name.as_str().as_bytes(), b"/", &found.path].concat();
+        }
+        Ok(inside)
+    }
+
+    /// The snapshot in the pool, or the dataset, that has this identity. Where a dataset was found once it is looked for
+    /// again; what was in the pool nowhere does not come into it later.
     pub(super) fn origin(&self, uuid: Uuid) -> Result<Option<Snapshot>> {
+        let known = self.origins.lock().unwrap_or_else(PoisonError::into_inner).get(&uuid).cloned();
+        match known {
+            Some(None) => return Ok(None),
+            Some(Some(dataset)) => {
+                let subvolume = self.look_up(&dataset)?.and_then(|(_, subvolume)| subvolume);
+                if subvolume.is_some_and(|subvolume| subvolume.uuid == uuid) {
+                    return Ok(Some(Snapshot { dataset, name: None }));
+                }
+            }
+            None => {}
+        }
+        let found = self.find_origin(uuid)?;
+        let known = match &found {
+            Some(Snapshot { dataset, name: None }) => Some(Some(dataset.clone())),
+            Some(_) => None,
+            None => Some(None),
+        };
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        match known {
+            Some(known) => origins.insert(uuid, known),
+            None => origins.remove(&uuid),
+        };
+        Ok(found)
+    }
+
+    fn find_origin(&self, uuid: Uuid) -> Result<Option<Snapshot>> {
         let all = self.all()?;
         let has = |found: &&Found| found.subvolume.as_ref().is_some_and(|subvolume| subvolume.uuid == uuid);
         let Some(found) = all.iter().find(has) else { return Ok(None) };
@@ -166,15 +209,14 @@ impl Btrfs {
             None => snapshot_of(&all, found).and_then(|(dataset, _)| dataset_name(&dataset.path)),
         };
         if let Some(dataset) = dataset {
-            let named = snapshots_in(&all, &dataset).into_iter().find(|named| named.path == found.path);
-            return Ok(named.map(|named| named.snapshot));
+            let mut named = snapshots_in(&all, &dataset).into_iter();
+            return Ok(named.find(|named| named.path == found.path).map(|named| named.snapshot));
         }
         Ok(dataset_name(&found.path).map(|dataset| Snapshot { dataset, name: None }))
     }
 
     pub(super) fn list_descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>> {
-        self.existing(name)?;
-        let all = self.all()?;
+        let all = self.around(name)?;
         let mut datasets = Vec::new();
         for found in &all {
             let inside = below(&found.path, name.as_str().as_bytes()).is_some();
@@ -200,8 +242,7 @@ impl Btrfs {
 
     /// Where in a dataset snapshots lie: each, or the directory that holds nothing else.
     pub(super) fn list_enclosed(&self, name: &DatasetName) -> Result<Vec<String>> {
-        self.existing(name)?;
-        let all = self.all()?;
+        let all = self.around(name)?;
         let mut enclosed = Vec::new();
         for found in all.iter().filter(|found| snapshot_of(&all, found).is_some()) {
             let Some(path) = below(&found.path, name.as_str().as_bytes()) else { continue };
@@ -268,10 +309,10 @@ fn snapshots_in(all: &[Found], name: &DatasetName) -> Vec<Named> {
         })
         .collect();
     let names = names::distinct(&raw);
-    let named = found.iter().zip(names).filter_map(|((_, _, found), given)| {
+    let with_names = found.iter().zip(names).filter_map(|((_, _, found), given)| {
         let snapshot = Snapshot { dataset: name.clone(), name: Some(given) };
         let subvolume = found.subvolume.clone()?;
         Some(Named { snapshot, path: found.path.clone(), subvolume })
     });
-    named.collect()
+    with_names.collect()
 }

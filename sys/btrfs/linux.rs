@@ -75,7 +75,7 @@ struct Ref {
 #[repr(C)]
 struct Refs {
     min_id: u64,
-    refs: [Ref; REFS],
+    found: [Ref; REFS],
     count: u8,
     align: [u8; 7],
 }
@@ -240,7 +240,7 @@ pub(super) fn subvolumes_below(directory: BorrowedFd<'_>) -> io::Result<Vec<(u64
             Err(Errno::OVERFLOW) => true,
             Err(errno) => return Err(errno.into()),
         };
-        for reference in &refs.refs[..usize::from(refs.count)] {
+        for reference in &refs.found[..usize::from(refs.count)] {
             if let Some(path) = path_below(directory, *reference)? {
                 found.push((reference.id, path));
             }

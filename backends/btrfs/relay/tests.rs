@@ -57,7 +57,7 @@ fn checksums_are_those_of_btrfs() {
 #[test]
 fn a_part_ends_where_it_ends_and_has_our_name() {
     let write = command(15, &[(PATH, b"file"), (18, &[0; 8]), (19, b"text")]);
-    let bytes = full(&[write.clone()]);
+    let bytes = full(std::slice::from_ref(&write));
     let both = [&bytes[..], b"the rest"].concat();
     let (out, left) = relayed(&both, &BTreeMap::new()).unwrap();
     assert_eq!(left, 8);
