@@ -261,9 +261,20 @@ impl Backend for Btrfs {
     }
 
     fn rename(&self, created: Created, to: &DatasetName) -> std::result::Result<Created, Kept<Created>> {
-        match created.check(&self.label()).and_then(|()| self.rename_now(&created.dataset, to)) {
-            Ok(()) => Ok(Created::new(&self.label(), to.clone())),
-            Err(error) => Err(Kept { token: created, error }),
+        let rename = || {
+            created.check(&self.label())?;
+            let recalled = self.dir.recall(&created.dataset)?;
+            self.rename_now(&created.dataset, to)?;
+            Ok(recalled)
+        };
+        let recalled = match rename() {
+            Ok(recalled) => recalled,
+            Err(error) => return Err(Kept { token: created, error }),
+        };
+        let renamed = Created::new(&self.label(), to.clone());
+        match self.dir.moved(recalled, to) {
+            Ok(()) => Ok(renamed),
+            Err(error) => Err(Kept { token: renamed, error }),
         }
     }
 
@@ -272,7 +283,13 @@ impl Backend for Btrfs {
     }
 
     fn destroy(&self, created: Created) -> std::result::Result<(), Kept<Created>> {
-        match created.check(&self.label()).and_then(|()| self.destroy_dataset(&created.dataset)) {
+        let destroy = || {
+            created.check(&self.label())?;
+            let recalled = self.dir.recall(&created.dataset)?;
+            self.destroy_dataset(&created.dataset)?;
+            self.dir.forget(recalled)
+        };
+        match destroy() {
             Ok(()) => Ok(()),
             Err(error) => Err(Kept { token: created, error }),
         }

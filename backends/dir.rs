@@ -311,12 +311,7 @@ impl Backend for Dir {
 
     fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()> {
         created.check(&self.label)?;
-        let name = &created.dataset;
-        self.find(name)?.ok_or_else(|| self.missing(name))?;
-        let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut properties = self.remembered_properties(name)?;
-        properties.insert(property.to_owned(), value.to_owned());
-        self.remember(name, properties)
+        self.remember_property(&created.dataset, property, value)
     }
 
     fn snapshot(&self, name: &DatasetName, _: &SnapshotName, recursive: bool) -> Result<CreatedSnapshot> {

@@ -1,4 +1,5 @@
-//! The properties of a subvolume that travel with it.
+//! The properties of a subvolume that travel with it: its own, whose names begin with `btrfs:`, and those of other backends, which the
+//! pool remembers for the way back.
 
 use super::{Btrfs, place};
 use crate::{DatasetName, Error, Result};
@@ -7,15 +8,17 @@ use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 
-const READ_ONLY: &str = "ro";
-const COMPRESSION: &str = "compression";
+/// Not by their bare names: other backends mean something else by them, and take these for user properties.
+const OWN: &str = "btrfs:";
+const READ_ONLY: &str = "btrfs:ro";
+const COMPRESSION: &str = "btrfs:compression";
 /// Where btrfs keeps it. Trees and streams hold it too, as an attribute of the root directory.
 const COMPRESSION_XATTR: &str = "btrfs.compression";
 
 pub(super) fn local(pool: &Btrfs, name: &DatasetName) -> Result<BTreeMap<String, String>> {
     let directory = pool.existing(name)?;
-    let Some(subvolume) = pool.top_of(name, &directory)? else { return Ok(BTreeMap::new()) };
-    let mut found = BTreeMap::new();
+    let Some(subvolume) = pool.top_of(name, &directory)? else { return pool.dir.remembered_properties(name) };
+    let mut found = pool.dir.remembered_properties(name)?;
     if subvolume.read_only {
         found.insert(READ_ONLY.to_owned(), "true".to_owned());
     }
@@ -34,7 +37,8 @@ pub(super) fn local(pool: &Btrfs, name: &DatasetName) -> Result<BTreeMap<String,
 pub(super) fn set(pool: &Btrfs, name: &DatasetName, property: &str, value: &str) -> Result<()> {
     let directory = pool.existing(name)?;
     let unsupported = |what| Error::Unsupported { subject: pool.label_of(name), what };
-    if place::top(&directory).map_err(|source| Error::io("look at", pool.label_of(name), source))?.is_none() {
+    let top = place::top(&directory).map_err(|source| Error::io("look at", pool.label_of(name), source))?;
+    if property.starts_with(OWN) && top.is_none() {
         return Err(unsupported("a property of a directory"));
     }
     match (property, value) {
@@ -43,6 +47,7 @@ pub(super) fn set(pool: &Btrfs, name: &DatasetName, property: &str, value: &str)
         (READ_ONLY, _) => Err(unsupported("a read-only property that is neither true nor false")),
         (COMPRESSION, _) => fsetxattr(&directory, COMPRESSION_XATTR, value.as_bytes(), XattrFlags::empty())
             .map_err(|errno| Error::io("set the compression of", pool.label_of(name), errno.into())),
-        _ => Err(unsupported("a property other than ro and compression")),
+        _ if property.starts_with(OWN) => Err(unsupported("a property of btrfs but ro and compression")),
+        _ => pool.dir.remember_property(name, property, value),
     }
 }

@@ -7,6 +7,7 @@ use super::{Dir, STATE, platform};
 use crate::remembered::{Properties, Record, Remembered};
 use crate::{Backend, DatasetName, Result};
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 
 /// The directory that remembers a dataset.
 struct Top {
@@ -74,8 +75,17 @@ impl Dir {
         Ok(found)
     }
 
+    /// Remembers one more property of a dataset, which must be there.
+    pub(crate) fn remember_property(&self, name: &DatasetName, property: &str, value: &str) -> Result<()> {
+        self.find(name)?.ok_or_else(|| self.missing(name))?;
+        let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut properties = self.remembered_properties(name)?;
+        properties.insert(property.to_owned(), value.to_owned());
+        self.remember(name, properties)
+    }
+
     /// The properties that a dataset would have.
-    pub(super) fn remembered_properties(&self, name: &DatasetName) -> Result<Properties> {
+    pub(crate) fn remembered_properties(&self, name: &DatasetName) -> Result<Properties> {
         let Some(remembered) = self.remembered()? else { return Ok(Properties::new()) };
         let top = self.nearest_top(&remembered, name)?;
         Ok(top
@@ -87,7 +97,7 @@ impl Dir {
     }
 
     /// What is remembered of a dataset and all below it, so that it can be forgotten or put elsewhere.
-    pub(super) fn recall(&self, name: &DatasetName) -> Result<Recalled> {
+    pub(crate) fn recall(&self, name: &DatasetName) -> Result<Recalled> {
         let Some(remembered) = self.remembered()? else { return Ok(Recalled::default()) };
         let Some(top) = self.nearest_top(&remembered, name)? else { return Ok(Recalled::default()) };
         let Some(record) = top.record else { return Ok(Recalled::default()) };
@@ -107,7 +117,7 @@ impl Dir {
     }
 
     /// After a dataset is gone.
-    pub(super) fn forget(&self, recalled: Recalled) -> Result<()> {
+    pub(crate) fn forget(&self, recalled: Recalled) -> Result<()> {
         let Some(remembered) = self.remembered()? else { return Ok(()) };
         if let Some(key) = recalled.own {
             remembered.remove(&key)?;
@@ -119,7 +129,7 @@ impl Dir {
     }
 
     /// After a dataset was renamed. The record of a top holds wherever it is.
-    pub(super) fn moved(&self, mut recalled: Recalled, to: &DatasetName) -> Result<()> {
+    pub(crate) fn moved(&self, mut recalled: Recalled, to: &DatasetName) -> Result<()> {
         for (below, properties) in std::mem::take(&mut recalled.taken.datasets) {
             let dataset = if below.is_empty() { to.clone() } else { to.join(&below)? };
             self.remember(&dataset, properties)?;
@@ -133,7 +143,7 @@ impl Dir {
 
 /// What was remembered of a dataset.
 #[derive(Default)]
-pub(super) struct Recalled {
+pub(crate) struct Recalled {
     /// The key of its own record.
     own: Option<String>,
     /// The key of the record above, and what else that holds.

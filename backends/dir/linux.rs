@@ -1,5 +1,6 @@
 //! What Linux does its own way.
 
+use remand_sys::btrfs;
 use rustix::fs::{self, IFlags, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -29,8 +30,13 @@ pub(crate) fn open_beneath(above: impl AsFd, name: &CStr) -> Result<OwnedFd, Err
 }
 
 /// What a directory is known by, wherever it is moved: its inode number, and where the file system tells when it was made, that
-/// too, because numbers are used again.
+/// too, because numbers are used again. All subvolumes have one number and a clone has its origin's time, but each a UUID.
 pub(super) fn identity(directory: impl AsFd) -> Result<String, Errno> {
+    if fs::fstat(&directory)?.st_ino == btrfs::ROOT_INODE && btrfs::is_btrfs(&directory).unwrap_or(false) {
+        let known = btrfs::subvolume(&directory);
+        let known = known.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        return Ok(format!("{:032x}", u128::from_be_bytes(known.uuid)));
+    }
     let stat = fs::statx(directory, c"", fs::AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::BTIME)?;
     let born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     let time = if born { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };

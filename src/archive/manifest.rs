@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::change::Fingerprint;
@@ -212,12 +213,47 @@ pub struct DatasetRecord {
     /// Whether it is a volume (a block device) and not a file system.
     #[serde(default)]
     pub volume: bool,
+    /// Flags of its entries that a native stream does not hold. Since version 1.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<EntryFlags>,
     /// Properties that were set locally.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
     /// Names of its own snapshots that travel along, oldest first.
     #[serde(default)]
     pub snapshots: Vec<String>,
+}
+
+/// File flags of an entry of a dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryFlags {
+    /// Path in the dataset, where it is UTF-8; "" is its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Path in the dataset as BASE64, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_b64: Option<String>,
+    /// Names of the flags, as in an index line.
+    pub flags: String,
+}
+
+impl EntryFlags {
+    /// Flags of the entry at these bytes.
+    pub fn new(path: &[u8], flags: String) -> Self {
+        match std::str::from_utf8(path) {
+            Ok(path) => Self { path: Some(path.to_owned()), path_b64: None, flags },
+            Err(_) => Self { path: None, path_b64: Some(BASE64.encode(path)), flags },
+        }
+    }
+
+    /// The path's bytes; `None` if it is told in neither form, or in both.
+    pub fn path(&self) -> Option<Vec<u8>> {
+        match (&self.path, &self.path_b64) {
+            (Some(path), None) => Some(path.clone().into_bytes()),
+            (None, Some(path)) => BASE64.decode(path.as_bytes()).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// A manifest that cannot be used.

@@ -105,6 +105,7 @@ pub(super) fn manifest() -> Manifest {
         member: member.to_owned(),
         base: None,
         volume: false,
+        flags: Vec::new(),
         properties: BTreeMap::new(),
         snapshots: Vec::new(),
     };

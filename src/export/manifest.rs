@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 
 use super::datasets::Job;
 use crate::archive::manifest::{
-    BaseDirectory, BaseRecord, DatasetRecord, Encoding, FORMAT, Host, MAJOR, MINOR, Manifest, ResourceRecord,
-    Tool, Version,
+    BaseDirectory, BaseRecord, DatasetRecord, Encoding, EntryFlags, FORMAT, Host, MAJOR, MINOR, Manifest,
+    ResourceRecord, Tool, Version,
 };
-use crate::change::Fingerprint;
+use crate::change::{Fingerprint, Scope, walk};
 use crate::error::{Error, Result};
 use crate::run;
+use crate::tree;
 
 /// Room that is kept for a fingerprint that is not known yet when the manifest is written, in bytes. About 30 names in
 /// the base's root fit; for more the fingerprint goes without its places.
@@ -106,8 +107,41 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         member: planned.member.clone(),
         base,
         volume: part.kind == DatasetKind::Volume,
+        flags: if planned.encoding == Encoding::Btrfs { flags(job, planned)? } else { Vec::new() },
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,
+    })
+}
+
+/// The file flags in a dataset. No btrfs stream holds any.
+fn flags(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Vec<EntryFlags>> {
+    job.with_view(&job.snapshot_of(planned), |view| {
+        let failed = || Error::tree(format!("read the flags in the dataset {}", planned.name));
+        let mut found = Vec::new();
+        let root = view.tree.root_node().map_err(failed())?.entry.flags;
+        if !root.is_empty() {
+            found.push(EntryFlags::new(b"", root.to_string()));
+        }
+        let mut failure = None;
+        let scope = Scope { exclude: &[], interrupted: job.interrupted };
+        walk::merged(Some(&view.tree), None, scope, &mut |pair| {
+            let Some(dir) = &pair.base else { return true };
+            let mut add = |name: &[u8]| -> tree::Result<()> {
+                if let Some(stat) = dir.stat(name)?.filter(|stat| !stat.mount_point) {
+                    let flags = dir.flags(name, &stat)?;
+                    if !flags.is_empty() {
+                        found.push(EntryFlags::new(pair.path.join(name).as_bytes(), flags.to_string()));
+                    }
+                }
+                Ok(())
+            };
+            failure = pair.names.iter().find_map(|name| add(name).err());
+            failure.is_none()
+        })?;
+        match failure {
+            Some(error) => Err(failed()(error)),
+            None => Ok(found),
+        }
     })
 }
 

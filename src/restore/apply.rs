@@ -444,6 +444,7 @@ impl<'a> Restore<'a> {
             merge.settle(&base, &built, work.stage.writer(&root)?, self.steps)?;
         }
         work.stage.finish(self.steps)?;
+        work.stage.set_flags(&work.plan, self.steps)?;
         while let Some(meter) = self.open.pop() {
             meter.close(None);
         }

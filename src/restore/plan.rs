@@ -4,7 +4,7 @@
 //! the one that an export would have written.
 
 use crate::archive::manifest::{
-    BaseRecord, DatasetRecord, Encoding, Manifest, Mode, ResourceKind, ResourceRecord,
+    BaseRecord, DatasetRecord, Encoding, EntryFlags, Manifest, Mode, ResourceKind, ResourceRecord,
 };
 use crate::error::{Error, Result};
 use crate::export::plan::member;
@@ -21,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) member: Option<TreePath>,
     /// What it is a clone of, of a dataset that is cloned again.
     pub(crate) base: Option<BaseRecord>,
+    /// File flags that its stream does not hold.
+    pub(crate) flags: Vec<(TreePath, String)>,
     /// Properties that it had of its own.
     pub(crate) properties: std::collections::BTreeMap<String, String>,
 }
@@ -79,8 +81,16 @@ fn target(dataset: &DatasetRecord, member: Option<TreePath>) -> Result<Target> {
         encoding: dataset.encoding,
         member,
         base: dataset.base.clone(),
+        flags: dataset.flags.iter().map(entry_flags).collect::<Result<_>>()?,
         properties: dataset.properties.clone(),
     })
+}
+
+fn entry_flags(entry: &EntryFlags) -> Result<(TreePath, String)> {
+    let path = entry.path().and_then(|path| TreePath::new(&path).ok());
+    let path =
+        path.ok_or_else(|| Error::Refused("its manifest has flags of something that is no path".into()))?;
+    Ok((path, entry.flags.clone()))
 }
 
 fn check_record(record: &ResourceRecord) -> Result<()> {
@@ -159,6 +169,7 @@ mod tests {
             member: member(name, encoding),
             base: None,
             volume: false,
+            flags: Vec::new(),
             properties: std::collections::BTreeMap::new(),
             snapshots: Vec::new(),
         };

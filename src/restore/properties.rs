@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use remand_backends::{Backend, Created};
+use remand_backends::{Backend, BackendKind, Created};
 
 use crate::event::Warning;
 use crate::step::Steps;
@@ -25,8 +25,9 @@ enum When {
     Never,
 }
 
-const BEFORE: [&str; 9] = [
+const BEFORE: [&str; 10] = [
     "acltype",
+    "btrfs:compression",
     "checksum",
     "compression",
     "copies",
@@ -117,6 +118,12 @@ impl Setting {
     /// When all content is there. What was not set is named.
     pub(super) fn after(&mut self, backend: &dyn Backend, created: &Created, steps: &Steps<'_>) {
         self.set(When::After, backend, created, steps);
+        if backend.kind() == BackendKind::Dir && !self.properties.is_empty() {
+            let names: Vec<&str> = self.properties.keys().map(String::as_str).collect();
+            let message =
+                format!("this pool only remembers properties; without effect here: {}", names.join(", "));
+            steps.notice(&self.subject, message);
+        }
         if !self.unknown.is_empty() {
             let names = self.unknown.join(", ");
             steps.notice(&self.subject, format!("this pool has no such properties; not set: {names}"));

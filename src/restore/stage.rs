@@ -236,6 +236,28 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Sets the file flags that a native stream does not bring along.
+    pub(super) fn set_flags(&self, plan: &Plan, steps: &Steps<'_>) -> Result<()> {
+        for target in
+            plan.datasets.iter().filter(|target| target.encoding.is_native() && !target.flags.is_empty())
+        {
+            let tree = self.built(&target.name)?;
+            let mut losses = Vec::new();
+            for (path, names) in &target.flags {
+                let flags = names.parse().unwrap_or_else(|unknown: tree::flags::UnknownFlags| {
+                    let message = unknown.to_string();
+                    steps.warn(&Warning { subject: format!("{}/{path}", target.name), message });
+                    unknown.known
+                });
+                let lost = tree::set_flags(&tree, path, flags);
+                losses
+                    .extend(lost.map_err(Error::tree(format!("set flags in the dataset {}", target.name)))?);
+            }
+            report(losses, &target.name, steps);
+        }
+        Ok(())
+    }
+
     /// The one rename that makes the resource visible.
     pub(super) fn publish(&mut self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
         let pool = self.pool;
