@@ -263,6 +263,11 @@ impl Zfs {
         let mut head = Vec::new();
         let read_error = |source| Error::io("read the stream for", full.as_str(), source);
         (&mut *stream).take(parse::STREAM_HEAD_BYTES as u64).read_to_end(&mut head).map_err(read_error)?;
+        if head.is_empty() && begun.continued {
+            // All had come when the earlier run died.
+            self.pacify(name)?;
+            return Ok(Created::new(&self.root, name.clone()));
+        }
         let kind = parse::stream_kind(&head).ok_or_else(|| Error::Stream {
             subject: full.clone(),
             reason: "it does not begin as ZFS streams do",

@@ -26,11 +26,11 @@ pub(super) fn check(pool: &Pool, resource: &Resource, plan: &Plan, decrypted: bo
             }
             (_, false) if !decrypted => {
                 let stored = match plan.mode {
-                    Mode::Differential if planned.name == "root" => "--standalone writes",
+                    Mode::Differential if planned.name == "root" => "--standalone writes it",
                     _ => "without --portable it is written",
                 };
                 return Err(Error::Usage(format!(
-                    "The dataset {} is encrypted, and its files would be in the archive as plain text: {stored} it as it is stored, and --decrypted says that plain text is wanted",
+                    "The dataset {} is encrypted, and its files would be in the archive as plain text: {stored} as it is stored, and --decrypted says that plain text is wanted",
                     full()
                 )));
             }

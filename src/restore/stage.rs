@@ -189,7 +189,7 @@ impl<'a> Stage<'a> {
                 let partials =
                     streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
                 let part = partials.iter().find(|partial| partial.dataset == dataset);
-                let part = part.map_or("all".to_owned(), |part| format!("{} bytes", part.received_bytes));
+                let part = part.map_or("a part".to_owned(), |part| format!("{} bytes", part.received_bytes));
                 let message =
                     format!("an interrupted restore has received {part} of it; that is not received again");
                 steps.notice(&target.name, message);
