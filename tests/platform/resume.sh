@@ -16,7 +16,7 @@ check() { # check WHAT COMMAND...
 status() { # status WANTED COMMAND...
   local wanted=$1 got=0; shift
   "$@" || got=$?
-  [ "$got" = "$wanted" ] || { echo "status $got, not $wanted: $*" >&2; return 1; }
+  [ "$got" = "$wanted" ] || { echo "status $got, not $wanted: $*" >&2; tail -5 "$work/log" >&2; return 1; }
 }
 directory() { zfs get -H -o value mountpoint "$1"; }
 # Staged datasets of that name, and how much is in them.
