@@ -3,6 +3,7 @@
 use super::*;
 use crate::archive::Digest;
 use crate::archive::index::Role;
+use crate::archive::manifest::{Manifest, Version};
 use crate::archive::testing::*;
 use crate::tree::Kind;
 
@@ -133,7 +134,7 @@ fn manifests_that_make_no_sense() {
 #[test]
 fn newer_and_foreign_manifests() {
     let mut newer = manifest();
-    newer.version.major = 2;
+    newer.version = Version { major: 2, minor: 0 };
     newer.tool.version = "9.1".to_owned();
     refused(
         &Forge::new(&newer).finish(),
@@ -142,6 +143,13 @@ fn newer_and_foreign_manifests() {
     let mut minor = manifest();
     minor.version.minor = 7;
     read_archive(&Forge::new(&minor).finish()).unwrap();
+    for (minor, why) in [(7, "does not know"), (0, "cannot be understood")] {
+        let mut json = serde_json::to_value(manifest()).unwrap();
+        json["version"]["minor"] = minor.into();
+        json["resources"][0]["datasets"][1]["encoding"] = "unheard-of".into();
+        let error = Manifest::from_json(json.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("unheard-of"), "{error}");
+    }
     let mut foreign = manifest();
     foreign.format = "something".to_owned();
     refused(&Forge::new(&foreign).finish(), "something");
