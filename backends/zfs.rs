@@ -1,4 +1,4 @@
-//! ZFS, by zfs(8) as a process, and for some calls by libzfs_core.
+//! ZFS, by zfs(8) as a process, and for some calls by `libzfs_core`.
 //!
 //! Snapshots are made, sent and destroyed by one of two engines, see `engine.rs`.
 //!

@@ -74,8 +74,7 @@ fn exported(pool: &Pool, scratch: &Scratch, options: &[&str]) -> Bundle {
 
 /// Names of members and of all that the index speaks of.
 fn mentioned(bundle: &Bundle) -> Vec<String> {
-    let members = bundle.members.iter().map(|member| member.text());
-    let mut all: Vec<String> = members.collect();
+    let mut all: Vec<String> = bundle.members.iter().map(support::tar::Member::text).collect();
     all.extend(bundle.index().iter().filter_map(|line| Some(line["path"].as_str()?.to_owned())));
     all
 }
