@@ -136,7 +136,9 @@ fn restore(pool: &Path, source: &Path, name: &str) -> Outcome<()> {
 }
 
 fn open(pool: &Path) -> Outcome<Pool> {
-    Ok(Pool::open(pool.to_str().ok_or("the directory's name is not UTF-8")?)?)
+    let path = pool.to_str().ok_or("the directory's name is not UTF-8")?;
+    // Plain directories, on btrfs too, where it would be a pool of subvolumes otherwise.
+    Ok(Pool::open(&format!("dir:{path}"))?)
 }
 
 /// Who watches: nobody here. The command line draws a tree with progress bars.
@@ -324,11 +326,11 @@ fn next_steps(pool_a: &Path, pool_b: &Path, archive: &Path) {
     if !built.is_some_and(|path| path.exists()) {
         println!("  cargo build --release");
     }
-    println!("  {program} list --pool {a}");
-    println!("  {program} diff --pool {a} web01");
+    println!("  {program} list --pool dir:{a}");
+    println!("  {program} diff --pool dir:{a} web01");
     println!("  {program} info {archive}");
     println!("  {program} verify {archive}");
-    println!("  {program} restore --pool {b} --name web03 {archive}");
-    println!("  {program} export --pool {a} web01 - | {program} restore --pool {b} --name web04 -");
+    println!("  {program} restore --pool dir:{b} --name web03 {archive}");
+    println!("  {program} export --pool dir:{a} web01 - | {program} restore --pool dir:{b} --name web04 -");
     println!("  tar -tvzf {archive}");
 }

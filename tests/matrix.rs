@@ -94,7 +94,7 @@ fn from_every_backend_to_every_backend() {
                             ended.describe()
                         ));
                     }
-                    row += &format!(" {cell} |");
+                    row.extend([" ", &cell, " |"]);
                     forget(&to.pool, jail);
                 }
                 table.push(row);

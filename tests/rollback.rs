@@ -193,7 +193,7 @@ fn remove_jail(pool: &Pool, name: &str) {
             "{name} cannot be destroyed"
         );
     }
-    support::at::remove_tree(&pool.path(&format!("jails/{name}")));
+    pool.delete(&format!("jails/{name}"));
 }
 
 #[test]
@@ -209,6 +209,13 @@ fn exports_that_are_killed_on_zfs() {
 }
 
 #[test]
+fn exports_that_are_killed_on_btrfs() {
+    if let Some(place) = Place::btrfs("rollback: kill") {
+        killed_exports(&place);
+    }
+}
+
+#[test]
 fn restores_that_are_killed() {
     killed_restores(&Place::dir());
 }
@@ -216,6 +223,13 @@ fn restores_that_are_killed() {
 #[test]
 fn restores_that_are_killed_on_zfs() {
     if let Some(place) = Place::zfs("rollback: kill") {
+        killed_restores(&place);
+    }
+}
+
+#[test]
+fn restores_that_are_killed_on_btrfs() {
+    if let Some(place) = Place::btrfs("rollback: kill") {
         killed_restores(&place);
     }
 }
@@ -279,6 +293,13 @@ fn interrupted_runs_undo_what_they_did() {
 #[test]
 fn interrupted_runs_undo_what_they_did_on_zfs() {
     if let Some(place) = Place::zfs("rollback: interrupt") {
+        interrupted(&place);
+    }
+}
+
+#[test]
+fn interrupted_runs_undo_what_they_did_on_btrfs() {
+    if let Some(place) = Place::btrfs("rollback: interrupt") {
         interrupted(&place);
     }
 }

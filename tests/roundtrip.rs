@@ -2,12 +2,12 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use support::at::At;
 use support::compare::{assert_same, assert_same_without};
-use support::pool::{Place, Pool, Size, zfs};
+use support::pool::{Place, Pool, Size, subvolume, zfs};
 use support::run::{export, remand, restore};
 use support::trip::{assert_restored, assert_tree_restored};
 use support::{Scratch, program_for, workload};
@@ -131,6 +131,46 @@ fn recursive_with_history() {
             assert_eq!(std::fs::read(history).unwrap(), b"on tuesday");
         }
     }
+}
+
+#[test]
+fn recursive_with_history_on_btrfs() {
+    let Some(place) = Place::btrfs("roundtrip: recursive") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let archive = scratch.join("web01.tar.gz");
+    let (jail, parts) = (source.path("jails/web01"), ["data", "data/db"]);
+    std::fs::create_dir(jail.join(".snapshots")).unwrap();
+    std::fs::create_dir(jail.join("data/.snapshots")).unwrap();
+    let days = [("monday", "on monday"), ("tuesday", "on tuesday")];
+    for (day, text) in days {
+        for part in parts {
+            std::fs::write(jail.join(part).join("file0"), text).unwrap();
+            let (snapshot, live) = (history(&jail, part, day), jail.join(part));
+            subvolume(["snapshot".as_ref(), "-r".as_ref(), live.as_os_str(), snapshot.as_os_str()]);
+        }
+    }
+    for part in parts {
+        std::fs::write(jail.join(part).join("file0"), "today").unwrap();
+    }
+    export(&source, "web01", &archive, &["--recursive", "--standalone"]);
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+    let restored = target.path("jails/web01");
+    for part in parts {
+        assert_eq!(std::fs::read(restored.join(part).join("file0")).unwrap(), b"today", "{part}");
+        for (day, text) in days {
+            let old = std::fs::read(history(&restored, part, day).join("file0"));
+            assert_eq!(old.unwrap(), text.as_bytes(), "{part}@{day}");
+        }
+    }
+}
+
+/// Where a snapshot of a jail's dataset lies on btrfs: beside it, under its last name.
+fn history(jail: &Path, part: &str, snapshot: &str) -> PathBuf {
+    let (dataset, snapshots) =
+        (jail.join(part), format!(".snapshots/{}", Path::new(part).file_name().unwrap().display()));
+    dataset.parent().unwrap().join(format!("{snapshots}@{snapshot}"))
 }
 
 #[test]

@@ -4,6 +4,11 @@ use super::parse::{self, Listed};
 use super::{CREATED, RECEIVED, Zfs, list_one, mounted_directory, name, tool};
 use crate::{Created, DatasetName, Error, Kept, Result, Snapshot};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often, and after which pause, a mount that failed is tried again.
+const MOUNT_TRIES: u32 = 20;
+const MOUNT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Zfs {
     /// `zfs create` or `zfs clone` (with an origin), and mounts the result.
@@ -66,14 +71,19 @@ impl Zfs {
                 listed.mountpoint
             )));
         }
-        let mounted = check_mountable(Path::new(&listed.mountpoint))
-            .and_then(|()| tool::run_patiently(["mount", full.as_str()]));
-        match mounted {
-            Ok(_) => Ok(()),
-            // Another run may have mounted it in between.
-            Err(_) if self.find(name)?.is_some_and(|listed| listed.mounted) => Ok(()),
-            Err(error) => Err(error),
+        let mount = || {
+            check_mountable(Path::new(&listed.mountpoint))?;
+            tool::run_patiently(["mount", full.as_str()]).map(drop)
+        };
+        // Another run may just be mounting the same: then one of the two fails, and a moment later it is mounted, or can be.
+        for _ in 0..MOUNT_TRIES {
+            match mount() {
+                Ok(()) => return Ok(()),
+                Err(_) if self.find(name)?.is_some_and(|listed| listed.mounted) => return Ok(()),
+                Err(_) => std::thread::sleep(MOUNT_PAUSE),
+            }
         }
+        mount()
     }
 
     /// Where one file system is mounted; mounts it if need be.
