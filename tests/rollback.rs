@@ -93,12 +93,12 @@ fn disturb(run: Run, delay: Duration, signal: Signal) -> ExitStatus {
     child.wait().unwrap()
 }
 
-/// Moments within `whole`, at random but the same in every run of the tests. Four times as many as are wanted: some runs are
-/// over before their moment.
-fn moments(seed: u64, whole: Duration) -> Vec<Duration> {
+/// Moments within a run, as parts of its time: at random but the same in every run of the tests. Four times as many as are
+/// wanted: some runs are over before their moment.
+fn moments(seed: u64) -> Vec<f64> {
     workload::noise(seed, MOMENTS * 8)
         .chunks(2)
-        .map(|pair| whole.mul_f64(f64::from(u16::from_le_bytes([pair[0], pair[1]])) / 65536.0))
+        .map(|pair| f64::from(u16::from_le_bytes([pair[0], pair[1]])) / 65536.0)
         .collect()
 }
 
@@ -125,14 +125,17 @@ fn cleanup(pool: &Pool) {
 
 fn killed_exports(place: &Place) {
     let course = Course::new(place);
-    let whole = time(course.export());
+    let mut whole = time(course.export());
     std::fs::remove_file(course.archive()).unwrap();
     let mut killed = 0;
-    for delay in moments(1, whole) {
+    for moment in moments(1) {
         if killed == MOMENTS {
             break;
         }
-        if disturb(course.export(), delay, Signal::KILL).success() {
+        let begin = Instant::now();
+        if disturb(course.export(), whole.mul_f64(moment), Signal::KILL).success() {
+            // The first may have been slow because the machine was busy.
+            whole = whole.min(begin.elapsed());
             remand(["verify"]).arg(course.archive()).ends(0);
             std::fs::remove_file(course.archive()).unwrap();
         } else {
@@ -157,16 +160,19 @@ fn killed_exports(place: &Place) {
 fn killed_restores(place: &Place) {
     let course = Course::new(place);
     course.export().ends(0);
-    let whole = {
+    let mut whole = {
         let undisturbed = Pool::with_release(place, Size::Full);
         time(remand(["restore"]).on(&undisturbed).arg(course.archive()))
     };
     let mut killed = 0;
-    for delay in moments(2, whole) {
+    for moment in moments(2) {
         if killed == MOMENTS {
             break;
         }
-        if disturb(course.restore(), delay, Signal::KILL).success() {
+        let begin = Instant::now();
+        if disturb(course.restore(), whole.mul_f64(moment), Signal::KILL).success() {
+            // The first may have been slow because the machine was busy.
+            whole = whole.min(begin.elapsed());
             course.is_restored();
             remove_jail(&course.target, "web01");
         } else {
@@ -241,8 +247,8 @@ fn exports_to_a_directory_that_are_killed() {
     let run = || remand(["export", "--format", "directory", "web01"]).on(&course.source).arg(&destination);
     let whole = time(run());
     support::at::remove_tree(&destination);
-    for delay in moments(3, whole).into_iter().take(MOMENTS) {
-        disturb(run(), delay, Signal::KILL);
+    for moment in moments(3).into_iter().take(MOMENTS) {
+        disturb(run(), whole.mul_f64(moment), Signal::KILL);
         if destination.exists() {
             remand(["verify"]).arg(&destination).ends(0);
             support::at::remove_tree(&destination);
@@ -259,8 +265,8 @@ fn interrupted(place: &Place) {
     let whole = time(course.export());
     std::fs::remove_file(course.archive()).unwrap();
     let mut interrupted = 0;
-    for delay in moments(4, whole).into_iter().take(4) {
-        let ended = disturb(course.export(), delay.max(whole / 5), Signal::INT);
+    for moment in moments(4).into_iter().take(4) {
+        let ended = disturb(course.export(), whole.mul_f64(moment.max(0.2)), Signal::INT);
         if ended.success() {
             std::fs::remove_file(course.archive()).unwrap();
             continue;
@@ -272,8 +278,8 @@ fn interrupted(place: &Place) {
     }
     assert!(interrupted > 0, "no run was interrupted in time");
     let whole = time(course.export());
-    for delay in moments(5, whole).into_iter().take(4) {
-        let ended = disturb(course.restore(), delay.max(whole / 5), Signal::TERM);
+    for moment in moments(5).into_iter().take(4) {
+        let ended = disturb(course.restore(), whole.mul_f64(moment.max(0.2)), Signal::TERM);
         if ended.success() {
             remove_jail(&course.target, "web01");
             continue;

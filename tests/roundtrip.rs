@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use support::at::At;
 use support::compare::{assert_same, assert_same_without};
-use support::pool::{Place, Pool, Size, subvolume, zfs};
+use support::pool::{Place, Pool, Size, names, subvolume, zfs};
 use support::run::{export, remand, restore};
 use support::trip::{assert_restored, assert_tree_restored};
 use support::{Scratch, program_for, workload};
@@ -93,7 +93,15 @@ fn standalone_onto_a_pool_without_the_release() {
         for (archive, options) in [("web01.tar.gz", &[][..]), ("web01", &["--format", "directory"])] {
             let scratch = Scratch::new();
             let source = Pool::with_jail(&place, Size::Full);
-            export(&source, "web01", &scratch.join(archive), &[&["--standalone"], options].concat());
+            let options = [&["--standalone"], options].concat();
+            if place.is_btrfs() {
+                // btrfs-send(8) reaches no path that is longer than the system's calls take, and the export says so.
+                let run = remand(["export", "web01"]).on(&source).args(&options).arg(scratch.join(archive));
+                run.ends(1).tells("File name too long");
+                assert_eq!((names(scratch.path()), source.remains()), (vec![], vec![]));
+                At::open(&source.root("web01")).dir("odd").remove("deep");
+            }
+            export(&source, "web01", &scratch.join(archive), &options);
             let target = Pool::empty(&place);
             restore(&target, &scratch.join(archive), &[]);
             assert_restored(&source, "web01", &target, "web01");
@@ -155,6 +163,10 @@ fn recursive_with_history_on_btrfs() {
     export(&source, "web01", &archive, &["--recursive", "--standalone"]);
     let target = Pool::with_release(&place, Size::Small);
     restore(&target, &archive, &[]);
+    for pool in [&source, &target] {
+        // Snapshots are put there after all else, which the directory's time tells.
+        At::open(&pool.path("jails/web01/data")).set_mtime(".snapshots", workload::JAIL_TIME);
+    }
     assert_tree_restored(&source, "web01", &target, "web01");
     let restored = target.path("jails/web01");
     for part in parts {
