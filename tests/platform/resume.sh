@@ -82,7 +82,10 @@ import struct, sys
 stream = open(sys.argv[1], 'r+b')
 changed = False
 while len(head := stream.read(312)) == 312:
-    kind, length = struct.unpack_from('<II', head)
+    word = lambda at, form='<I': struct.unpack_from(form, head, at)[0]
+    kind = word(0)
+    # Of a plain stream.
+    length = {0: word(4), 1: -(-word(28) // 8) * 8, 3: word(32, '<Q'), 7: word(16, '<Q')}.get(kind, 0)
     at = stream.tell()
     if kind != 0 and kind != 5:
         stream.seek(at - 32)
