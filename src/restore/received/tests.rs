@@ -11,7 +11,7 @@ fn manifest() -> Digest {
     Digest::of(b"manifest")
 }
 
-/// A directory with lines of `marks` in the ledger `old`.
+/// A new one.
 fn ledger(directory: &Path, name: &str) -> (Ledger, std::path::PathBuf) {
     let path = directory.join(name);
     (Ledger::create(&path, manifest()).unwrap(), path)
@@ -119,18 +119,19 @@ fn only_whole_lines_in_order_are_read() {
         String::new(),
         "\n".into(),
         format!("0 {one} a\n"),
+        format!("manifest {one}\n5 {one} a\n"),
         format!("manifest {one}\n5 {one}\n"),
         format!("manifest {one}\n5 {one} \n"),
-        format!("manifest {one}\n5 {one} a\n5 {one} a\n"),
-        format!("manifest {one}\n5 {one} a\n4 {one} a\n"),
-        format!("manifest {one}\n05 {one} a\n"),
-        format!("manifest {one}\n+5 {one} a\n"),
-        format!("manifest {one}\n5 blake3:00 a\n"),
-        format!("manifest {one}\n5 {one} a\n\n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n5 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n4 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n05 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n+5 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n5 blake3:00 a\n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n\n"),
     ] {
         assert_eq!(Received::parse(&wrong), None, "{wrong:?}");
     }
-    let anew = format!("manifest {one}\n5 {one} a\n0 {one} a\n");
+    let anew = format!("manifest {one}\n0 {one} a\n5 {one} a\n0 {one} a\n");
     assert_eq!(Received::parse(&anew).unwrap().marks("a"), None);
 }
 
