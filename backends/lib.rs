@@ -340,6 +340,9 @@ pub struct ReceiveOptions {
     /// then. A crash leaves what was received too, however much. Only where the backend can go on later; never where the stream
     /// itself is damaged.
     pub keep_from_bytes: Option<u64>,
+    /// For [`Streams::resume`]: what was received may come from so many bytes of the beginning of the stream; the reader compares them
+    /// with what the earlier run has read. It is an error if more was received.
+    pub verified_bytes: u64,
 }
 
 /// What there is of a dataset that an interrupted receive left.
@@ -383,7 +386,8 @@ pub trait Streams: Send + Sync {
 
     /// Takes over what a dead run has received: the dataset `from` in its staging, in part or whole, becomes `to` in another run's
     /// staging. `None` if there is nothing with which [`Streams::resume`] could go on. The caller has made sure that the run is
-    /// dead, and that `from` is of the stream that it is going to read.
+    /// dead. GUIDs are no proof that `from` is of the stream that it is going to read: the reader that it gives to
+    /// [`Streams::resume`] compares the bytes with what the dead run has read, and fails where they differ.
     fn take_over(&self, _from: &DatasetName, _to: &DatasetName) -> Result<Option<Created>> {
         Ok(None)
     }

@@ -16,6 +16,7 @@ mod merge;
 mod part;
 pub(crate) mod plan;
 mod properties;
+mod received;
 mod resume;
 mod stage;
 mod times;

@@ -116,9 +116,30 @@ impl Run {
         &self.id
     }
 
+    /// Where it keeps what it has handed to a receiver: beside the record, and removed with it.
+    pub(crate) fn received_path(&self) -> PathBuf {
+        received_path(&self.path)
+    }
+
     /// Takes the record away; the last thing that a run does, when nothing of it is left.
     pub fn end(self) -> Result<()> {
+        remove_received(&self.path)?;
         fs::remove_file(&self.path).map_err(Error::io("remove", self.path.display()))
+    }
+}
+
+fn received_path(record: &Path) -> PathBuf {
+    record.with_extension("received")
+}
+
+/// Goes before the record: without that nobody would find it.
+fn remove_received(record: &Path) -> Result<()> {
+    let path = received_path(record);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path.display())(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -189,6 +210,7 @@ fn records(state: &Path) -> Result<Vec<(String, Record, bool)>> {
 /// Removes a dead run's record.
 pub fn forget(state: &Path, id: &str) -> Result<()> {
     let path = state.join("runs").join(id);
+    remove_received(&path)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("remove", path.display())(error))
@@ -322,10 +344,13 @@ mod tests {
         assert_eq!(alive(state.path()).unwrap(), [run.id().to_owned()]);
         assert!(dead(state.path()).unwrap().is_empty());
         let id = run.id().to_owned();
+        let received = run.received_path();
+        fs::write(&received, "").unwrap();
         drop(run); // closes the descriptor, as a crash does
         assert_eq!(dead(state.path()).unwrap(), [(id.clone(), record.clone())]);
         assert_eq!(record.partial_path().unwrap(), Path::new("/a/b\n"));
         forget(state.path(), &id).unwrap();
         assert!(dead(state.path()).unwrap().is_empty());
+        assert!(!received.exists());
     }
 }

@@ -60,6 +60,14 @@ enum Mode {
     Whole,
 }
 
+/// More was received than the caller can verify.
+pub(super) fn unverified() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "more of it has been received than the interrupted restore had noted; run the restore again, it begins anew",
+    )
+}
+
 /// What is left of a sequence of streams, as streams that can be received one after another.
 pub struct Remainder<R> {
     source: R,
@@ -78,6 +86,9 @@ pub struct Remainder<R> {
     ready: Vec<u8>,
     taken: usize,
     ended: bool,
+    /// Read of the source, and how much of it may be left out.
+    read_bytes: u64,
+    verified_bytes: u64,
 }
 
 impl<R: Read> Remainder<R> {
@@ -96,7 +107,16 @@ impl<R: Read> Remainder<R> {
             ready: Vec::new(),
             taken: 0,
             ended: false,
+            read_bytes: 0,
+            verified_bytes: u64::MAX,
         }
+    }
+
+    /// The same, where only the first `verified_bytes` of the source may have been received. Beyond them nothing is left out.
+    #[must_use]
+    pub fn with_verified(mut self, verified_bytes: u64) -> Self {
+        self.verified_bytes = verified_bytes;
+        self
     }
 
     /// One record. `None` at the end of the source, where no stream is open.
@@ -121,6 +141,7 @@ impl<R: Read> Remainder<R> {
             io::ErrorKind::UnexpectedEof => damaged("it ends within a record"),
             _ => error,
         })?;
+        self.read_bytes += RECORD_BYTES as u64 + bytes;
         Ok(Some(Record { head, payload }))
     }
 
@@ -166,6 +187,10 @@ impl<R: Read> Remainder<R> {
             _ => {}
         }
         self.check(&record)?;
+        let leaves_out = matches!(self.mode, Some(Mode::Skip | Mode::Seek | Mode::Within));
+        if leaves_out && self.read_bytes > self.verified_bytes {
+            return Err(unverified());
+        }
         let end = record.kind() == kind::END;
         match self.mode {
             Some(Mode::Seek | Mode::Within) if end => {

@@ -103,7 +103,10 @@ pub(super) fn resume(
     let point = interrupted_at(&full)?;
     if point.is_none() && Zfs::has_own(&full, RECEIVED)? {
         // Whole. Its reader checks what passes.
-        io::copy(stream, &mut io::sink()).map_err(read_error)?;
+        let count = io::copy(stream, &mut io::sink()).map_err(read_error)?;
+        if count > options.verified_bytes {
+            return Err(read_error(resume::unverified()));
+        }
         pool.pacify(name)?;
         return Ok(Created::new(&pool.root, name.clone()));
     }
@@ -114,6 +117,7 @@ pub(super) fn resume(
         .collect();
     tracing::info!(dataset = %full, ?point, "Going on with an interrupted receive");
     let read_bytes = Cell::new(0);
-    let mut rest = Remainder::new(Counted { source: stream, read_bytes: &read_bytes }, received, point);
+    let mut rest = Remainder::new(Counted { source: stream, read_bytes: &read_bytes }, received, point)
+        .with_verified(options.verified_bytes);
     pool.receive_rest(name, &mut rest, options, Begun { read_bytes: &read_bytes, continued: true })
 }

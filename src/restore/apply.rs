@@ -148,8 +148,10 @@ impl<'a> Restore<'a> {
             Lock::acquire(&state, &key, &record, self.options.wait, self.interrupted)
         })?);
         check_free(self.pool, &plan)?;
-        let earlier = Earlier::claim(self.pool, &state, &manifest.id)?;
-        let run = self.run.insert(Run::begin(&state, run::new_id(), &record)?).id().to_owned();
+        let mut earlier = Earlier::claim(self.pool, &state, manifest)?;
+        let run = self.run.insert(Run::begin(&state, run::new_id(), &record)?);
+        earlier.ledger(run)?;
+        let run = run.id().to_owned();
         let wanted = plan.record.base.as_ref().filter(|_| plan.record.mode == Mode::Differential);
         let chosen = match wanted {
             None => None,

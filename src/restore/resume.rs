@@ -3,15 +3,22 @@
 //! A run that is killed, or interrupted within a large stream, leaves its staging dataset and its record, which names the
 //! archive. The record's lock, which the programs that the run had started hold too, says whether anything of it still lives. It
 //! is held here until the end, so that nobody else takes the same.
+//!
+//! An archive's identity can be forged: only what [`super::received`] covers is taken, and compared while the member passes.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use remand_backends::{Created, DatasetName};
 
+use super::received::{Guarded, Ledger, Marks, Received};
+use crate::archive::Manifest;
+use crate::archive::digest::Digest;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::run::{self, Run};
 use crate::step::Steps;
+use crate::tree::Content;
 
 /// A restore that was interrupted within a stream of at least so many bytes can be continued; below that it is not worth
 /// leaving anything behind.
@@ -22,32 +29,94 @@ pub(super) struct Earlier<'a> {
     pool: &'a Pool,
     runs: Vec<Run>,
     taken: bool,
+    ledger: Option<Ledger>,
+    manifest: Digest,
 }
 
 impl<'a> Earlier<'a> {
     /// Finds and holds them.
-    pub(super) fn claim(pool: &'a Pool, state: &Path, archive: &str) -> Result<Self> {
+    pub(super) fn claim(pool: &'a Pool, state: &Path, manifest: &Manifest) -> Result<Self> {
+        let text = serde_json::to_vec(manifest)
+            .map_err(|error| Error::Refused(format!("its manifest is no JSON: {error}")))?;
+
         let mut runs = Vec::new();
         if pool.backend().streams().is_some() {
-            for id in run::of_archive(state, archive)?.into_iter().rev() {
+            for id in run::of_archive(state, &manifest.id)?.into_iter().rev() {
                 runs.extend(run::claim(state, &id)?);
             }
         }
-        Ok(Self { pool, runs, taken: false })
+        Ok(Self { pool, runs, taken: false, ledger: None, manifest: Digest::of(&text) })
     }
 
-    /// What they have of the dataset `name`, as `to`.
-    pub(super) fn take(&mut self, name: &str, to: &DatasetName) -> Result<Option<Created>> {
+    /// The lines of `run`, which receives now.
+    pub(super) fn ledger(&mut self, run: &Run) -> Result<()> {
+        self.ledger = Some(Ledger::create(&run.received_path(), self.manifest)?);
+        Ok(())
+    }
+
+    /// The content of a dataset's member, on its way to a receiver.
+    pub(super) fn guard<'b>(
+        &'b mut self,
+        content: &'b mut dyn Content,
+        interrupted: &'b AtomicBool,
+        name: &'b str,
+    ) -> Result<Guarded<'b>> {
+        let ledger = self.ledger.as_mut().ok_or_else(|| Error::Refused("no run receives it".to_owned()))?;
+        Ok(Guarded::new(content, interrupted, ledger, name))
+    }
+
+    /// What they have of the dataset `name`, as `to`, and how many bytes of its member are covered by digests. What is not covered is
+    /// left for `remand cleanup`.
+    pub(super) fn take(
+        &mut self,
+        name: &str,
+        to: &DatasetName,
+        steps: &Steps<'_>,
+    ) -> Result<Option<(Created, u64)>> {
         let Some(streams) = self.pool.backend().streams() else { return Ok(None) };
+        let Some(ledger) = &mut self.ledger else { return Ok(None) };
+        let backend = self.pool.backend();
+        let failed = || Error::backend(format!("go on with the dataset {name}"));
+        let here = backend.dataset(to).map_err(failed())?.is_some();
+        if here {
+            // It came along with the one above it.
+            let found = streams.take_over(to, to).map_err(failed())?;
+            return Ok(found.zip(ledger.inherited_bytes(name)));
+        }
         for run in &self.runs {
             let from = staging(run.id())?.join(name).map_err(|error| Error::Refused(error.to_string()))?;
-            let found = streams
-                .take_over(&from, to)
-                .map_err(Error::backend(format!("go on with the dataset {name}")))?;
-            if found.is_some() {
-                self.taken = true;
-                return Ok(found);
+            if backend.dataset(&from).map_err(failed())?.is_none() {
+                continue;
             }
+            let below = backend.descendants(&from).map_err(failed())?;
+            let partials = streams.partials(&from).map_err(failed())?;
+            let all = below.iter().map(|dataset| &dataset.name).filter(|other| **other != from);
+            let above = format!("{from}/");
+            let names: Option<Vec<String>> =
+                all.map(|other| Some(format!("{name}/{}", other.as_str().strip_prefix(&above)?))).collect();
+            let part = partials.iter().find(|partial| partial.dataset == from);
+            let received_bytes = part.map_or(0, |partial| partial.received_bytes);
+            let received = Received::read(&run.received_path())?;
+            let Some(covered) = received
+                .as_ref()
+                .zip(names)
+                .and_then(|(received, names)| covered(received, self.manifest, name, names, received_bytes))
+            else {
+                let message = format!(
+                    "what the interrupted restore {} has received of it is not covered by what it noted for this archive; it is not used, and `remand cleanup --yes` removes it",
+                    run.id()
+                );
+                steps.notice(name, message);
+                continue;
+            };
+            for (name, marks) in covered {
+                ledger.inherit(&name, marks)?;
+            }
+            if let Some(found) = streams.take_over(&from, to).map_err(failed())? {
+                self.taken = true;
+                return Ok(ledger.inherited_bytes(name).map(|bytes| (found, bytes)));
+            }
+            ledger.forget(name);
         }
         Ok(None)
     }
@@ -66,6 +135,31 @@ impl<'a> Earlier<'a> {
     }
 }
 
+/// The lines of a dataset and of those `below` it, if there are any of each, and of this manifest. One that has `received_bytes`
+/// beyond its last line (a receiver counts some bytes twice when it goes on) has lost lines.
+fn covered<'a>(
+    received: &'a Received,
+    manifest: Digest,
+    name: &str,
+    below: Vec<String>,
+    received_bytes: u64,
+) -> Option<Vec<(String, &'a Marks)>> {
+    if !received.is_of(manifest) {
+        return None;
+    }
+    let (last, _) = received.marks(name)?.last()?;
+    if received_bytes > last + COUNTED_TWICE_BYTES {
+        return None;
+    }
+    std::iter::once(name.to_owned())
+        .chain(below)
+        .map(|name| received.marks(&name).map(|marks| (name, marks)))
+        .collect()
+}
+
+/// More than a receiver that has gone on can have counted twice. The exact place is checked while the stream passes.
+const COUNTED_TWICE_BYTES: u64 = 4 << 20;
+
 fn remove(pool: &Pool, run: Run) -> Result<()> {
     let left = remand_backends::Leftover::Dataset(staging(run.id())?);
     pool.backend().destroy_leftover(&left).map_err(Error::backend("destroy its staging dataset"))?;
@@ -74,4 +168,33 @@ fn remove(pool: &Pool, run: Run) -> Result<()> {
 
 pub(super) fn staging(run: &str) -> Result<DatasetName> {
     DatasetName::new(&format!(".remand/staging/{run}")).map_err(|error| Error::Refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_covered_to_its_end_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lines");
+        let (ours, other) = (Digest::of(b"ours"), Digest::of(b"other"));
+        let mut ledger = Ledger::create(&path, ours).unwrap();
+        let marks = vec![(0, ours), (10 << 20, ours)];
+        ledger.inherit("data", &marks).unwrap();
+        ledger.inherit("data/in", &marks).unwrap();
+        ledger.begin("begun").unwrap();
+        let received = Received::read(&path).unwrap().unwrap();
+        let taken = |manifest, name: &str, below: &[&str], bytes| {
+            let below = below.iter().map(|&name| name.to_owned()).collect();
+            covered(&received, manifest, name, below, bytes).map(|covered| covered.len())
+        };
+        assert_eq!(taken(ours, "data", &[], 9 << 20), Some(1));
+        assert_eq!(taken(ours, "data", &["data/in"], 0), Some(2));
+        assert_eq!(taken(other, "data", &[], 9 << 20), None);
+        assert_eq!(taken(ours, "data", &["data/unknown"], 0), None);
+        assert_eq!(taken(ours, "begun", &[], 0), None);
+        assert_eq!(taken(ours, "none", &[], 0), None);
+        assert_eq!(taken(ours, "data", &[], 15 << 20), None);
+    }
 }

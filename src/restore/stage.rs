@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
@@ -181,11 +181,13 @@ impl<'a> Stage<'a> {
         let steps = run.steps;
         let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
         let dataset = name(&self.dataset, &target.name)?;
-        let mut source = StreamSource { content, rest: Vec::new(), interrupted: run.interrupted };
         let properties = shaping(&target.properties);
-        let options = ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES) };
-        let received = match run.earlier.take(&target.name, &dataset)? {
-            Some(partial) => {
+        let mut options =
+            ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES), verified_bytes: 0 };
+        let taken = run.earlier.take(&target.name, &dataset, steps)?;
+        let mut source = run.earlier.guard(content, run.interrupted, &target.name)?;
+        let received = match taken {
+            Some((partial, verified_bytes)) => {
                 let partials =
                     streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
                 let part = partials.iter().find(|partial| partial.dataset == dataset);
@@ -193,10 +195,18 @@ impl<'a> Stage<'a> {
                 let message =
                     format!("an interrupted restore has received {part} of it; that is not received again");
                 steps.notice(&target.name, message);
+                options.verified_bytes = verified_bytes;
                 streams.resume(partial, &mut source, &options)
             }
-            None => streams.receive_with(&dataset, &mut source, &options),
+            None => {
+                source.begin()?;
+                streams.receive_with(&dataset, &mut source, &options)
+            }
         };
+        if source.foreign {
+            let message = "what an interrupted restore of an archive with the same identity has received is of other content; it is removed and nothing of it is used. Run the restore again: it begins anew. One of the two archives may be forged";
+            steps.notice(&target.name, message.to_owned());
+        }
         let created = received.map_err(|error| {
             if let remand_backends::Error::Kept { received_bytes, .. } = &error {
                 self.kept.set(Some(*received_bytes));
@@ -393,31 +403,6 @@ fn report(losses: Vec<Loss>, dataset: &str, steps: &Steps<'_>) {
         let subject = format!("{dataset}{slash}{}", loss.path);
         steps
             .warn(&Warning { subject, message: format!("{} could not be kept: {}", loss.what, loss.source) });
-    }
-}
-
-/// A member's content as a stream. Streams have no holes.
-struct StreamSource<'a> {
-    content: &'a mut dyn Content,
-    rest: Vec<u8>,
-    interrupted: &'a AtomicBool,
-}
-
-impl std::io::Read for StreamSource<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("interrupted"));
-        }
-        if self.rest.is_empty() {
-            match self.content.next_data()? {
-                Some((_, data)) => self.rest.extend_from_slice(data),
-                None => return Ok(0),
-            }
-        }
-        let count = self.rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.rest[..count]);
-        self.rest.drain(..count);
-        Ok(count)
     }
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # resume.sh POOL OTHER DIRECTORY: exports a jail of the ZFS pool POOL with large datasets to archives in DIRECTORY, restores them in the
 # pool OTHER on the same host, kills and interrupts that, and checks that a second restore goes on and gives the same. Both datasets are
-# made by this script and must not exist. Needs OpenZFS 2, remand (in PATH, or REMAND=/path), 1.5 GB in each place.
+# made by this script and must not exist. Needs OpenZFS 2, python3, remand (in PATH, or REMAND=/path), 1.5 GB in each place.
 set -euo pipefail
 
 pool=${1:?POOL} other=${2:?OTHER} archives=${3:?DIRECTORY}
@@ -74,6 +74,50 @@ grep 'not received again' "$work/log"
 check 'the files are the same' same_files jails/files/data
 check 'nothing is left' clean
 forget files
+
+# A forged archive has the identity, manifest and GUIDs of the true one, and other content.
+forge() { # forge STREAM: changes a byte of a block, and removes the checksums of its records that would show it
+  python3 - "$1" <<'END'
+import struct, sys
+stream = open(sys.argv[1], 'r+b')
+changed = False
+while len(head := stream.read(312)) == 312:
+    word = lambda at, form='<I': struct.unpack_from(form, head, at)[0]
+    kind = word(0)
+    # Of a plain stream.
+    length = {0: word(4), 1: -(-word(28) // 8) * 8, 3: word(32, '<Q'), 7: word(16, '<Q')}.get(kind, 0)
+    at = stream.tell()
+    if kind != 0 and kind != 5:
+        stream.seek(at - 32)
+        stream.write(bytes(32))
+    if kind == 3 and not changed and at > 8 << 20:
+        stream.seek(at + 100)
+        stream.write(b'forged content')
+        changed = True
+    stream.seek(at + length)
+assert changed
+END
+}
+cp -a "$archives/files" "$archives/forged"; forge "$archives/forged/data.zfs"
+check 'killed while a forged archive is restored' status 137 interrupted KILL data 120 "$archives/forged"
+check 'what it left is there' test -n "$(staged data)"
+check 'the true archive does not go on with that' bash -c '! "$0" restore --pool "$1" "$2" 2>"$3"' "$remand" "$other" "$archives/files" "$work/log"
+check 'it says so' tells 'is of other content'
+check 'nothing is visible' bash -c '! zfs list -H -o name "$0" 2>/dev/null' "$other/jails/files"
+check 'the next restore begins anew' status 0 restore "$archives/files"
+check 'the files are the same' same_files jails/files/data
+forget files
+"$remand" cleanup -q --yes --pool "$other"
+check 'nothing is left' clean
+check 'killed' status 137 interrupted KILL data 120 "$archives/files"
+rm "$(directory "$other")"/.remand/runs/*.received
+check 'what nothing was noted of is not used' status 0 restore "$archives/files"
+check 'it says so' tells 'it is not used'
+check 'the files are the same' same_files jails/files/data
+forget files
+"$remand" cleanup -q --yes --pool "$other"
+check 'nothing is left' clean
+rm -rf "$archives/forged"
 
 check 'interrupted' status 130 interrupted INT data 120 "$archives/files"
 check 'the message tells what to do' tells 'run the same restore again'

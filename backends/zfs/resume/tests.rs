@@ -133,6 +133,22 @@ fn the_contents_of_a_token_are_read() {
     assert_eq!(point("cannot resume send"), None);
 }
 
+#[test]
+fn nothing_is_left_out_beyond_what_is_verified() {
+    let point = point_of(FILES_REST);
+    let left_out = |received: &[u64], point, verified_bytes| {
+        let mut rest = Vec::new();
+        Remainder::new(FILES, received.iter().copied().collect(), point)
+            .with_verified(verified_bytes)
+            .read_to_end(&mut rest)
+    };
+    assert!(left_out(&[], Some(point), FILES.len() as u64).is_ok());
+    assert!(left_out(&[], Some(point), 1000).is_err());
+    assert!(left_out(&[guid(FILES)], None, FILES.len() as u64).is_ok());
+    assert!(left_out(&[guid(FILES)], None, FILES.len() as u64 - 1).is_err());
+    assert!(left_out(&[], None, 0).is_ok());
+}
+
 proptest! {
     /// Every byte is covered by a checksum, or is one.
     #[test]

@@ -1,0 +1,142 @@
+use super::*;
+use crate::tree::MemoryContent;
+
+const SIZE: usize = (2 * INTERVAL_BYTES + 1000) as usize;
+
+fn bytes() -> Vec<u8> {
+    (0..SIZE).map(|at| (at / 7 % 251) as u8).collect()
+}
+
+fn manifest() -> Digest {
+    Digest::of(b"manifest")
+}
+
+/// A new one.
+fn ledger(directory: &Path, name: &str) -> (Ledger, std::path::PathBuf) {
+    let path = directory.join(name);
+    (Ledger::create(&path, manifest()).unwrap(), path)
+}
+
+/// Hands on at most `limit` bytes.
+fn pass(
+    ledger: &mut Ledger,
+    bytes: &[u8],
+    limit: Option<u64>,
+    anew: bool,
+) -> (io::Result<Vec<u8>>, Vec<u8>, bool) {
+    let mut content = MemoryContent::new(bytes.to_vec());
+    let interrupted = AtomicBool::new(false);
+    let mut guarded = Guarded::new(&mut content, &interrupted, ledger, "data x");
+    if anew {
+        guarded.begin().unwrap();
+    }
+    let mut got = Vec::new();
+    let outcome = (&mut guarded).take(limit.unwrap_or(u64::MAX)).read_to_end(&mut got);
+    let foreign = guarded.foreign;
+    (outcome.map(|_| got.clone()), got, foreign)
+}
+
+/// What a run notes that dies after it has handed on `limit` bytes.
+fn noted(bytes: &[u8], limit: Option<u64>) -> Received {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, path) = ledger(directory.path(), "old");
+    pass(&mut ledger, bytes, limit, true).0.unwrap();
+    Received::read(&path).unwrap().unwrap()
+}
+
+fn go_on(old: &Received, bytes: &[u8]) -> (io::Result<Vec<u8>>, Vec<u8>, bool, Option<Received>) {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, path) = ledger(directory.path(), "new");
+    ledger.inherit("data x", old.marks("data x").unwrap()).unwrap();
+    let (outcome, got, foreign) = pass(&mut ledger, bytes, None, false);
+    (outcome, got, foreign, Received::read(&path).unwrap())
+}
+
+#[test]
+fn every_byte_is_covered_before_it_is_handed_on() {
+    let bytes = bytes();
+    for limit in [1, INTERVAL_BYTES, INTERVAL_BYTES + 1, 2 * INTERVAL_BYTES + 1, SIZE as u64] {
+        let received = noted(&bytes, Some(limit));
+        let marks = received.marks("data x").unwrap();
+        assert!(marks.last().unwrap().0 >= limit, "{limit}");
+        for (offset, digest) in marks {
+            assert_eq!(*digest, Digest::of(&bytes[..usize::try_from(*offset).unwrap()]));
+        }
+    }
+    assert_eq!(noted(&bytes, None).marks("data x").unwrap().last().unwrap().0, SIZE as u64);
+}
+
+#[test]
+fn the_same_bytes_pass_and_are_covered_to_the_end() {
+    let bytes = bytes();
+    for limit in [Some(1), Some(INTERVAL_BYTES + 1), None] {
+        let (outcome, _, foreign, new) = go_on(&noted(&bytes, limit), &bytes);
+        assert_eq!(outcome.unwrap(), bytes);
+        assert!(!foreign);
+        assert_eq!(new, Some(noted(&bytes, None)));
+    }
+}
+
+#[test]
+fn other_bytes_are_found_before_the_interval_is_handed_on() {
+    let bytes = bytes();
+    for at in [0, SIZE / 2, SIZE - 1] {
+        let mut forged = bytes.clone();
+        forged[at] ^= 1;
+        let old = noted(&forged, None);
+        let (outcome, got, foreign, new) = go_on(&old, &bytes);
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(foreign && got.len() <= at && got == bytes[..got.len()]);
+        // Whoever comes next still sees what the forged one has handed on.
+        assert_eq!(new, Some(old));
+    }
+}
+
+#[test]
+fn another_length_is_other_content() {
+    let bytes = bytes();
+    for old in [&bytes[..SIZE - 1], &[&bytes[..], b"x"].concat()] {
+        let (outcome, _, foreign, _) = go_on(&noted(old, None), &bytes);
+        // A shorter one is a beginning of it; a receiver that has more than that is refused by `verified_bytes`.
+        assert_eq!(foreign, old.len() > SIZE);
+        assert_eq!(outcome.is_err(), foreign);
+    }
+}
+
+#[test]
+fn only_whole_lines_in_order_are_read() {
+    let one = Digest::of(b"1");
+    let text = format!("manifest {one}\n0 {one} a b\n5 {one} a b\n9 {one} a b\n");
+    assert_eq!(Received::parse(&text).unwrap().marks("a b").unwrap().len(), 3);
+    for cut in 1..text.len() {
+        let read = Received::parse(&text[..cut]);
+        let last =
+            read.as_ref().and_then(|read| read.marks("a b")).map_or(0, |marks| marks.last().unwrap().0);
+        let lines = text[..cut].matches('\n').count();
+        assert_eq!(last, [0, 0, 0, 5, 9][lines], "{cut}");
+    }
+    for wrong in [
+        String::new(),
+        "\n".into(),
+        format!("0 {one} a\n"),
+        format!("manifest {one}\n5 {one} a\n"),
+        format!("manifest {one}\n5 {one}\n"),
+        format!("manifest {one}\n5 {one} \n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n5 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n4 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n05 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n+5 {one} a\n"),
+        format!("manifest {one}\n0 {one} a\n5 blake3:00 a\n"),
+        format!("manifest {one}\n0 {one} a\n5 {one} a\n\n"),
+    ] {
+        assert_eq!(Received::parse(&wrong), None, "{wrong:?}");
+    }
+    let anew = format!("manifest {one}\n0 {one} a\n5 {one} a\n0 {one} a\n");
+    assert_eq!(Received::parse(&anew).unwrap().marks("a"), None);
+}
+
+#[test]
+fn absent_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(Received::read(&directory.path().join("none")).unwrap(), None);
+}
