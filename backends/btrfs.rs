@@ -5,7 +5,7 @@
 //!
 //! remand's own snapshots lie at `.remand/snapshots/NAME/DATASET/@`, read-only. (No dataset has a component `@`.) The user's are
 //! the read-only subvolumes in the pool that were made from a dataset, and those at `.snapshots/LAST@NAME` beside one, where a
-//! restore puts a dataset's history. [`subvolumes`] tells them from datasets.
+//! restore puts a dataset's history. The module `subvolumes` tells them from datasets.
 //!
 //! A crash leaves subvolumes and directories in `.remand/staging` and `.remand/views`, and snapshots in `.remand/snapshots`;
 //! [`Backend::leftovers`] finds them.
