@@ -190,10 +190,10 @@ impl<'a> Guarded<'a> {
     }
 
     fn check_interrupt(&self) -> io::Result<()> {
-        match self.interrupted.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("interrupted")),
-            false => Ok(()),
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
         }
+        Ok(())
     }
 
     /// Reads up to the next line, compares or writes it, and has it ready.

@@ -186,22 +186,18 @@ impl<'a> Stage<'a> {
             ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES), verified_bytes: 0 };
         let taken = run.earlier.take(&target.name, &dataset, steps)?;
         let mut source = run.earlier.guard(content, run.interrupted, &target.name)?;
-        let received = match taken {
-            Some((partial, verified_bytes)) => {
-                let partials =
-                    streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
-                let part = partials.iter().find(|partial| partial.dataset == dataset);
-                let part = part.map_or("a part".to_owned(), |part| format!("{} bytes", part.received_bytes));
-                let message =
-                    format!("an interrupted restore has received {part} of it; that is not received again");
-                steps.notice(&target.name, message);
-                options.verified_bytes = verified_bytes;
-                streams.resume(partial, &mut source, &options)
-            }
-            None => {
-                source.begin()?;
-                streams.receive_with(&dataset, &mut source, &options)
-            }
+        let received = if let Some((partial, verified_bytes)) = taken {
+            let partials = streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
+            let part = partials.iter().find(|partial| partial.dataset == dataset);
+            let part = part.map_or("a part".to_owned(), |part| format!("{} bytes", part.received_bytes));
+            let message =
+                format!("an interrupted restore has received {part} of it; that is not received again");
+            steps.notice(&target.name, message);
+            options.verified_bytes = verified_bytes;
+            streams.resume(partial, &mut source, &options)
+        } else {
+            source.begin()?;
+            streams.receive_with(&dataset, &mut source, &options)
         };
         if source.foreign {
             let message = "what an interrupted restore of an archive with the same identity has received is of other content; it is removed and nothing of it is used. Run the restore again: it begins anew. One of the two archives may be forged";

@@ -1,10 +1,11 @@
 use super::*;
 use crate::tree::MemoryContent;
 
+#[allow(clippy::cast_possible_truncation)] // a few MiB
 const SIZE: usize = (2 * INTERVAL_BYTES + 1000) as usize;
 
 fn bytes() -> Vec<u8> {
-    (0..SIZE).map(|at| (at / 7 % 251) as u8).collect()
+    (0..=250).cycle().flat_map(|byte| [byte; 7]).take(SIZE).collect()
 }
 
 fn manifest() -> Digest {
