@@ -119,6 +119,15 @@ impl fmt::Display for SnapshotName {
     }
 }
 
+/// Refuses what is no name of a property anywhere, and what a program could take for something else.
+pub(crate) fn check_property(name: &str) -> Result<(), InvalidName> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(allowed) {
+        return Err(invalid(name, "property", "it has other characters"));
+    }
+    Ok(())
+}
+
 pub(crate) fn invalid(name: &str, what: &'static str, reason: &'static str) -> InvalidName {
     InvalidName { name: name.to_owned(), what, reason }
 }

@@ -253,10 +253,7 @@ impl Backend for Zfs {
     fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()> {
         created.check(&self.root)?;
         let full = self.full(&created.dataset)?;
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
-        if !property.starts_with(|c: char| c.is_ascii_alphanumeric()) || !property.chars().all(allowed) {
-            return Err(crate::name::invalid(property, "ZFS property", "it has other characters").into());
-        }
+        crate::name::check_property(property)?;
         if (property, value) == ("canmount", "off")
             && self.find(&created.dataset)?.is_some_and(|listed| listed.mounted)
         {

@@ -1,7 +1,7 @@
 //! remand's own snapshots: `.remand/snapshots/NAME/DATASET/@`.
 //!
-//! A recursive one is made dataset by dataset, parents first. What a crash leaves of it is a set that lacks some, or
-//! directories without any; both are found by their name.
+//! Those of a recursive one are made at the same time: each waits for the file system to commit, and so they share a commit and are
+//! nearly of one moment. What a crash leaves is a set that lacks some, or directories without any; both are found by their name.
 
 use super::state::SNAPSHOTS;
 use super::subvolumes::walk;
@@ -19,6 +19,8 @@ use std::path::PathBuf;
 const LAST: &str = "@";
 /// How often a path is made again that somebody removes meanwhile, because it was empty.
 const TRIES: u32 = 20;
+/// How many snapshots are made at the same time.
+const AT_ONCE: usize = 16;
 
 /// Which snapshot lies at a path in the pool.
 pub(super) fn parse(path: &[u8]) -> Option<Snapshot> {
@@ -96,23 +98,47 @@ impl Btrfs {
         self.look_up(name)?.ok_or_else(|| self.dir.missing(name))?;
         self.state_directory()?;
         let below = if recursive { self.list_descendants(name)? } else { Vec::new() };
-        let mut made = Vec::new();
-        for dataset in std::iter::once(name.clone()).chain(below.into_iter().map(|dataset| dataset.name)) {
-            match self.make_snapshot(&dataset, snapshot) {
-                Ok(()) => made.push(dataset),
-                // Somebody has removed it since it was listed.
-                Err(Error::NotFound(_)) if dataset != *name => {}
-                Err(mut error) => {
-                    for dataset in made.into_iter().rev() {
-                        let one = Snapshot { dataset, name: Some(snapshot.clone()) };
-                        error = error
-                            .with_undo(format!("{}@{snapshot}", one.dataset), self.destroy_own(&one, false));
-                    }
-                    return Err(error);
+        let below = below.into_iter().map(|dataset| dataset.name);
+        let datasets: Vec<_> = std::iter::once(name.clone()).chain(below).collect();
+        let (mut made, mut failure) = (Vec::new(), None);
+        for some in datasets.chunks(AT_ONCE) {
+            for (dataset, outcome) in self.make_some(some, snapshot) {
+                match outcome {
+                    Ok(()) => made.push(dataset),
+                    // Somebody has removed it since it was listed.
+                    Err(Error::NotFound(_)) if dataset != name => {}
+                    Err(error) => failure = failure.or(Some(error)),
                 }
             }
+            if failure.is_some() {
+                break;
+            }
         }
-        Ok(())
+        let Some(mut error) = failure else { return Ok(()) };
+        for dataset in made.into_iter().rev() {
+            let one = Snapshot { dataset: dataset.clone(), name: Some(snapshot.clone()) };
+            error = error.with_undo(format!("{dataset}@{snapshot}"), self.destroy_own(&one, false));
+        }
+        Err(error)
+    }
+
+    /// Snapshots of several datasets at the same time.
+    fn make_some<'name>(
+        &self,
+        datasets: &'name [DatasetName],
+        snapshot: &SnapshotName,
+    ) -> Vec<(&'name DatasetName, Result<()>)> {
+        if let [one] = datasets {
+            return vec![(one, self.make_snapshot(one, snapshot))];
+        }
+        std::thread::scope(|scope| {
+            let begin = |dataset| (dataset, scope.spawn(move || self.make_snapshot(dataset, snapshot)));
+            let running: Vec<_> = datasets.iter().map(begin).collect();
+            let end = |running: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            running.into_iter().map(|(dataset, running)| (dataset, end(running))).collect()
+        })
     }
 
     fn make_snapshot(&self, name: &DatasetName, snapshot: &SnapshotName) -> Result<()> {

@@ -268,7 +268,7 @@ fn clone_of_a_dataset_as_it_is(pool: &Fixture) -> Outcome {
         return Outcome::Skipped("it has no clones of datasets as they are");
     }
     pool.write("base", "file", "base's");
-    pool.backend.set_property(&base, "ro", "true").unwrap();
+    pool.backend.set_property(&base, "btrfs:ro", "true").unwrap();
     let created = pool.backend.clone_snapshot(&itself, &name("a")).unwrap();
     assert_eq!(pool.backend.dataset(&name("a")).unwrap().unwrap().origin, Some(itself.clone()));
     pool.write("a", "file", "its own");
@@ -392,7 +392,7 @@ fn snapshot_info_of_a_dataset_as_it_is(pool: &Fixture) -> Outcome {
     let mut seen = Vec::new();
     for round in 0..3 {
         pool.write("a", "file", &format!("round {round}"));
-        pool.backend.set_property(&created, "ro", "true").unwrap();
+        pool.backend.set_property(&created, "btrfs:ro", "true").unwrap();
         let found = content().unwrap();
         assert_eq!(content(), Some(found.clone()));
         // Clones are made and go without touching it.
@@ -402,7 +402,7 @@ fn snapshot_info_of_a_dataset_as_it_is(pool: &Fixture) -> Outcome {
         assert_eq!(content(), Some(found.clone()));
         assert!(!seen.contains(&found), "{seen:?}");
         seen.push(found);
-        pool.backend.set_property(&created, "ro", "false").unwrap();
+        pool.backend.set_property(&created, "btrfs:ro", "false").unwrap();
     }
     pool.destroy(created);
     Outcome::Passed

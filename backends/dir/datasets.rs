@@ -77,6 +77,7 @@ impl Dir {
 
     /// Remembers one more property of a dataset, which must be there.
     pub(crate) fn remember_property(&self, name: &DatasetName, property: &str, value: &str) -> Result<()> {
+        crate::name::check_property(property)?;
         self.find(name)?.ok_or_else(|| self.missing(name))?;
         let _one_at_a_time = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut properties = self.remembered_properties(name)?;
