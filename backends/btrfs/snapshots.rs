@@ -131,6 +131,10 @@ impl Btrfs {
         if let [one] = datasets {
             return vec![(one, self.make_snapshot(one, snapshot))];
         }
+        for dataset in datasets {
+            // Before the first is begun, which locks its directory. What fails here fails there again.
+            let _ = self.make_place(dataset, snapshot);
+        }
         std::thread::scope(|scope| {
             let begin = |dataset| (dataset, scope.spawn(move || self.make_snapshot(dataset, snapshot)));
             let running: Vec<_> = datasets.iter().map(begin).collect();
@@ -171,11 +175,18 @@ impl Btrfs {
     fn make_place(&self, name: &DatasetName, snapshot: &SnapshotName) -> std::result::Result<OwnedFd, Errno> {
         let mut current = place::open_below(self.dir.root(), format!("{STATE}/{SNAPSHOTS}").as_bytes())?;
         for part in std::iter::once(snapshot.as_str()).chain(name.components()) {
-            match fs::mkdirat(&current, part, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-            current = fs::openat(&current, part, DIRECTORY, Mode::empty())?;
+            // First a look: a directory is locked as long as a snapshot is made in it.
+            let there = match fs::openat(&current, part, DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT) => None,
+                found => Some(found?),
+            };
+            current = match there {
+                Some(there) => there,
+                None => match fs::mkdirat(&current, part, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => fs::openat(&current, part, DIRECTORY, Mode::empty())?,
+                    Err(errno) => return Err(errno),
+                },
+            };
         }
         Ok(current)
     }
