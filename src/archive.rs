@@ -32,7 +32,7 @@ mod zstd;
 pub use digest::Digest;
 pub use error::{Error, Result};
 pub use format::{Compression, Format};
-pub use index::{Line, Seal};
+pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
 pub use reader::{Source, Visitor, read, read_manifest};

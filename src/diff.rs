@@ -265,4 +265,9 @@ impl Visitor for IndexDiff<'_> {
         let aspects = if other_kind { vec!["kind"] } else { Vec::new() };
         Ok((self.consume)(Difference { path, sort, kind, aspects, size_bytes })?)
     }
+
+    fn failure(&mut self, failure: &archive::Failure) -> archive::Result<()> {
+        Err(Error::Unsupported(format!("The resource failed while it was exported: {}", failure.error))
+            .into())
+    }
 }

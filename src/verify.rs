@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::archive::{self, Line, Manifest, Seal, Visitor};
+use crate::archive::{self, Failure, Line, Manifest, Seal, Visitor};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
@@ -19,6 +19,8 @@ pub struct Report {
     pub seal: Seal,
     /// Files that changed each time they were read at export; what is archived of them may be a mixture.
     pub unstable: Vec<String>,
+    /// Resources that failed while they were exported: nothing of them can be used.
+    pub failed: Vec<Failure>,
 }
 
 /// Reads the whole archive `input`.
@@ -33,6 +35,7 @@ pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBoo
             interrupted,
             manifest: None,
             unstable: Vec::new(),
+            failed: Vec::new(),
         };
         let read = archive::read(opened.source, &opened.name, &mut check).map_err(Error::from);
         if interrupted.load(Ordering::Relaxed) {
@@ -40,7 +43,7 @@ pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBoo
         }
         let seal = read?;
         let manifest = check.manifest.ok_or_else(|| Error::Refused("it has no manifest".into()))?;
-        Ok(Report { manifest, seal, unstable: check.unstable })
+        Ok(Report { manifest, seal, unstable: check.unstable, failed: check.failed })
     })
 }
 
@@ -57,6 +60,7 @@ struct Check<'a> {
     interrupted: &'a AtomicBool,
     manifest: Option<Manifest>,
     unstable: Vec<String>,
+    failed: Vec<Failure>,
 }
 
 impl Visitor for Check<'_> {
@@ -81,6 +85,11 @@ impl Visitor for Check<'_> {
         if line.unstable {
             self.unstable.push(line.name.to_string());
         }
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> archive::Result<()> {
+        self.failed.push(failure.clone());
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::announced::{Announced, Place};
 use super::format::{INDEX, MANIFEST};
-use super::index::{Role, line_to_json, member_bytes};
+use super::index::{Failure, Role, line_to_json, member_bytes};
 use super::{Error, Line, Manifest, MemberName, Result, Seal, header};
 use crate::tree::{Kind, TreePath};
 
@@ -30,6 +30,7 @@ enum Known {
 /// Checks one archive.
 pub(super) struct Checker {
     announced: Announced,
+    resources: u32,
     key: [u8; 32],
     names: HashMap<Short, Known>,
     members: Vec<Short>,
@@ -52,6 +53,7 @@ impl Checker {
         }
         let mut this = Self {
             announced: Announced::new(manifest)?,
+            resources: u32::try_from(manifest.resources.len()).unwrap_or(u32::MAX),
             key,
             names: HashMap::new(),
             members: Vec::new(),
@@ -113,6 +115,16 @@ impl Checker {
         Err(Error::Damaged(format!("{} is missing", line.name)))
     }
 
+    /// A resource that is not whole, after all lines of its members.
+    pub(super) fn failure(&self, failure: &Failure) -> Result<()> {
+        if failure.resource < self.resources {
+            return Ok(());
+        }
+        Err(Error::Refused(
+            "its index says that a resource failed which its manifest does not announce".to_owned(),
+        ))
+    }
+
     /// A line of an index that is read before the members.
     pub(super) fn line_alone(&mut self, line: &Line) -> Result<()> {
         self.count(line)?;
@@ -167,6 +179,7 @@ impl Checker {
             group: None,
             replaced: None,
             unstable: false,
+            shared: line.shared.clone(),
         };
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&line_to_json(&line));
@@ -202,8 +215,16 @@ impl Checker {
     }
 
     fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
-        if self.announced.find(to).is_none_or(|(other, ..)| other != number) {
+        let Some((other, other_place, below)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
+        };
+        if other != number {
+            // A file that has names in several trees: its content came with the first of them.
+            let apart = !place.is_directory() || !other_place.is_directory() || below.is_root();
+            return match self.names.get(&self.key_of(to.path())) {
+                Some(Known::Other) if !apart => Ok(()),
+                _ => Err(refuse(name, &format!("it is a link to {to}, which is elsewhere"))),
+            };
         }
         match self.names.get(&self.key_of(to.path())) {
             Some(Known::Other) => Ok(()),

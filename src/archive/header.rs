@@ -14,6 +14,8 @@ pub(super) use decode::{Decoded, Extended, decode, field_name, is_zero, verify_c
 
 /// Record by which a reader knows that a member takes the place of the one before it.
 pub(super) const ATTEMPT: &str = "REMAND.attempt";
+/// Record with the resources that have other names of the file, see [`Line::shared`].
+pub(super) const SHARED: &str = "REMAND.shared";
 const XATTR: &str = "SCHILY.xattr.";
 const ACL_ACCESS: &str = "SCHILY.acl.access";
 const ACL_DEFAULT: &str = "SCHILY.acl.default";
@@ -98,6 +100,10 @@ pub(super) fn encode(line: &Line, layout: Layout, attempt: u32) -> Option<Vec<u8
     put_attributes(&mut block, &mut records, &entry);
     if attempt > 1 {
         pax::push(&mut records, ATTEMPT.as_bytes(), attempt.to_string().as_bytes());
+    }
+    if !line.shared.is_empty() {
+        let numbers: Vec<_> = line.shared.iter().map(u32::to_string).collect();
+        pax::push(&mut records, SHARED.as_bytes(), numbers.join(",").as_bytes());
     }
     block.set_cksum();
     let mut header = Vec::new();

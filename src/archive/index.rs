@@ -3,7 +3,7 @@
 mod json;
 mod spool;
 
-pub(super) use json::{Parsed, line_to_json, parse, seal_to_json};
+pub(super) use json::{Parsed, failure_to_json, line_to_json, parse, seal_to_json};
 pub(super) use spool::{Sealed, Spool, member_bytes};
 
 use super::{Digest, MemberName};
@@ -57,6 +57,18 @@ pub struct Line {
     pub replaced: Option<Replaced>,
     /// The file changed while it was read, every time; what is archived may be a mixture.
     pub unstable: bool,
+    /// Other resources, by their place in the manifest, that have names of the same file later in the archive: hard links to this
+    /// member. Ascending. Who restores one of them without this one must keep the content from here.
+    pub shared: Vec<u32>,
+}
+
+/// A resource that could not be archived to its end, though the export went on. Its members are not to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its place among the manifest's resources.
+    pub resource: u32,
+    /// What went wrong.
+    pub error: String,
 }
 
 /// The index's last line.

@@ -14,7 +14,7 @@ pub const FORMAT: &str = "remand-archive";
 /// Newest major version of the format that this library reads, and the one it writes.
 pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;
 
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +31,29 @@ pub struct Manifest {
     pub created: String,
     /// Where.
     pub host: Host,
-    /// What is in it.
+    /// What is in it. Nothing but the index says of one that it failed after the manifest was written
+    /// ([`Failure`](super::Failure)).
     pub resources: Vec<ResourceRecord>,
+    /// Whether all of it was read as of one moment. Since version 1.2; before, an archive held one resource, which said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistent: Option<bool>,
+    /// What was asked for and is not in it, because it failed before the manifest was written. Since version 1.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedRecord>,
     /// The options that it was made with, for people.
     #[serde(default)]
     pub options: BTreeMap<String, serde_json::Value>,
+}
+
+/// A resource that is not in an archive though it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRecord {
+    /// Kind.
+    pub kind: ResourceKind,
+    /// Name.
+    pub name: String,
+    /// What went wrong.
+    pub error: String,
 }
 
 /// Version of a format.
@@ -115,6 +133,9 @@ pub struct ResourceRecord {
     /// The snapshot that everything was read from; none where the backend has no snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// When the snapshot was made, or the live tree began to be read: RFC 3339 in UTC. Since version 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<String>,
     /// Whether all datasets were read as of one moment.
     pub consistent: bool,
     /// Member of the config, below the prefix (`config.json`).
@@ -222,6 +243,9 @@ pub struct DatasetRecord {
     /// Names of its own snapshots that travel along, oldest first.
     #[serde(default)]
     pub snapshots: Vec<String>,
+    /// Bytes of content that its members hold, where that was known when the manifest was completed. Since version 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// File flags of an entry of a dataset.

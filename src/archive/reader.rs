@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use super::index::Failure;
 use super::{Error, Line, Manifest, Result, Seal};
 use crate::tree::{Content, Tree};
 
@@ -28,6 +29,9 @@ pub trait Visitor {
 
     /// A line of the index, in order, after all members. Of a member it has been compared with what was read.
     fn line(&mut self, line: &Line) -> Result<()>;
+
+    /// A resource that is not whole in the archive, after all members: nothing of it may be used.
+    fn failure(&mut self, failure: &Failure) -> Result<()>;
 }
 
 /// Where an archive is read from.

@@ -9,7 +9,8 @@ use super::manifest::{
     DatasetRecord, Encoding, FORMAT, Host, MAJOR, MINOR, Mode, ResourceKind, ResourceRecord, Tool, Version,
 };
 use super::{
-    Body, Compression, Digest, Error, Line, Manifest, MemberName, Result, Seal, Sink, Visitor, Writer,
+    Body, Compression, Digest, Error, Failure, Line, Manifest, MemberName, Result, Seal, Sink, Visitor,
+    Writer,
 };
 use crate::tree::{Acl, Content, Device, Entry, Extent, Flags, Kind, Timestamp, TreePath};
 
@@ -88,6 +89,7 @@ pub(super) fn line(path: impl AsRef<[u8]>, entry: Entry) -> Line {
         group: None,
         replaced: None,
         unstable: false,
+        shared: Vec::new(),
     }
 }
 
@@ -108,6 +110,7 @@ pub(super) fn manifest() -> Manifest {
         flags: Vec::new(),
         properties: BTreeMap::new(),
         snapshots: Vec::new(),
+        bytes: None,
     };
     Manifest {
         format: FORMAT.to_owned(),
@@ -126,6 +129,7 @@ pub(super) fn manifest() -> Manifest {
             mode: Mode::Differential,
             base: None,
             snapshot: None,
+            taken: None,
             consistent: false,
             config: Some("config.json".to_owned()),
             fstab: Some("fstab".to_owned()),
@@ -137,6 +141,8 @@ pub(super) fn manifest() -> Manifest {
                 dataset("data/db", Encoding::Tree, "data/db.tree"),
             ],
         }],
+        consistent: None,
+        failed: Vec::new(),
         options: BTreeMap::new(),
     }
 }
@@ -201,7 +207,7 @@ fn plain(line: Line) -> Sample {
 }
 
 fn without_member(path: &str, role: Role, entry: Option<Entry>, replaced: Option<Replaced>) -> Sample {
-    plain(Line { name: name(path), role, entry, group: None, replaced, unstable: false })
+    plain(Line { name: name(path), role, entry, group: None, replaced, unstable: false, shared: Vec::new() })
 }
 
 /// Members and lines of every kind.
@@ -323,6 +329,23 @@ pub(super) fn archive(compression: Compression, patchable: bool, samples: &[Samp
     std::mem::take(&mut *sink.bytes.lock().unwrap())
 }
 
+/// A manifest of two jails, each a tree.
+pub(super) fn two_jails() -> Manifest {
+    let mut manifest = manifest();
+    let jail = |name: &str| {
+        let mut record = manifest.resources[0].clone();
+        record.name = name.to_owned();
+        record.prefix = format!("./jails/{name}/");
+        record.mode = Mode::Standalone;
+        record.datasets.truncate(1);
+        record.datasets[0].encoding = Encoding::Tree;
+        record.datasets[0].member = "root.tree".to_owned();
+        record
+    };
+    manifest.resources = vec![jail("a"), jail("b")];
+    manifest
+}
+
 /// What was read of a content.
 pub(super) type ReadContent = (Vec<Extent>, Digest);
 
@@ -332,6 +355,7 @@ pub(super) struct Collected {
     pub(super) manifest: Option<Manifest>,
     pub(super) members: Vec<(Line, Option<ReadContent>)>,
     pub(super) lines: Vec<Line>,
+    pub(super) failures: Vec<Failure>,
     /// Whether contents are left unread.
     pub(super) lazy: bool,
 }
@@ -359,6 +383,11 @@ impl Visitor for Collected {
 
     fn line(&mut self, line: &Line) -> Result<()> {
         self.lines.push(line.clone());
+        Ok(())
+    }
+
+    fn failure(&mut self, failure: &Failure) -> Result<()> {
+        self.failures.push(failure.clone());
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::index::{Role, Spool};
+use super::index::{Failure, Role, Spool};
 use super::{Compression, Error, Line, Manifest, MemberName, Result, Seal, Sink};
 use crate::tree::Content;
 
@@ -164,6 +164,12 @@ impl Writer {
             ),
         }
         self.index.push(&line)
+    }
+
+    /// Says that a resource is not whole: what was written of it is not to be used.
+    pub fn fail(&mut self, failure: &Failure) -> Result<()> {
+        assert!(self.unstable.is_none(), "an unstable member is kept or repeated");
+        self.index.fail(failure)
     }
 
     /// Writes the index with its seal, then makes the archive durable and visible.

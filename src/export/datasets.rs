@@ -452,6 +452,7 @@ fn member_line(name: &str, entry: Entry) -> Result<Line> {
         group: None,
         replaced: None,
         unstable: false,
+        shared: Vec::new(),
     })
 }
 

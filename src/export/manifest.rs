@@ -46,6 +46,8 @@ pub(super) fn describe(
             base_directories: base_directories.to_vec(),
             ..resource(job, guid, fingerprint)?
         }],
+        consistent: Some(job.pool.backend().capabilities().atomic_recursive),
+        failed: Vec::new(),
         options: options(job),
     })
 }
@@ -69,6 +71,7 @@ fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>)
         mode: job.plan.mode,
         base,
         snapshot: job.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
+        taken: None,
         consistent: backend.capabilities().atomic_recursive,
         config: resource.config.map(str::to_owned),
         fstab: resource.fstab.then(|| "fstab".into()),
@@ -110,6 +113,7 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         flags: if planned.encoding == Encoding::Btrfs { flags(job, planned)? } else { Vec::new() },
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,
+        bytes: None,
     })
 }
 

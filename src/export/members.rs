@@ -70,7 +70,15 @@ impl TreeMembers<'_> {
         self.meter.add(0, 1);
         let Change { path, what, group, directory, .. } = change;
         let name = self.name(&path);
-        let line = |role, entry, replaced| Line { name, role, entry, group, replaced, unstable: false };
+        let line = |role, entry, replaced| Line {
+            name,
+            role,
+            entry,
+            group,
+            replaced,
+            unstable: false,
+            shared: Vec::new(),
+        };
         match what {
             What::Deleted { replaced } => self.index(line(Role::Deleted, None, Some(replaced))),
             What::Metadata { node, replaced } => {

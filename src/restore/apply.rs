@@ -472,6 +472,11 @@ impl Visitor for Restore<'_> {
     fn line(&mut self, line: &Line) -> archive::Result<()> {
         Ok(self.apply_line(line)?)
     }
+
+    fn failure(&mut self, failure: &archive::Failure) -> archive::Result<()> {
+        let what = format!("The resource failed while it was exported, and is not whole: {}", failure.error);
+        Err(Error::Unsupported(what).into())
+    }
 }
 
 /// Why an entry could not be applied. Where its place is no place the archive is to blame.

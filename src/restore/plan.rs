@@ -172,6 +172,7 @@ mod tests {
             flags: Vec::new(),
             properties: std::collections::BTreeMap::new(),
             snapshots: Vec::new(),
+            bytes: None,
         };
         let mut record = ResourceRecord {
             kind: ResourceKind::Jail,
@@ -183,6 +184,7 @@ mod tests {
             mode: Mode::Standalone,
             base: None,
             snapshot: None,
+            taken: None,
             consistent: true,
             config: Some("config.json".into()),
             fstab: None,
@@ -199,6 +201,8 @@ mod tests {
             created: String::new(),
             host: Host::default(),
             resources: vec![record],
+            consistent: None,
+            failed: Vec::new(),
             options: std::collections::BTreeMap::new(),
         }
     }

@@ -8,8 +8,8 @@ use crate::archive::{Line, MemberName, pax, sparse};
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
 
 use super::{
-    ACL_ACCESS, ACL_DEFAULT, ACL_NFS4, ATTEMPT, DEV_MAJOR, DEV_MINOR, FLAGS, SPARSE_MAJOR, SPARSE_MINOR,
-    SPARSE_NAME, SPARSE_SIZE, XATTR,
+    ACL_ACCESS, ACL_DEFAULT, ACL_NFS4, ATTEMPT, DEV_MAJOR, DEV_MINOR, FLAGS, SHARED, SPARSE_MAJOR,
+    SPARSE_MINOR, SPARSE_NAME, SPARSE_SIZE, XATTR,
 };
 
 /// What came before a member's own header block.
@@ -95,13 +95,20 @@ pub(in crate::archive) fn decode(header: &tar::Header, extended: &Extended) -> R
         Some(attempt) => number(attempt, ATTEMPT)?,
         None => 1,
     };
+    let shared = match get(SHARED) {
+        Some(numbers) => text(numbers, SHARED)?
+            .split(',')
+            .map(|one| number(one.as_bytes(), SHARED))
+            .collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
     let name = clean_name(&name, kind == Kind::Directory)?;
     let role =
         if is_link { Role::Link { to: clean_name(&target, false)? } } else { Role::Member { digest: None } };
     let mut entry = attributes(header, &records, kind)?;
     entry.size = size;
     entry.target = (kind == Kind::Symlink).then_some(target);
-    let line = Line { name, role, entry: Some(entry), group: None, replaced: None, unstable: false };
+    let line = Line { name, role, entry: Some(entry), group: None, replaced: None, unstable: false, shared };
     Ok(Decoded { line, stored_bytes, sparse, attempt })
 }
 

@@ -158,8 +158,8 @@ proptest! {
     }
 
     #[test]
-    fn lines_and_back(path in path(), entry in entries(), unstable: bool, group: Option<u64>) {
-        let line = Line { group, unstable, ..line(&path, entry) };
+    fn lines_and_back(path in path(), entry in entries(), unstable: bool, group: Option<u64>, shared: Vec<u32>) {
+        let line = Line { group, unstable, shared, ..line(&path, entry) };
         let json = crate::archive::index::line_to_json(&line);
         let crate::archive::index::Parsed::Line(back) = crate::archive::index::parse(&json).unwrap() else {
             panic!("no line")

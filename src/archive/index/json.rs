@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::{Line, Replaced, Role, Seal};
+use super::{Failure, Line, Replaced, Role, Seal};
 use crate::archive::wrong::Wrong;
 use crate::archive::{Digest, MemberName};
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
@@ -62,6 +62,10 @@ struct Form<'a> {
     replaced: Option<ReplacedForm>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     unstable: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<FailureForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seal: Option<SealForm>,
 }
@@ -100,6 +104,12 @@ struct ReplacedForm {
 }
 
 #[derive(Serialize, Deserialize)]
+struct FailureForm {
+    resource: u32,
+    error: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct SealForm {
     entries: u64,
     members: u64,
@@ -111,6 +121,8 @@ struct SealForm {
 pub(in crate::archive) enum Parsed {
     /// An entry.
     Line(Box<Line>),
+    /// A resource that is not whole.
+    Failure(Failure),
     /// The seal.
     Seal(Seal),
 }
@@ -137,7 +149,8 @@ fn join(text: Option<Cow<'_, str>>, base64: Option<String>) -> Result<Option<Vec
 /// A line as JSON, with its line feed.
 pub(in crate::archive) fn line_to_json(line: &Line) -> Vec<u8> {
     let name = [b"./", line.name.path().as_bytes()].concat();
-    let mut form = Form { unstable: line.unstable, group: line.group, ..Form::default() };
+    let mut form =
+        Form { unstable: line.unstable, group: line.group, shared: line.shared.clone(), ..Form::default() };
     (form.path, form.path_b64) = split(&name);
     let to;
     match &line.role {
@@ -162,6 +175,12 @@ pub(in crate::archive) fn line_to_json(line: &Line) -> Vec<u8> {
         .as_ref()
         .map(|replaced| ReplacedForm { kind: replaced.kind.to_string(), digest: replaced.digest });
     to_json(&form)
+}
+
+/// A failure as JSON, with its line feed.
+pub(in crate::archive) fn failure_to_json(failure: &Failure) -> Vec<u8> {
+    let Failure { resource, error } = failure.clone();
+    to_json(&Form { failed: Some(FailureForm { resource, error }), ..Form::default() })
 }
 
 /// The seal as JSON, with its line feed.
@@ -207,6 +226,9 @@ pub(in crate::archive) fn parse(json: &[u8]) -> Result<Parsed, Wrong> {
     if let Some(SealForm { entries, members, bytes, digest }) = form.seal {
         return Ok(Parsed::Seal(Seal { entries, members, bytes, digest }));
     }
+    if let Some(FailureForm { resource, error }) = form.failed {
+        return Ok(Parsed::Failure(Failure { resource, error }));
+    }
     parse_line(form).map(|line| Parsed::Line(Box::new(line)))
 }
 
@@ -224,12 +246,13 @@ fn parse_line(mut form: Form<'_>) -> Result<Line, Wrong> {
         _ => return Err("its role, link and digest contradict each other".into()),
     };
     let (group, unstable) = (form.group, form.unstable);
+    let shared = std::mem::take(&mut form.shared);
     let replaced = match form.replaced.take() {
         Some(ReplacedForm { kind, digest }) => Some(Replaced { kind: parse_kind(&kind)?, digest }),
         None => None,
     };
     let entry = if matches!(role, Role::Deleted) { None } else { Some(parse_entry(form)?) };
-    Ok(Line { name, role, entry, group, replaced, unstable })
+    Ok(Line { name, role, entry, group, replaced, unstable, shared })
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use super::{Line, Role, Seal, line_to_json, seal_to_json};
+use super::{Failure, Line, Role, Seal, failure_to_json, line_to_json, seal_to_json};
 use crate::archive::format::MAX_LINE_BYTES;
 use crate::archive::{Error, Result};
 use crate::tree::Kind;
@@ -48,6 +48,14 @@ impl Spool {
             self.members += 1;
             self.bytes += member_bytes(&line.role, entry.kind, entry.size);
         }
+        Ok(())
+    }
+
+    /// Appends that a resource is not whole.
+    pub(in crate::archive) fn fail(&mut self, failure: &Failure) -> Result<()> {
+        let json = failure_to_json(failure);
+        self.file.write_all(&json).map_err(|source| io_error("write", &self.directory, source))?;
+        self.length += json.len() as u64;
         Ok(())
     }
 

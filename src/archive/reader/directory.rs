@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use super::Visitor;
-use super::index::read_lines;
+use super::index::{Item, read_lines};
 use super::tar::unusable;
 use crate::archive::check::{Checker, is_member};
 use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
@@ -24,13 +24,22 @@ pub(super) fn read(tree: &Tree, name: &str, visitor: &mut dyn Visitor) -> Result
     let index = index.ok_or_else(|| Error::Damaged(format!("{name} has no index")))?;
     let mut checker = Checker::new(&manifest)?;
     let lines = Lines { index: &index, manifest: &json, name };
-    let (seal, digest) = lines.each(&mut |line| checker.line_alone(&line))?;
+    let (seal, digest) = lines.each(&mut |item| match item {
+        Item::Line(line) => checker.line_alone(&line),
+        Item::Failure(failure) => checker.failure(&failure),
+    })?;
     checker.seal(&seal, digest)?;
     refuse_unknown(tree, &checker)?;
     visitor.manifest(&manifest)?;
     let mut files = Files { tree, last: None };
-    lines.again(&seal, &mut |line| if is_member(&line) { files.member(&line, visitor) } else { Ok(()) })?;
-    lines.again(&seal, &mut |line| visitor.line(&line))?;
+    lines.again(&seal, &mut |item| match item {
+        Item::Line(line) if is_member(&line) => files.member(&line, visitor),
+        _ => Ok(()),
+    })?;
+    lines.again(&seal, &mut |item| match item {
+        Item::Line(line) => visitor.line(&line),
+        Item::Failure(failure) => visitor.failure(&failure),
+    })?;
     Ok(seal)
 }
 
@@ -72,7 +81,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn each(&self, take: &mut dyn FnMut(Line) -> Result<()>) -> Result<(Seal, crate::archive::Digest)> {
+    fn each(&self, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<(Seal, crate::archive::Digest)> {
         let failed =
             |source| Error::Io { action: "read", subject: format!("the index of {}", self.name), source };
         let mut lines = BufReader::with_capacity(64 << 10, AtReader { file: self.index, offset: 0 });
@@ -80,7 +89,7 @@ impl Lines<'_> {
     }
 
     /// Reads the lines once more; they must be those that were proven.
-    fn again(&self, seal: &Seal, take: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+    fn again(&self, seal: &Seal, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
         let (again, digest) = self.each(take)?;
         if again == *seal && digest == seal.digest {
             return Ok(());
@@ -132,6 +141,7 @@ impl Files<'_> {
             group: None,
             replaced: None,
             unstable: false,
+            shared: line.shared.clone(),
         };
         let Some(entry) = &line.entry else { return Ok(()) };
         match &line.role {

@@ -2,18 +2,25 @@
 
 use std::io::{self, BufRead, Read as _};
 
+use super::Visitor;
 use crate::archive::check::Checker;
 use crate::archive::format::MAX_LINE_BYTES;
-use crate::archive::index::{Parsed, parse};
+use crate::archive::index::{Failure, Parsed, parse};
 use crate::archive::{Digest, Error, Line, Result, Seal};
 use crate::tree::Content;
 
-/// The index of an archive with `manifest`: hands each line to `take`, and returns the seal with the digest that it
+/// What the index has before its seal.
+pub(super) enum Item {
+    Line(Line),
+    Failure(Failure),
+}
+
+/// The index of an archive with `manifest`: hands each item to `take`, and returns the seal with the digest that it
 /// should have.
 pub(super) fn read_lines(
     lines: &mut dyn BufRead,
     manifest: &[u8],
-    take: &mut dyn FnMut(Line) -> Result<()>,
+    take: &mut dyn FnMut(Item) -> Result<()>,
     failed: &dyn Fn(io::Error) -> Error,
 ) -> Result<(Seal, Digest)> {
     let mut hasher = blake3::Hasher::new();
@@ -35,7 +42,11 @@ pub(super) fn read_lines(
         match parsed? {
             Parsed::Line(line) => {
                 hasher.update(&json);
-                take(*line)?;
+                take(Item::Line(*line))?;
+            }
+            Parsed::Failure(failure) => {
+                hasher.update(&json);
+                take(Item::Failure(failure))?;
             }
             Parsed::Seal(seal) => {
                 if !lines.fill_buf().map_err(failed)?.is_empty() {
@@ -52,12 +63,18 @@ pub(super) fn check_lines(
     lines: &mut dyn BufRead,
     manifest: &[u8],
     checker: &mut Checker,
-    take: &mut dyn FnMut(&Line) -> Result<()>,
+    visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
     let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
-    let mut check = |line: Line| {
-        checker.line(&line)?;
-        take(&line)
+    let mut check = |item: Item| match item {
+        Item::Line(line) => {
+            checker.line(&line)?;
+            visitor.line(&line)
+        }
+        Item::Failure(failure) => {
+            checker.failure(&failure)?;
+            visitor.failure(&failure)
+        }
     };
     let (seal, digest) = read_lines(lines, manifest, &mut check, &failed)?;
     checker.seal(&seal, digest)?;

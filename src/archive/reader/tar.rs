@@ -201,7 +201,7 @@ impl Tar {
         let size = member.stored_bytes;
         let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
         let mut lines = ContentReader::new(&mut content);
-        let sealed = check_lines(&mut lines, manifest, checker, &mut |line| visitor.line(line));
+        let sealed = check_lines(&mut lines, manifest, checker, visitor);
         let mut seal = None;
         content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
         self.padding(size)?;

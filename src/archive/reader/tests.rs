@@ -32,6 +32,50 @@ fn everything_comes_back() {
     }
 }
 
+/// An archive of two jails that share a file; the second one failed.
+fn two(links: &[(&str, &str)], failures: &[Failure]) -> Result<(Seal, Collected)> {
+    let sink = MemorySink::default();
+    let mut writer = Writer::tar(Box::new(sink.clone()), Compression::None, &std::env::temp_dir())?;
+    writer.manifest(&two_jails(), 0)?;
+    let mut shared = file("jails/a/root.tree/shared", b"both have it");
+    shared.line.shared = vec![1];
+    let mut samples = vec![file("jails/a/config.json", b"{}"), shared];
+    for (from, to) in links {
+        let mut link = file(*from, b"");
+        link.line.role = Role::Link { to: name(to) };
+        link.body = SampleBody::None;
+        samples.push(link);
+    }
+    write_samples(&mut writer, &samples)?;
+    failures.iter().try_for_each(|failure| writer.fail(failure))?;
+    writer.finish()?;
+    let bytes = sink.bytes.lock().unwrap().clone();
+    read_archive(&bytes)
+}
+
+#[test]
+fn links_between_resources_and_failures_come_back() {
+    let failure = Failure { resource: 1, error: "it was \"busy\"".to_owned() };
+    let link = ("jails/b/root.tree/name", "jails/a/root.tree/shared");
+    let (seal, collected) = two(&[link], std::slice::from_ref(&failure)).unwrap();
+    assert_eq!(seal.entries, 3);
+    assert_eq!(collected.failures, [failure]);
+    assert_eq!(collected.members[1].0.shared, [1]);
+    assert_eq!(collected.lines[1].shared, [1]);
+    assert_eq!(collected.lines[2].role, Role::Link { to: name("jails/a/root.tree/shared") });
+}
+
+#[test]
+fn links_between_resources_lead_to_earlier_files_of_trees_alone() {
+    let refused = |from, to| matches!(two(&[(from, to)], &[]), Err(Error::Refused(_)));
+    assert!(refused("jails/b/root.tree/name", "jails/a/root.tree/missing"));
+    assert!(refused("jails/b/root.tree/name", "jails/a/config.json"));
+    assert!(refused("jails/b/root.tree/name", "manifest.json"));
+    assert!(refused("jails/b/config.json", "jails/a/root.tree/shared"));
+    let unknown = two(&[], &[Failure { resource: 2, error: String::new() }]);
+    assert!(matches!(unknown, Err(Error::Refused(_))));
+}
+
 /// An archive that is small enough to be tried at every place.
 fn small(compression: Compression) -> Vec<u8> {
     let mut rich = file("root/rich", b"some content");
@@ -161,6 +205,9 @@ impl Visitor for Failing {
         Err(Error::Exists("mine".to_owned()))
     }
     fn line(&mut self, _: &Line) -> Result<()> {
+        Ok(())
+    }
+    fn failure(&mut self, _: &Failure) -> Result<()> {
         Ok(())
     }
 }

@@ -202,5 +202,6 @@ fn own_member(name: &str, size: u64, seconds: i64) -> Line {
         group: None,
         replaced: None,
         unstable: false,
+        shared: Vec::new(),
     }
 }
