@@ -21,7 +21,14 @@ pub trait Visitor {
     /// The manifest, before everything else.
     fn manifest(&mut self, manifest: &Manifest) -> Result<()>;
 
-    /// A member. `line` is made from the member's own header, so it has no `replaced`, `group` or digest, and
+    /// Whether a member is of interest; asked before it is handed over. What is not wanted is skipped in the cheapest way that the
+    /// source has: it need not have been read, or compared with its digest.
+    fn wants(&mut self, line: &Line) -> bool {
+        let _ = line;
+        true
+    }
+
+    /// A member that is wanted. `line` is made from the member's own header, so it has no `replaced`, `group` or digest, and
     /// the entry of a hard link has kind `File`, no size, and of its attributes only mode, owner and mtime. What
     /// the visitor leaves unread of `content` is read and checked after it returns. A file that changed while it was
     /// archived can come several times in succession; the last one counts.

@@ -144,6 +144,9 @@ impl Files<'_> {
             shared: line.shared.clone(),
         };
         let Some(entry) = &line.entry else { return Ok(()) };
+        if !visitor.wants(&own) {
+            return Ok(());
+        }
         match &line.role {
             Role::Member { digest } if entry.kind == Kind::File => {
                 let mut file = self.open(line, entry.size)?;

@@ -153,11 +153,12 @@ impl Tar {
             let extents =
                 if sparse { self.sparse_map(&line, stored_bytes, size)? } else { plain_extents(size) };
             let mut content = MemberContent::new(&mut self.input, extents, size);
-            let visited = visitor.member(&line, Some(&mut content));
+            let visited =
+                if visitor.wants(&line) { visitor.member(&line, Some(&mut content)) } else { Ok(()) };
             let digest = content.finish(visited)?;
             line.role = Role::Member { digest: Some(digest) };
             self.padding(stored_bytes)?;
-        } else {
+        } else if visitor.wants(&line) {
             visitor.member(&line, None)?;
         }
         checker.member_read(&line);
