@@ -13,7 +13,7 @@
 use crate::dir::Dir;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams, Together,
 };
 use remand_sys::btrfs::{self, Subvolume};
 use std::collections::BTreeMap;
@@ -223,6 +223,10 @@ impl Backend for Btrfs {
         self.make_snapshots(name, snapshot, recursive)?;
         let snapshot = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
         Ok(CreatedSnapshot { pool: self.label(), snapshot, recursive })
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        crate::one_by_one(self, names, snapshot)
     }
 
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {

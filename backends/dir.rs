@@ -7,7 +7,7 @@
 use crate::name::invalid;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams, Together,
 };
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -318,6 +318,10 @@ impl Backend for Dir {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
         let snapshot = Snapshot { dataset: name.clone(), name: None };
         Ok(CreatedSnapshot { pool: self.label.clone(), snapshot, recursive })
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        crate::one_by_one(self, names, snapshot)
     }
 
     fn destroy_snapshot(&self, _: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {

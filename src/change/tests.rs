@@ -14,7 +14,7 @@ use crate::tree::{Tree, TreePath};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
-const SCOPE: Scope<'static> = Scope { exclude: &[], interrupted: &GO_ON };
+const SCOPE: Scope<'static> = Scope { exclude: &[], interrupted: &GO_ON, whole: None };
 
 const OPTIONS: Options<'static> =
     Options { threads: 3, fingerprint: false, exclude: &[], interrupted: &GO_ON };
