@@ -1,5 +1,6 @@
 //! What can go wrong with an operation, by what the caller can do about it.
 
+use crate::selector::{Place, Unmatched};
 use crate::{archive, change, tree};
 
 /// Result of an operation.
@@ -123,6 +124,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Patterns of a selection that match nothing.
+    #[error("There is {} in {place}", listed(unmatched))]
+    NoMatch {
+        /// Where it was looked for.
+        place: Place,
+        /// All of them.
+        unmatched: Vec<Unmatched>,
+    },
     /// The user stopped it; everything was rolled back.
     #[error("Interrupted")]
     Interrupted,
@@ -152,7 +161,10 @@ impl Error {
         use archive::Error as A;
         match self {
             Self::Usage(_) => 2,
-            Self::NoPool(_) | Self::NoResource { .. } | Self::Archive(A::NotFound(_)) => 10,
+            Self::NoPool(_)
+            | Self::NoResource { .. }
+            | Self::NoMatch { .. }
+            | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
             Self::Exists(_) | Self::Archive(A::Exists(_)) => 12,
             Self::BaseMissing { .. } => 20,
@@ -173,6 +185,15 @@ impl Error {
                 "name the pool with --pool, REMAND_POOL or `pool` in the config file: a ZFS dataset or a directory".into()
             }
             Self::NoResource { pool, .. } => format!("`remand list --pool {pool}` shows what is there"),
+            Self::NoMatch { place, unmatched } => {
+                let near: Vec<&str> =
+                    unmatched.iter().flat_map(|one| &one.near).map(String::as_str).collect();
+                match place {
+                    _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
+                    Place::Pool(pool) => format!("`remand list --pool {pool}` shows what is there"),
+                    Place::Archive(name) => format!("`remand info {name}` shows what is in it"),
+                }
+            }
             Self::Locked { .. } => "wait for it with --wait".into(),
             Self::Exists(_) => "restore under another name with --name".into(),
             Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),
@@ -220,6 +241,10 @@ impl Error {
         let subject = subject.to_string();
         move |source| Self::Io { action, subject, source }
     }
+}
+
+fn listed(unmatched: &[Unmatched]) -> String {
+    unmatched.iter().map(|one| one.what.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl From<change::Error> for Error {
