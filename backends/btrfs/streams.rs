@@ -95,17 +95,14 @@ impl Btrfs {
         private: &Private,
     ) -> Result<Vec<String>> {
         let subject = || self.label_of(name);
-        let told = |wrong| match wrong {
-            Wrong::Stream(reason) => Error::Stream { subject: subject(), reason },
-            Wrong::Source(source) => Error::io("read the stream for", subject(), source),
-        };
+        let told = |wrong: Wrong| wrong.of(subject());
         let mut known: BTreeMap<Uuid, Uuid> = BTreeMap::new();
         let mut names: Vec<String> = Vec::new();
         let mut next = Some(first);
         while let Some(begin) = next {
-            let given = name_in(&begin.name)
-                .filter(|given| !names.contains(given))
-                .ok_or_else(|| told(Wrong::Stream("it has a name that no snapshot can have, or twice")))?;
+            let bad = || Wrong::Refused("it has a name that no snapshot can have, or twice".to_owned());
+            let given =
+                name_in(&begin.name).filter(|given| !names.contains(given)).ok_or_else(|| told(bad()))?;
             let mut part = Part::new(&begin, &given, &known, stream).map_err(told)?;
             match private.program()?.feed(&mut part) {
                 Ok(()) => {}
@@ -198,19 +195,23 @@ impl Private {
     /// Checks that exactly these have come, the last of which was `uuid` where it was made, and tells what it is here.
     fn check(&self, names: &[String], uuid: Uuid) -> Result<Uuid> {
         let fail = |source| Error::io("look at", self.path.display().to_string(), source);
-        let wrong = |reason| Error::Stream { subject: self.path.display().to_string(), reason };
+        let subject = || self.path.display().to_string();
         for entry in fs::Dir::read_from(&self.directory).map_err(|errno| fail(errno.into()))? {
             let entry = entry.map_err(|errno| fail(errno.into()))?;
             let entry = entry.file_name().to_bytes();
             if !matches!(entry, b"." | b"..") && !names.iter().any(|name| name.as_bytes() == entry) {
-                return Err(wrong("it made something else than its subvolume"));
+                let reason = "it made something else than its subvolume".to_owned();
+                return Err(Error::Refused { subject: subject(), reason });
             }
         }
         let last = self.open(names.last().map_or("", String::as_str))?;
         let top = place::top(&last).map_err(fail)?;
         match top {
             Some(top) if top.read_only && top.received_uuid == Some(uuid) => Ok(top.uuid),
-            _ => Err(wrong("it did not complete its subvolume")),
+            _ => {
+                let reason = "it did not complete its subvolume".to_owned();
+                Err(Error::Stream { subject: subject(), reason })
+            }
         }
     }
 
@@ -238,18 +239,9 @@ impl Streams for Btrfs {
 
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
         self.check_free(name)?;
-        let first = match Begin::read(stream) {
-            Ok(Some(begin)) => begin,
-            Ok(None) => {
-                return Err(Error::Stream { subject: self.label_of(name), reason: "it is empty" });
-            }
-            Err(Wrong::Stream(reason)) => {
-                return Err(Error::Stream { subject: self.label_of(name), reason });
-            }
-            Err(Wrong::Source(source)) => {
-                return Err(Error::io("read the stream for", self.label_of(name), source));
-            }
-        };
+        let first = Begin::read(stream)
+            .and_then(|begin| begin.ok_or_else(|| Wrong::Damaged("it is empty".to_owned())))
+            .map_err(|wrong| wrong.of(self.label_of(name)))?;
         let private = Private::make(self, name)?;
         let received = self
             .receive_parts(name, (first, stream), &private)
