@@ -267,6 +267,14 @@ pub fn fill_random(buffer: &mut [u8]) {
     while filled < buffer.len() {
         match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
             Ok(count) => filled += count,
+#[cfg(not(target_os = "linux"))]
+pub fn fill_random(buffer: &mut [u8]) {
+    let filled = File::open("/dev/urandom").and_then(|mut random| random.read_exact(buffer));
+    filled.unwrap_or_else(|error| panic!("the system has no random numbers: {error}"));
+}
+
+/// Fills `buffer` with random bytes of the system.
+#[cfg(target_os = "linux")]
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => panic!("the system has no random numbers: {error}"),
         }

@@ -3,7 +3,7 @@
 use super::subvolumes::{HISTORY, walk};
 use super::{Btrfs, mounts, place, state};
 use crate::dir::remove::remove_tree;
-use crate::dir::{DIRECTORY, STATE, open_beneath};
+use crate::dir::{DIRECTORY, STATE, open_beneath, rename_new};
 use crate::{Backend, Created, DatasetName, Error, Result, Snapshot};
 use remand_sys::btrfs;
 use rustix::fs::{self, AtFlags, Mode};
@@ -209,7 +209,7 @@ fn move_snapshot(from: (&OwnedFd, &[u8]), to: (&OwnedFd, &[u8])) -> io::Result<(
     let name = CString::new(from.1)?;
     let directory = open_beneath(from.0, &name)?;
     btrfs::set_read_only(&directory, false)?;
-    let renamed = fs::renameat_with(from.0, from.1, to.0, to.1, fs::RenameFlags::NOREPLACE);
+    let renamed = rename_new(from.0, from.1, to.0, to.1);
     btrfs::set_read_only(&directory, true)?;
     Ok(renamed?)
 }
