@@ -178,6 +178,31 @@ fn recursive_with_history_on_btrfs() {
     }
 }
 
+#[test]
+fn flags_in_the_history_are_named_on_btrfs() {
+    let Some(place) = Place::btrfs("roundtrip: flags in the history") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let (archive, jail) = (scratch.join("web01.tar"), source.path("jails/web01"));
+    At::open(&jail).mkdir(".snapshots");
+    let data = At::open(&jail.join("data"));
+    for (day, flags) in [("monday", support::at::flags::NODUMP), ("tuesday", 0)] {
+        data.try_set_flags("file0", flags).unwrap();
+        let (snapshot, live) = (history(&jail, "data", day), jail.join("data"));
+        subvolume(["snapshot".as_ref(), "-r".as_ref(), live.as_os_str(), snapshot.as_os_str()]);
+    }
+    let arguments = ["export", "--recursive", "--standalone"];
+    let ended = remand(arguments).on(&source).arg("web01").arg(&archive).ends(3);
+    for words in ["data@monday", "/file0: nodump"] {
+        ended.tells(words);
+    }
+    assert!(!ended.describe().contains("data@tuesday"), "{}", ended.describe());
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+    // Without the history nothing is lost.
+    export(&source, "web01", &scratch.join("newest.tar"), &["--standalone"]);
+}
+
 /// Where a snapshot of a jail's dataset lies on btrfs: beside it, under its last name.
 fn history(jail: &Path, part: &str, snapshot: &str) -> PathBuf {
     let (dataset, snapshots) =
