@@ -160,13 +160,12 @@ fn recursive_with_history_on_btrfs() {
     for part in parts {
         std::fs::write(jail.join(part).join("file0"), "today").unwrap();
     }
+    for above in [&jail, &jail.join("data")] {
+        At::open(above).set_mtime(".snapshots", workload::JAIL_TIME);
+    }
     export(&source, "web01", &archive, &["--recursive", "--standalone"]);
     let target = Pool::with_release(&place, Size::Small);
     restore(&target, &archive, &[]);
-    for pool in [&source, &target] {
-        // Snapshots are put there after all else, which the directory's time tells.
-        At::open(&pool.path("jails/web01/data")).set_mtime(".snapshots", workload::JAIL_TIME);
-    }
     assert_tree_restored(&source, "web01", &target, "web01");
     let restored = target.path("jails/web01");
     for part in parts {
@@ -176,6 +175,22 @@ fn recursive_with_history_on_btrfs() {
             assert_eq!(old.unwrap(), text.as_bytes(), "{part}@{day}");
         }
     }
+}
+
+#[test]
+fn a_place_of_snapshots_stays_without_them_on_btrfs() {
+    let Some(place) = Place::btrfs("roundtrip: place of snapshots") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let (archive, jail) = (scratch.join("web01.tar.gz"), source.path("jails/web01"));
+    for above in [&jail, &jail.join("data")] {
+        At::open(above).mkdir(".snapshots");
+        At::open(above).set_mtime(".snapshots", workload::JAIL_TIME);
+    }
+    export(&source, "web01", &archive, &["--standalone"]);
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+    assert!(target.path("jails/web01/data/.snapshots").is_dir());
 }
 
 #[test]

@@ -129,9 +129,10 @@ impl Btrfs {
         let keep = |received: &String| {
             let source = private.open(received)?;
             let to = format!("{last}@{received}");
-            place::keeping_times(&above, state::staged_in(name).is_some(), || {
-                let place = create::make_history(&above)?;
-                btrfs::snapshot(&place, to.as_bytes(), &source, true)
+            let staged = state::staged_in(name).is_some();
+            place::keeping_times(&above, staged, || {
+                let place = self.make_history(&above, name)?;
+                place::keeping_times(&place, staged, || btrfs::snapshot(&place, to.as_bytes(), &source, true))
             })
             .map_err(|source: io::Error| Error::io("keep a snapshot of", self.label_of(name), source))
         };
@@ -270,9 +271,13 @@ impl Streams for Btrfs {
             if fs::statat(&place, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| stat.st_ino == btrfs::ROOT_INODE)
             {
-                create::delete_tree(&place, entry.as_bytes(), &path)?;
+                let staged = state::staged_in(&dataset).is_some();
+                place::keeping_times(&place, staged, || {
+                    Ok(create::delete_tree(&place, entry.as_bytes(), &path))
+                })
+                .map_err(fail)??;
             }
-            create::prune_history(&above, &dataset);
+            self.prune_history(&above, &dataset);
         }
         Ok(())
     }
