@@ -84,6 +84,14 @@ pub enum Error {
     /// What was to be removed is not (or no longer) something that remand left behind.
     #[error("{0} was not left behind by remand")]
     NotLeftover(String),
+    /// The backend makes no stream of what is in there.
+    #[error("{subject} cannot be sent as a stream: {reason}")]
+    Unsendable {
+        /// Of what.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
     /// A stream is none of this backend, or damaged.
     #[error("The stream for {subject} is damaged, or none: {reason}")]
     Stream {

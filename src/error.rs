@@ -196,6 +196,9 @@ impl Error {
             }
             Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
             Self::Archive(A::Damaged(_)) => DAMAGED.into(),
+            Self::Backend { source, .. } if matches!(source.first(), B::Unsendable { .. }) => {
+                "export with --portable, which writes the files themselves".into()
+            }
             Self::Backend { source, .. } if matches!(source.first(), B::Stream { .. }) => DAMAGED.into(),
             Self::Kept { .. } => {
                 "run the same restore again to go on from there; `remand cleanup --yes` drops what is kept".into()

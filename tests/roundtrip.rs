@@ -218,6 +218,28 @@ fn flags_in_the_history_are_named_on_btrfs() {
     export(&source, "web01", &scratch.join("newest.tar"), &["--standalone"]);
 }
 
+#[test]
+fn what_btrfs_cannot_send_is_named_and_can_be_exported_portably() {
+    let Some(place) = Place::btrfs("roundtrip: long paths") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let archive = scratch.join("web01.tar");
+    let mut deep = At::open(&source.path("jails/web01/data"));
+    for _ in 0..20 {
+        deep = deep.mkdir("d".repeat(250));
+    }
+    deep.write("file", "deep");
+    let arguments = ["export", "--standalone"];
+    let ended = remand(arguments).on(&source).arg("web01").arg(&archive).ends(1);
+    for words in ["the dataset data", "jails/web01/data@", "--portable"] {
+        ended.tells(words);
+    }
+    assert!(!archive.exists());
+    export(&source, "web01", &archive, &["--standalone", "--portable"]);
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+}
+
 /// Where a snapshot of a jail's dataset lies on btrfs: beside it, under its last name.
 fn history(jail: &Path, part: &str, snapshot: &str) -> PathBuf {
     let (dataset, snapshots) =

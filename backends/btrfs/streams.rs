@@ -42,6 +42,8 @@ impl Sending {
 
 /// A program that is started when its output is wanted.
 struct Later {
+    /// Of what, for people.
+    subject: String,
     program: Program,
     stream: Option<Stream>,
 }
@@ -52,7 +54,21 @@ impl Read for Later {
             Some(stream) => stream,
             none => none.insert(self.program.stream().map_err(io::Error::other)?),
         };
-        stream.read(buffer)
+        stream.read(buffer).map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => io::Error::other(unsendable(error, &self.subject)),
+            Err(error) => error,
+        })
+    }
+}
+
+/// Says what there is to say where the kernel has no stream of what lies deeper than a path is long.
+fn unsendable(error: Error, subject: &str) -> Error {
+    match &error {
+        Error::Program { stderr, .. } if stderr.contains("File name too long") => {
+            let reason = "it has paths that are longer than the 4095 bytes of btrfs send".to_owned();
+            Error::Unsendable { subject: subject.to_owned(), reason }
+        }
+        _ => error,
     }
 }
 
@@ -228,7 +244,9 @@ impl Streams for Btrfs {
             let program = sending.program()?;
             // The first one starts now: what is wrong with the program is better told here.
             let stream = if nth == 0 { Some(program.stream()?) } else { None };
-            streams = Box::new(streams.chain(Renamed::new(Later { program, stream }, &sending.name)));
+            let subject = format!("{}@{}", self.label_of(&snapshot.dataset), sending.name);
+            let later = Later { subject, program, stream };
+            streams = Box::new(streams.chain(Renamed::new(later, &sending.name)));
         }
         Ok(streams)
     }

@@ -312,7 +312,7 @@ impl Job<'_> {
             check_room(&std::env::temp_dir(), &planned.member, needed_bytes)?;
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
-        let mut metered = Metered { source, meter, interrupted: self.interrupted };
+        let mut metered = Metered { source, meter, interrupted: self.interrupted, failed: None };
         let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,
@@ -331,7 +331,10 @@ impl Job<'_> {
             Ok(Written::Done(_)) => Ok(()),
             Ok(Written::Unstable(line)) => Ok(writer.line(line)?),
             Err(_) if self.interrupted.load(Ordering::Relaxed) => Err(Error::Interrupted),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(match metered.failed {
+                Some(failed) => Error::backend(format!("send the dataset {}", planned.name))(failed),
+                None => error.into(),
+            }),
         }
     }
 
@@ -427,6 +430,8 @@ struct Metered<'a> {
     source: Box<dyn std::io::Read + Send>,
     meter: &'a Meter<'a>,
     interrupted: &'a AtomicBool,
+    /// What the backend said where it failed.
+    failed: Option<remand_backends::Error>,
 }
 
 impl std::io::Read for Metered<'_> {
@@ -434,7 +439,14 @@ impl std::io::Read for Metered<'_> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(std::io::Error::other("interrupted"));
         }
-        let count = self.source.read(buffer)?;
+        let read = self.source.read(buffer).map_err(|error| match error.downcast() {
+            Ok(failed) => {
+                self.failed = Some(failed);
+                std::io::Error::other("the stream failed")
+            }
+            Err(error) => error,
+        });
+        let count = read?;
         self.meter.add(count as u64, 0);
         Ok(count)
     }
