@@ -16,7 +16,7 @@ use crate::{
     Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams, Together,
 };
 use remand_sys::btrfs::{self, Subvolume};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -43,6 +43,8 @@ pub struct Btrfs {
     has_program: bool,
     /// Which dataset has an identity that others were cloned from; `None` where none has.
     origins: Mutex<BTreeMap<btrfs::Uuid, Option<DatasetName>>>,
+    /// In what of a staging a place of history was made that no stream and no tree brought along.
+    made_histories: Mutex<BTreeSet<DatasetName>>,
 }
 
 /// What [`Btrfs::open`] found.
@@ -100,7 +102,12 @@ impl Btrfs {
             return Ok(Opened::Dir(dir, Reason::Path));
         }
         let has_program = crate::process::installed("btrfs");
-        Ok(Opened::Btrfs(Self { dir, has_program, origins: Mutex::default() }))
+        Ok(Opened::Btrfs(Self {
+            dir,
+            has_program,
+            origins: Mutex::default(),
+            made_histories: Mutex::default(),
+        }))
     }
 
     fn label_of(&self, name: &DatasetName) -> String {

@@ -27,7 +27,7 @@ mod platform;
 mod platform;
 pub(crate) mod remove;
 
-pub(crate) use platform::open_beneath;
+pub(crate) use platform::{open_beneath, rename_new};
 
 /// The state directory and what it always holds.
 pub(crate) const STATE: &str = ".remand";
@@ -153,7 +153,7 @@ impl Dir {
     pub(crate) fn rename_now(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
         let (from_above, from_last) = self.find_above(from)?;
         let (to_above, to_last) = self.find_above(to)?;
-        let renamed = match platform::rename_new(&from_above, from_last, &to_above, to_last) {
+        let renamed = match rename_new(&from_above, from_last, &to_above, to_last) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 self.rename_checked((&from_above, from_last), (&to_above, to_last))?
             }

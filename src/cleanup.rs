@@ -50,7 +50,7 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
         let (mut what, id) = describe(&leftover);
         if !alive.contains(&id) {
             let record = dead.iter().find(|(dead, _)| *dead == id).map(|(_, record)| record);
-            what.push_str(&resumable(pool, &leftover, record)?);
+            what.push_str(&resumable(pool, &state, &id, &leftover, record)?);
             let run = dead
                 .iter()
                 .find(|(dead, _)| *dead == id)
@@ -105,7 +105,13 @@ pub fn remove(pool: &Pool, found: &Found) -> Result<()> {
 }
 
 /// What a restore could go on with.
-fn resumable(pool: &Pool, leftover: &Leftover, record: Option<&Record>) -> Result<String> {
+fn resumable(
+    pool: &Pool,
+    state: &Path,
+    id: &str,
+    leftover: &Leftover,
+    record: Option<&Record>,
+) -> Result<String> {
     let (Some(streams), Leftover::Dataset(name)) = (pool.backend().streams(), leftover) else {
         return Ok(String::new());
     };
@@ -115,8 +121,8 @@ fn resumable(pool: &Pool, leftover: &Leftover, record: Option<&Record>) -> Resul
         return Ok(String::new());
     };
     let partials = streams.partials(name).map_err(Error::backend("look for what was received"))?;
-    let bytes: u64 = partials.iter().map(|partial| partial.received_bytes).sum();
-    Ok(if partials.is_empty() {
+    let bytes = crate::restore::resumable_bytes(&run::received_path_of(state, id), name, &partials)?;
+    Ok(if bytes == 0 {
         String::new()
     } else {
         format!(" (resumable: {bytes} bytes received; restore {source} again to go on)")

@@ -155,10 +155,13 @@ pub enum Error {
     },
 }
 
+const DAMAGED: &str = "get another copy; `remand verify` tells whether it is whole";
+
 impl Error {
     /// The exit status that stands for this error, see remand(8).
     pub fn exit_status(&self) -> u8 {
         use archive::Error as A;
+        use remand_backends::Error as B;
         match self {
             Self::Usage(_) => 2,
             Self::NoPool(_)
@@ -172,6 +175,11 @@ impl Error {
             Self::Archive(A::Damaged(_)) => 22,
             Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
             Self::Interrupted | Self::Change(change::Error::Interrupted) => 130,
+            Self::Backend { source, .. } => match source.first() {
+                B::Stream { .. } => 22,
+                B::Refused { .. } => 23,
+                _ => 1,
+            },
             Self::Rollback { cause, .. } | Self::Kept { cause, .. } => cause.exit_status(),
             _ => 1,
         }
@@ -180,6 +188,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         use archive::Error as A;
+        use remand_backends::Error as B;
         Some(match self {
             Self::NoPool(_) => {
                 "name the pool with --pool, REMAND_POOL or `pool` in the config file: a ZFS dataset or a directory".into()
@@ -207,7 +216,11 @@ impl Error {
                 "decide with --on-conflict: `keep` takes the base's version, `theirs` the archive's".into()
             }
             Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
-            Self::Archive(A::Damaged(_)) => "get another copy; `remand verify` tells whether it is whole".into(),
+            Self::Archive(A::Damaged(_)) => DAMAGED.into(),
+            Self::Backend { source, .. } if matches!(source.first(), B::Unsendable { .. }) => {
+                "export with --portable, which writes the files themselves".into()
+            }
+            Self::Backend { source, .. } if matches!(source.first(), B::Stream { .. }) => DAMAGED.into(),
             Self::Kept { .. } => {
                 "run the same restore again to go on from there; `remand cleanup --yes` drops what is kept".into()
             }

@@ -24,6 +24,8 @@ mod times;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub(crate) use resume::resumable_bytes;
+
 use crate::archive::{self, Seal};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};

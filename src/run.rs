@@ -219,6 +219,11 @@ pub fn forget(state: &Path, id: &str) -> Result<()> {
     }
 }
 
+/// Where the run of that id keeps what it has handed to a receiver.
+pub(crate) fn received_path_of(state: &Path, id: &str) -> PathBuf {
+    received_path(&state.join("runs").join(id))
+}
+
 /// Ids of the restores of an archive, dead or not, the oldest first.
 pub fn of_archive(state: &Path, archive: &str) -> Result<Vec<String>> {
     let all = records(state)?.into_iter();
@@ -262,6 +267,14 @@ fn is_gone(record: &Record) -> bool {
 }
 
 /// Fills `buffer` with random bytes of the system.
+#[cfg(not(target_os = "linux"))]
+pub fn fill_random(buffer: &mut [u8]) {
+    let filled = File::open("/dev/urandom").and_then(|mut random| random.read_exact(buffer));
+    filled.unwrap_or_else(|error| panic!("the system has no random numbers: {error}"));
+}
+
+/// Fills `buffer` with random bytes of the system.
+#[cfg(target_os = "linux")]
 pub fn fill_random(buffer: &mut [u8]) {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -198,7 +198,8 @@ impl Job<'_> {
             check_room(&std::env::temp_dir(), &planned.member, needed_bytes)?;
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
-        let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0 };
+        let mut metered =
+            Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
         let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,
@@ -221,7 +222,10 @@ impl Job<'_> {
                 Ok(metered.bytes)
             }
             Err(_) if self.interrupted.load(Ordering::Relaxed) => Err(Error::Interrupted),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(match metered.failed {
+                Some(failed) => Error::backend(format!("send the dataset {}", planned.name))(failed),
+                None => error.into(),
+            }),
         }
     }
 
@@ -336,6 +340,8 @@ struct Metered<'a> {
     meter: &'a Meter<'a>,
     interrupted: &'a AtomicBool,
     bytes: u64,
+    /// What the backend said where it failed.
+    failed: Option<remand_backends::Error>,
 }
 
 impl std::io::Read for Metered<'_> {
@@ -343,7 +349,14 @@ impl std::io::Read for Metered<'_> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(std::io::Error::other("interrupted"));
         }
-        let count = self.source.read(buffer)?;
+        let read = self.source.read(buffer).map_err(|error| match error.downcast() {
+            Ok(failed) => {
+                self.failed = Some(failed);
+                std::io::Error::other("the stream failed")
+            }
+            Err(error) => error,
+        });
+        let count = read?;
         self.meter.add(count as u64, 0);
         self.bytes += count as u64;
         Ok(count)

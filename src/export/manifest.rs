@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use remand_backends::DatasetKind;
+use remand_backends::{DatasetKind, Snapshot, SnapshotName};
 use serde_json::{Value, json};
 
 use super::Options;
@@ -14,6 +14,7 @@ use crate::archive::manifest::{
 };
 use crate::change::{Fingerprint, Scope, walk};
 use crate::error::{Error, Result};
+use crate::event::Warning;
 use crate::run;
 use crate::tree;
 
@@ -136,16 +137,45 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         member: planned.member.clone(),
         base,
         volume: part.kind == DatasetKind::Volume,
-        flags: if planned.encoding == Encoding::Btrfs { flags(job, planned)? } else { Vec::new() },
+        flags: if planned.encoding == Encoding::Btrfs {
+            warn_of_flags(job, planned, &snapshots)?;
+            flags(job, planned, &job.snapshot_of(planned))?
+        } else {
+            Vec::new()
+        },
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,
         bytes: None,
     })
 }
 
-/// The file flags in a dataset. No btrfs stream holds any.
-fn flags(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Vec<EntryFlags>> {
-    job.with_view(&job.snapshot_of(planned), |view| {
+/// The manifest has flags of the newest state alone.
+fn warn_of_flags(job: &Job<'_>, planned: &super::plan::PlannedDataset, snapshots: &[String]) -> Result<()> {
+    for name in snapshots {
+        let dataset = planned.part(job.resource).dataset.clone();
+        let snapshot = SnapshotName::new(name).map_err(|error| Error::Unsupported(error.to_string()))?;
+        let found = flags(job, planned, &Snapshot { dataset, name: Some(snapshot) })?;
+        let Some(first) = found.first() else { continue };
+        let path = String::from_utf8_lossy(&first.path().unwrap_or_default()).into_owned();
+        job.steps.warn(&Warning {
+            subject: format!("{}@{name}", planned.name),
+            message: format!(
+                "its file flags are not in the archive, of {} entries (/{path}: {}): no stream of btrfs holds any",
+                found.len(),
+                first.flags
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// The file flags in a snapshot of a dataset. No btrfs stream holds any.
+fn flags(
+    job: &Job<'_>,
+    planned: &super::plan::PlannedDataset,
+    snapshot: &Snapshot,
+) -> Result<Vec<EntryFlags>> {
+    job.with_view(snapshot, |view| {
         let failed = || Error::tree(format!("read the flags in the dataset {}", planned.name));
         let mut found = Vec::new();
         let root = view.tree.root_node().map_err(failed())?.entry.flags;

@@ -43,10 +43,6 @@ impl Stage<'_> {
             if rustix::fs::fstat(&dir).is_ok_and(same) {
                 continue; // also where it is read-only by now
             }
-            let time = |seconds, nanoseconds: u64| rustix::fs::Timespec {
-                tv_sec: seconds,
-                tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
-            };
             let times = rustix::fs::Timestamps {
                 last_access: time(before.st_atime, before.st_atime_nsec),
                 last_modification: time(before.st_mtime, before.st_mtime_nsec),
@@ -75,6 +71,11 @@ impl MountPlace {
         let tree = Tree::open(&directory_of(pool, &dataset).ok()?).ok()?;
         tree.open_dir(&self.above).ok()?
     }
+}
+
+/// Systems differ in the sign of nanoseconds.
+fn time(seconds: i64, nanoseconds: impl TryInto<i64>) -> rustix::fs::Timespec {
+    rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() }
 }
 
 fn is_inside(name: &str, above: &str) -> bool {
