@@ -87,6 +87,12 @@ pub fn set_read_only(directory: impl AsFd, read_only: bool) -> io::Result<()> {
     platform::set_read_only(directory.as_fd(), read_only)
 }
 
+/// Writes the stream to `target`, mostly a pipe, that makes the read-only subvolume number `parent` into the read-only one whose
+/// own directory is `directory`, without the content of files. Returns when all of it is written. Needs root.
+pub fn send_without_data(directory: impl AsFd, parent: u64, target: impl AsFd) -> io::Result<()> {
+    platform::send_without_data(directory.as_fd(), parent, target.as_fd())
+}
+
 #[cfg(test)]
 #[path = "btrfs/tests.rs"]
 mod tests;

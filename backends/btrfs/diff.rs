@@ -1,13 +1,13 @@
-//! What changed between two subvolumes: `btrfs send --no-data`, played through on the names of the base.
+//! What changed between two subvolumes: a stream without content, as of `btrfs send --no-data`, played through on the names of the
+//! base. It comes from the kernel straight: the start of a program would cost as much as a small stream.
 
 use super::Btrfs;
 use super::send_stream::{self, Base, Decoder, Kind, Namespace};
-use crate::process::Program;
 use crate::{Error, Hint, NativeDiff, Result, Snapshot};
-use remand_sys::btrfs::ROOT_INODE;
+use remand_sys::btrfs::{self, ROOT_INODE};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, PipeReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -25,37 +25,48 @@ impl NativeDiff for Btrfs {
 /// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false. Nothing is
 /// told before all of it is known, so an error leaves no half of it.
 pub fn changes(base: &Path, now: &Path, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-    let opened = Subvolume::open(base)?;
-    Subvolume::open(now)?;
-    let program = Program::new("btrfs", ["send", "-q", "--no-data", "-p", text(base)?, text(now)?]);
-    let mut decoder = Decoder::new(BufReader::with_capacity(64 * 1024, program.stream()?));
-    let mut namespace = Namespace::new(opened);
-    let unclear = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::io("understand", program.display(), io::Error::new(io::ErrorKind::InvalidData, error))
-    };
-    while let Some(command) = decoder.next().map_err(|error| match error {
-        send_stream::Error::Read(source) => match source.downcast::<Error>() {
-            Ok(failed) => failed,
-            Err(source) => Error::io("read the output of", program.display(), source),
-        },
-        malformed @ send_stream::Error::Malformed { .. } => unclear(malformed.into()),
-    })? {
-        namespace.apply(&command).map_err(|error| unclear(error.into()))?;
-    }
-    namespace.finish(hint).map_err(|error| unclear(error.into()))
+    let (base, subject) = (Subvolume::open(base)?, now.display().to_string());
+    let (now, parent) = (Subvolume::open(now)?, base.id);
+    let (reader, writer) = io::pipe().map_err(|source| Error::io("make a pipe for", &subject, source))?;
+    let namespace = std::thread::scope(|scope| {
+        // The pipe's end belongs to the thread alone: when the kernel has written all, or fails, the reader sees an end.
+        let sending = scope.spawn(move || btrfs::send_without_data(&now.directory, parent, &writer));
+        // The reader is gone when it fails, and then the kernel stops too.
+        let played = play(reader, base, &subject);
+        let sent = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (sent, played) {
+            // The kernel's own failure is why a stream was not to be understood, unless its reader left it first.
+            (Err(source), Ok(_)) => Err(source),
+            (Err(source), Err(_)) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
+            (_, played) => return played,
+        }
+        .map_err(|source| Error::io("list what changed in", &subject, source))
+    })?;
+    namespace.finish(hint).map_err(|error| unclear(&subject, error.into()))
 }
 
-fn text(path: &Path) -> Result<&str> {
-    // It is an argument of a program, and the paths of a pool are names that were checked.
-    path.to_str().ok_or_else(|| Error::Unsupported {
-        subject: path.display().to_string(),
-        what: "a path that is not UTF-8",
-    })
+fn play(stream: PipeReader, base: Subvolume, subject: &str) -> Result<Namespace<Subvolume>> {
+    let mut decoder = Decoder::new(BufReader::with_capacity(64 * 1024, stream));
+    let mut namespace = Namespace::new(base);
+    while let Some(command) = decoder.next().map_err(|error| match error {
+        send_stream::Error::Read(source) => Error::io("read what changed in", subject, source),
+        malformed @ send_stream::Error::Malformed { .. } => unclear(subject, malformed.into()),
+    })? {
+        namespace.apply(&command).map_err(|error| unclear(subject, error.into()))?;
+    }
+    Ok(namespace)
+}
+
+fn unclear(subject: &str, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::io("understand what changed in", subject, io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A subvolume by its descriptor: paths in it can be as long as the system allows.
 #[derive(Debug)]
-struct Subvolume(OwnedFd);
+struct Subvolume {
+    directory: OwnedFd,
+    id: u64,
+}
 
 impl Subvolume {
     /// Fails if it is no subvolume, or if it can be written: hints of what changes meanwhile would be of no moment at all.
@@ -64,7 +75,7 @@ impl Subvolume {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let opened = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| Error::io("open", subject(), error.into()))?;
-        let known = remand_sys::btrfs::subvolume(&opened)
+        let known = btrfs::subvolume(&opened)
             .map_err(|source| Error::io("tell the subvolume of", subject(), source))?;
         let inode =
             rustix::fs::fstat(&opened).map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
@@ -72,13 +83,13 @@ impl Subvolume {
             let what = "telling what changed in what is no read-only subvolume";
             return Err(Error::Unsupported { subject: subject(), what });
         }
-        Ok(Self(opened))
+        Ok(Self { directory: opened, id: known.id })
     }
 }
 
 impl Base for Subvolume {
     fn kind(&self, path: &[u8]) -> io::Result<Option<Kind>> {
-        match rustix::fs::statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
                 Ok(Some(Kind::Directory))
             }
@@ -97,5 +108,5 @@ pub fn names_of(tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
     if opened.metadata().map_err(failed)?.ino() != ROOT_INODE {
         return Ok(None);
     }
-    remand_sys::btrfs::names_of_inode(&opened, inode).map(Some).map_err(failed)
+    btrfs::names_of_inode(&opened, inode).map(Some).map_err(failed)
 }

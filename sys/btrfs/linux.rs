@@ -12,6 +12,8 @@ const FILE_SYSTEM: u64 = 0x9123_683E;
 const READ_ONLY: u64 = 1 << 1;
 /// As it is stored, which the ioctl about subvolumes passes on.
 const STORED_READ_ONLY: u64 = 1 << 0;
+/// Leaves the content of files out of a stream.
+const NO_FILE_DATA: u64 = 1 << 0;
 /// Names and paths are as long as these, with their final zero byte.
 const NAME_BYTES: usize = 256;
 const V2_NAME_BYTES: usize = 4040;
@@ -73,6 +75,17 @@ struct Ref {
 }
 
 #[repr(C)]
+struct Send {
+    fd: i64,
+    clone_sources_count: u64,
+    clone_sources: u64,
+    parent: u64,
+    flags: u64,
+    version: u32,
+    reserved: [u8; 28],
+}
+
+#[repr(C)]
 struct Refs {
     min_id: u64,
     found: [Ref; REFS],
@@ -126,6 +139,7 @@ struct Search {
 }
 
 const _: () = {
+    assert!(size_of::<Send>() == 72);
     assert!(size_of::<NameV1>() == 4096);
     assert!(size_of::<NameV2>() == 4096);
     assert!(size_of::<Info>() == 504);
@@ -143,6 +157,7 @@ const SNAP_CREATE: Opcode = opcode::write::<NameV2>(MAGIC, 23);
 const SUBVOL_CREATE: Opcode = opcode::write::<NameV2>(MAGIC, 24);
 const GET_FLAGS: Opcode = opcode::read::<u64>(MAGIC, 25);
 const SET_FLAGS: Opcode = opcode::write::<u64>(MAGIC, 26);
+const SEND: Opcode = opcode::write::<Send>(MAGIC, 38);
 const SUBVOL_INFO: Opcode = opcode::read::<Info>(MAGIC, 60);
 const SUBVOL_REFS: Opcode = opcode::read_write::<Refs>(MAGIC, 61);
 const INO_LOOKUP_USER: Opcode = opcode::read_write::<LookupUser>(MAGIC, 62);
@@ -175,6 +190,8 @@ unsafe impl Plain for NameV1 {}
 unsafe impl Plain for NameV2 {}
 // SAFETY: integers alone.
 unsafe impl Plain for Info {}
+// SAFETY: integers alone. What the address among them would point to is read where its count is not 0, and it is 0.
+unsafe impl Plain for Send {}
 // SAFETY: integers alone.
 unsafe impl Plain for Refs {}
 // SAFETY: integers alone.
@@ -392,4 +409,16 @@ pub(super) fn set_read_only(directory: BorrowedFd<'_>, read_only: bool) -> io::R
         call::<SET_FLAGS, _>(directory, &mut wanted)?;
     }
     Ok(())
+}
+
+pub(super) fn send_without_data(
+    directory: BorrowedFd<'_>,
+    parent: u64,
+    target: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut argument = Send::zeroed();
+    argument.fd = i64::from(target.as_raw_fd());
+    argument.parent = parent;
+    argument.flags = NO_FILE_DATA;
+    Ok(call::<SEND, _>(directory, &mut *argument)?)
 }

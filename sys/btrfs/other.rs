@@ -44,3 +44,7 @@ pub(super) fn delete(_: BorrowedFd<'_>, _: &[u8]) -> io::Result<()> {
 pub(super) fn set_read_only(_: BorrowedFd<'_>, _: bool) -> io::Result<()> {
     unsupported()
 }
+
+pub(super) fn send_without_data(_: BorrowedFd<'_>, _: u64, _: BorrowedFd<'_>) -> io::Result<()> {
+    unsupported()
+}

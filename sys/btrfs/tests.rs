@@ -133,3 +133,38 @@ fn elsewhere_nothing_is_answered() {
     assert!(subvolumes_below(&proc).is_err());
     assert!(names_of_inode(&proc, 300).is_err());
 }
+
+#[test]
+fn what_changed_is_sent_without_content() {
+    let Some(place) = Place::new("send") else { return };
+    let top = place.open("");
+    create(&top, b"live").unwrap();
+    fs::write(place.0.join("live/file"), "before").unwrap();
+    snapshot(&top, b"old", place.open("live"), true).unwrap();
+    fs::write(place.0.join("live/new"), "secret content").unwrap();
+    snapshot(&top, b"now", place.open("live"), true).unwrap();
+    let stream = |of: &str, parent: u64| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let of = place.open(of);
+        let sending = std::thread::spawn(move || send_without_data(of, parent, &writer));
+        let mut stream = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut stream).unwrap();
+        (sending.join().unwrap(), stream)
+    };
+    let old = subvolume(place.open("old")).unwrap().id;
+    let (sent, bytes) = stream("now", old);
+    sent.unwrap();
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|at| at == text);
+    assert!(bytes.starts_with(b"btrfs-stream\0") && holds(b"new") && !holds(b"secret content"));
+    // Not of what can be written, and not against it.
+    stream("live", old).0.unwrap_err();
+    stream("now", subvolume(place.open("live")).unwrap().id).0.unwrap_err();
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let error = send_without_data(place.open("now"), old, &writer).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    for name in [&b"now"[..], b"old", b"live"] {
+        delete(&top, name).unwrap();
+    }
+}
