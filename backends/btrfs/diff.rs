@@ -1,13 +1,18 @@
-//! What changed between two subvolumes: a stream without content, as of `btrfs send --no-data`, played through on the names of the
-//! base. It comes from the kernel straight: the start of a program would cost as much as a small stream.
+//! What changed between two subvolumes of one lineage.
+//!
+//! Where the kernel knows how they come from each other, the inodes that were changed since they parted tell it (`stamped`);
+//! else a stream without content, as of `btrfs send --no-data`, played through on the names of the base (`sent`).
+
+mod lineage;
+mod sent;
+mod stamped;
+
+pub use sent::changes as sent_changes;
 
 use super::Btrfs;
-use super::send_stream::{self, Base, Decoder, Kind, Namespace};
 use crate::{Error, Hint, NativeDiff, Result, Snapshot};
 use remand_sys::btrfs::{self, ROOT_INODE};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
-use std::io::{self, BufReader, PipeReader};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,50 +27,22 @@ impl NativeDiff for Btrfs {
     }
 }
 
-/// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false. Nothing is
-/// told before all of it is known, so an error leaves no half of it.
+/// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false.
 pub fn changes(base: &Path, now: &Path, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-    let (base, subject) = (Subvolume::open(base)?, now.display().to_string());
-    let (now, parent) = (Subvolume::open(now)?, base.id);
-    let (reader, writer) = io::pipe().map_err(|source| Error::io("make a pipe for", &subject, source))?;
-    let namespace = std::thread::scope(|scope| {
-        // The pipe's end belongs to the thread alone: when the kernel has written all, or fails, the reader sees an end.
-        let sending = scope.spawn(move || btrfs::send_without_data(&now.directory, parent, &writer));
-        // The reader is gone when it fails, and then the kernel stops too.
-        let played = play(reader, base, &subject);
-        let sent = sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (sent, played) {
-            // The kernel's own failure is why a stream was not to be understood, unless its reader left it first.
-            (Err(source), Ok(_)) => Err(source),
-            (Err(source), Err(_)) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
-            (_, played) => return played,
-        }
-        .map_err(|source| Error::io("list what changed in", &subject, source))
-    })?;
-    namespace.finish(hint).map_err(|error| unclear(&subject, error.into()))
-}
-
-fn play(stream: PipeReader, base: Subvolume, subject: &str) -> Result<Namespace<Subvolume>> {
-    let mut decoder = Decoder::new(BufReader::with_capacity(64 * 1024, stream));
-    let mut namespace = Namespace::new(base);
-    while let Some(command) = decoder.next().map_err(|error| match error {
-        send_stream::Error::Read(source) => Error::io("read what changed in", subject, source),
-        malformed @ send_stream::Error::Malformed { .. } => unclear(subject, malformed.into()),
-    })? {
-        namespace.apply(&command).map_err(|error| unclear(subject, error.into()))?;
+    let subject = now.display().to_string();
+    let (base, now) = (Subvolume::open(base)?, Subvolume::open(now)?);
+    let failed = |source| Error::io("find the lineage of", &subject, source);
+    match lineage::parted(&base, &now).map_err(failed)? {
+        Some(since) => stamped::changes([&base, &now], since, &subject, hint),
+        None => sent::between(base, &now, &subject, hint),
     }
-    Ok(namespace)
-}
-
-fn unclear(subject: &str, error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::io("understand what changed in", subject, io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// A subvolume by its descriptor: paths in it can be as long as the system allows.
 #[derive(Debug)]
 struct Subvolume {
     directory: OwnedFd,
-    id: u64,
+    known: btrfs::Subvolume,
 }
 
 impl Subvolume {
@@ -73,30 +50,17 @@ impl Subvolume {
     fn open(path: &Path) -> Result<Self> {
         let subject = || path.display().to_string();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        let opened = rustix::fs::open(path, flags, Mode::empty())
+        let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| Error::io("open", subject(), error.into()))?;
-        let known = btrfs::subvolume(&opened)
+        let known = btrfs::subvolume(&directory)
             .map_err(|source| Error::io("tell the subvolume of", subject(), source))?;
-        let inode =
-            rustix::fs::fstat(&opened).map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
+        let stat = rustix::fs::fstat(&directory);
+        let inode = stat.map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
         if inode != ROOT_INODE || !known.read_only {
             let what = "telling what changed in what is no read-only subvolume";
             return Err(Error::Unsupported { subject: subject(), what });
         }
-        Ok(Self { directory: opened, id: known.id })
-    }
-}
-
-impl Base for Subvolume {
-    fn kind(&self, path: &[u8]) -> io::Result<Option<Kind>> {
-        match rustix::fs::statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
-                Ok(Some(Kind::Directory))
-            }
-            Ok(_) => Ok(Some(Kind::Other)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self { directory, known })
     }
 }
 
