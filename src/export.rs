@@ -146,11 +146,13 @@ pub fn export(
         if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
             steps.notice("root", format!("the snapshot engine does not see {what}"));
         }
-        let run = Run::begin(&state, id, &record)?;
+        let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let outcome = (|| {
             encryption::tell(pool, &resource, options.decrypted, &steps)?;
             let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
+            // Behind the snapshot, which is found by its name: where the file system commits for it, this costs nothing more.
+            run.settle()?;
             let now = Snapshot { dataset: resource.root().dataset.clone(), name: snapshot.name.clone() };
             let asked =
                 native.zip(base).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
