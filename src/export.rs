@@ -7,6 +7,7 @@
 //! Nothing is visible under the destination's name before the last byte is durable. A crash leaves a snapshot, a partial archive and
 //! maybe a view, all of which carry the run's id ([`crate::run`]); any other failure leaves nothing.
 
+mod ahead;
 pub(crate) mod basejail;
 pub(crate) mod datasets;
 mod encryption;
@@ -21,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use remand_backends::{BackendKind, NativeDiff, Snapshot, SnapshotName};
 
+use self::ahead::Ahead;
 use crate::archive::manifest::{Encoding, Mode};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
@@ -148,15 +150,22 @@ pub fn export(
         }
         let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
-        let outcome = (|| {
+        let now = Snapshot { dataset: resource.root().dataset.clone(), name: Some(snapshot_name(&run)?) };
+        let outcome = std::thread::scope(|scope| {
+            // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
+            let settled = scope.spawn(|| run.settle());
             encryption::tell(pool, &resource, options.decrypted, &steps)?;
             let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
-            // Behind the snapshot, which is found by its name: where the file system commits for it, this costs nothing more.
-            run.settle()?;
-            let now = Snapshot { dataset: resource.root().dataset.clone(), name: snapshot.name.clone() };
-            let asked =
-                native.zip(base).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
+            let native = native.filter(|_| matches!(choice, Choice::Snapshot(_))).zip(base);
+            let ahead = native
+                .map(|(native, base)| Ahead::ask(scope, Asked { native, base: &base.snapshot, now: &now }));
+            let asked = ahead.as_ref().zip(base).map(|(native, base)| Asked {
+                native,
+                base: &base.snapshot,
+                now: &now,
+            });
             let engine = choice.engine(asked);
+            settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             let comparison = basejail::Comparison {
                 pool,
                 resource: &resource,
@@ -180,7 +189,7 @@ pub fn export(
                 views: Cell::new(0),
             };
             job.write(writer)
-        })();
+        });
         let (outcome, clean) = undo.conclude(outcome);
         end_run(run, clean, &steps);
         let (seal, counts) = outcome?;
@@ -282,7 +291,7 @@ fn take_snapshot<'a>(
         return Ok(Snapshot { dataset: resource.dataset.clone(), name: None });
     }
     steps.run(Step::Snapshot, Some(run.id()), None, |_| {
-        let name = SnapshotName::new(run.id()).map_err(|error| Error::Usage(error.to_string()))?;
+        let name = snapshot_name(run)?;
         let created = backend
             .snapshot(&resource.dataset, &name, true)
             .map_err(Error::backend(format!("make a snapshot of the {}", resource.label())))?;
@@ -294,6 +303,11 @@ fn take_snapshot<'a>(
         });
         Ok(snapshot)
     })
+}
+
+/// Its snapshot's name.
+fn snapshot_name(run: &Run) -> Result<SnapshotName> {
+    SnapshotName::new(run.id()).map_err(|error| Error::Usage(error.to_string()))
 }
 
 fn open_writer(

@@ -19,8 +19,8 @@ use super::{Compression, Sink, gzip, zstd};
 
 /// Bytes that are compressed together.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Those of the first chunk. Each is twice as long as the one before, up to the full length: compressing begins early, and what is
-/// small is compressed on several cores too.
+/// Those of the first chunks. Later ones are longer, by half of what came before, up to the full length: compressing begins early,
+/// and what is small is compressed on several cores too.
 const FIRST_BYTES: usize = 32 << 10;
 /// More threads than this do not help, but each needs memory.
 const MAX_THREADS: usize = 32;
@@ -56,6 +56,8 @@ pub(super) struct Output {
     chunk: Vec<u8>,
     /// So long is the chunk when it is handed on.
     full: usize,
+    /// Bytes in the chunks that were.
+    before: usize,
     marks: usize,
     order: Option<Sender<Order>>,
     jobs: Option<Sender<Job>>,
@@ -79,6 +81,7 @@ impl Output {
             compression,
             chunk: Vec::with_capacity(FIRST_BYTES),
             full: FIRST_BYTES,
+            before: 0,
             marks: 0,
             order: Some(order),
             jobs: Some(jobs),
@@ -122,7 +125,8 @@ impl Output {
             self.chunk.extend_from_slice(now);
             if self.chunk.len() == self.full {
                 self.cut()?;
-                self.full = (self.full * 2).min(CHUNK_BYTES);
+                self.before = self.before.saturating_add(self.full);
+                self.full = (self.before / 2).clamp(FIRST_BYTES, CHUNK_BYTES);
             }
             bytes = later;
         }
