@@ -10,6 +10,7 @@
 
 mod ahead;
 pub(crate) mod basejail;
+mod choose;
 pub(crate) mod datasets;
 mod dry_run;
 mod encryption;
@@ -17,6 +18,7 @@ mod manifest;
 mod members;
 mod own;
 pub mod plan;
+mod queue;
 mod selected;
 mod shared;
 mod side_by_side;
@@ -27,14 +29,19 @@ mod write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
+use remand_backends::{NativeDiff, Snapshot, SnapshotName};
+
+use self::ahead::Ahead;
 use crate::archive::manifest::{FailedRecord, ResourceKind};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
+use crate::change::Choice;
+use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::pool::Pool;
-use crate::selector::{Candidate, Place, Selection, changed_since};
 use crate::run::{self, Record, Run};
+use crate::selector::Selection;
 use crate::step::Steps;
 use crate::undo::Undo;
 
@@ -150,7 +157,7 @@ pub fn export(
         Destination::Path { path, .. } => Some(absolute(path)?),
         Destination::Stream(_) => None,
     };
-    let chosen = choose(pool, options)?;
+    let (chosen, notices) = choose::choose(pool, options, interrupted)?;
     let steps = Steps::new(observer, &subject(&chosen, path.as_deref()));
     steps.run(Step::ResourceBackup, None, None, |_| {
         let form = target::form(path.as_deref(), options.format, options.codec, options.level)?;
@@ -160,6 +167,7 @@ pub fn export(
             return Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())));
         }
         pool.remark(&steps);
+        notices.into_iter().for_each(|notice| steps.notice(&pool.label(), notice));
         let many = chosen.len() > 1;
         let backend = pool.backend();
         let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
@@ -179,10 +187,17 @@ pub fn export(
         if selected.is_empty() {
             return Err(failures.all());
         }
-        let run = Run::begin(&state, id, &record)?;
+        let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
-        let outcome = (|| {
+        let soon = soon(pool, &selected, run.id())?;
+        let outcome = std::thread::scope(|scope| {
+            // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
+            let settled = scope.spawn(|| run.settle());
             let (moments, one_moment) = snapshot::take(pool, &selected, &run, &steps, &mut undo)?;
+            let early = soon
+                .as_ref()
+                .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
+            settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             let context = write::Context {
                 pool,
                 options,
@@ -191,39 +206,19 @@ pub fn export(
                 interrupted,
                 views: AtomicU32::new(0),
                 many,
+                early: early.as_ref().map(|early| early as &dyn NativeDiff),
             };
             let selected = selected.into_iter().zip(moments).collect();
             let writer = open_writer(destination, path.as_deref(), form, run.id())?;
             let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
             Ok((written, one_moment))
-        })();
+        });
         let (outcome, clean) = undo.conclude(outcome);
         end_run(run, clean, &steps);
         drop(locks);
         let (written, consistent) = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
     })
-}
-
-/// The resources that the user wants, in the archive's order: releases first, then jails, by name.
-fn choose(pool: &Pool, options: &Options, interrupted: &AtomicBool) -> Result<(Vec<Chosen>, Vec<String>)> {
-    let all = pool.resources()?;
-    let candidates: Vec<_> =
-        all.iter().map(|one| Candidate { kind: one.kind, name: &one.name, tags: &[] }).collect();
-    let selected = options.selection.select(&candidates, &Place::Pool(pool.label()))?;
-    let mut chosen = Vec::new();
-    for one in selected.chosen {
-        let resource = &all[one.index];
-        if let Some(date) = options.selection.newer
-            && !changed_since(resource, date, interrupted)?
-        {
-            continue;
-        }
-        let snapshot = one.snapshot.map(remand_backends::SnapshotName::new).transpose();
-        let snapshot = snapshot.map_err(|error| Error::Usage(error.to_string()))?;
-        chosen.push(Chosen { kind: resource.kind, name: resource.name.clone(), snapshot });
-    }
-    Ok((chosen, selected.notices))
 }
 
 /// Of what the events of a whole export are: its resource, or the archive that several go to.
@@ -273,6 +268,23 @@ fn report(
         });
     }
     Report { resources, failed, consistent: Some(consistent), seal: Some(seal), path: None, warnings: 0 }
+}
+
+/// What can be asked as soon as the snapshot is there: how the root of the only resource differs from its base.
+fn soon<'a>(
+    pool: &'a Pool,
+    selected: &[Selected],
+    run: &str,
+) -> Result<Option<(&'a dyn NativeDiff, Snapshot, Snapshot)>> {
+    let [one] = selected else { return Ok(None) };
+    let native = pool.backend().native_diff().filter(|_| matches!(one.choice, Choice::Snapshot(_)));
+    let (Some(native), Some(base)) = (native, one.base()) else { return Ok(None) };
+    let name = match &one.given {
+        Some(info) => info.snapshot.name.clone(),
+        None => Some(SnapshotName::new(run).map_err(|error| Error::Usage(error.to_string()))?),
+    };
+    let now = Snapshot { dataset: one.resource.root().dataset.clone(), name };
+    Ok(Some((native, base.snapshot.clone(), now)))
 }
 
 fn open_writer(

@@ -89,12 +89,20 @@ impl Record {
 pub struct Run {
     id: String,
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Run {
-    /// Announces a run in the pool with this state directory.
+    /// Announces a run in the pool with this state directory, durably.
     pub fn begin(state: &Path, id: String, record: &Record) -> Result<Self> {
+        let run = Self::announce(state, id, record)?;
+        run.settle()?;
+        Ok(run)
+    }
+
+    /// The same, not yet durably: what is found by the run's id alone can be made, but before anything that only the record tells
+    /// of is made, [`Run::settle`] must have returned.
+    pub(crate) fn announce(state: &Path, id: String, record: &Record) -> Result<Self> {
         let directory = state.join("runs");
         make_private_directory(&directory)?;
         let path = directory.join(&id);
@@ -106,9 +114,15 @@ impl Run {
         // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
         write_record(&mut file, record).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
         fs::rename(&unnamed, &path).map_err(failed)?;
-        Ok(Self { id, path, _file: file })
+        Ok(Self { id, path, file })
+    }
+
+    /// Makes the record durable. It has its name by now, so that no power cut leaves one that is whole and has another name.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        synced.map_err(Error::io("write", self.path.display()))
     }
 
     /// Identity, unique in the pool: also the name of its snapshot.
@@ -245,7 +259,7 @@ pub fn claim(state: &Path, id: &str) -> Result<Option<Run>> {
             Ok(()) => {
                 // Whoever held it may have ended well in between.
                 let there = path.try_exists().map_err(Error::io("look for", path.display()))?;
-                return Ok(there.then(|| Run { id: id.to_owned(), path, _file: file }));
+                return Ok(there.then(|| Run { id: id.to_owned(), path, file }));
             }
             Err(TryLockError::WouldBlock) if is_gone(&read_record(&mut file)) => {
                 std::thread::sleep(std::time::Duration::from_millis(100));
@@ -353,7 +367,11 @@ mod tests {
     fn a_run_is_alive_until_it_ends_and_dead_when_its_process_is_gone() {
         let state = tempfile::tempdir().unwrap();
         let record = Record::new("export", "jail web01".into()).with_partial(Some(Path::new("/a/b\n")));
-        let run = Run::begin(state.path(), new_id(), &record).unwrap();
+        let run = Run::announce(state.path(), new_id(), &record).unwrap();
+        // Whatever a crash leaves has its last name from now on.
+        let names = fs::read_dir(state.path().join("runs")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), [run.id()]);
+        run.settle().unwrap();
         assert_eq!(alive(state.path()).unwrap(), [run.id().to_owned()]);
         assert!(dead(state.path()).unwrap().is_empty());
         let id = run.id().to_owned();

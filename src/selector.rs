@@ -213,6 +213,15 @@ impl Selection {
     }
 }
 
+impl std::str::FromStr for Selection {
+    type Err = Error;
+
+    /// One word, as a user writes it for an export.
+    fn from_str(word: &str) -> Result<Self> {
+        Self::parse(Purpose::Export, &[word.to_owned()], false, &[], None, jiff::Timestamp::now())
+    }
+}
+
 fn matching(pattern: &Pattern, candidates: &[Candidate<'_>]) -> Vec<usize> {
     (0..candidates.len()).filter(|&index| pattern.matches(&candidates[index])).collect()
 }

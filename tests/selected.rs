@@ -22,7 +22,11 @@ fn fleet(place: &Place, jails: &[&str]) -> Pool {
 fn names(manifest: &Value) -> Vec<String> {
     let resources = manifest["resources"].as_array().expect("resources");
     let name = |resource: &Value| {
-        format!("{} {}", resource["kind"].as_str().expect("a kind"), resource["name"].as_str().expect("a name"))
+        format!(
+            "{} {}",
+            resource["kind"].as_str().expect("a kind"),
+            resource["name"].as_str().expect("a name")
+        )
     };
     resources.iter().map(name).collect()
 }
@@ -74,7 +78,8 @@ fn files_with_names_in_several_jails_are_written_once() {
         std::fs::hard_link(root("a").join("one"), root(jail).join(name)).unwrap();
     }
     // A file that equals the base's in each jail is shared all the same.
-    let (first, rest) = [("a", "same"), ("b", "same"), ("c", "same")].split_first().map(|(a, b)| (*a, b.to_vec())).unwrap();
+    let (first, rest) =
+        [("a", "same"), ("b", "same"), ("c", "same")].split_first().map(|(a, b)| (*a, b.to_vec())).unwrap();
     let release = pool.path("releases/base-1.0/root/same");
     std::fs::write(&release, "as in the release").unwrap();
     std::fs::write(root(first.0).join(first.1), "as in the release").unwrap();
@@ -140,7 +145,8 @@ fn one_failure_fails_all_unless_the_rest_is_wanted() {
 
 #[test]
 fn a_snapshot_that_exists_is_taken_instead_of_a_new_one() {
-    for place in [Place::zfs("selected: snapshot"), Place::btrfs("selected: snapshot")].into_iter().flatten() {
+    for place in [Place::zfs("selected: snapshot"), Place::btrfs("selected: snapshot")].into_iter().flatten()
+    {
         let (scratch, pool) = (Scratch::new(), fleet(&place, &["a"]));
         let file = pool.root("a").join("moment");
         std::fs::write(&file, "before").unwrap();

@@ -129,7 +129,9 @@ Examples:
   remand export --all --exclude 'test*' --keep-going /backup/all.tar.zst
   remand export web01@before-upgrade web01.tar.gz
   remand export @nightly --newer 1d /backup/changed.tar.gz")]
-#[command(override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-")]
+#[command(
+    override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
+)]
 pub(crate) struct Export {
     /// What to export: NAME, 'GLOB*', release:NAME, NAME@SNAPSHOT (that snapshot instead of a new one), @TAG; and last the
     /// archive to write, or - for standard output

@@ -86,7 +86,9 @@ fn selection(args: &Export) -> Result<Selection, Failure> {
     let (_, words) = args.words.split_last().unwrap_or((&args.words[0], &[]));
     let words = words.iter().map(|word| {
         let text = word.to_str().map(str::to_owned);
-        text.ok_or_else(|| Failure::usage(format!("{} is no name for a resource", path_name(Path::new(word)))))
+        text.ok_or_else(|| {
+            Failure::usage(format!("{} is no name for a resource", path_name(Path::new(word))))
+        })
     });
     let words: Vec<_> = words.collect::<Result<_, _>>()?;
     if words.is_empty() && !args.all {
@@ -196,7 +198,10 @@ fn plan(report: &Report) -> Vec<String> {
         let bytes = report.resources.iter().map(|resource| resource.counts.content_bytes).sum();
         let resources = report.resources.len() as u64;
         let roots = units::bytes(bytes);
-        lines.push(format!("{}: {roots} of content in their roots", units::counted(resources, "resource", "resources")));
+        lines.push(format!(
+            "{}: {roots} of content in their roots",
+            units::counted(resources, "resource", "resources")
+        ));
     }
     lines
 }
@@ -225,7 +230,8 @@ fn summary(console: &Console, args: &Export, report: &Report, written_bytes: Opt
         }
         all => {
             let differential = all.iter().filter(|one| one.plan.mode == Mode::Differential).count();
-            let moment = if report.consistent == Some(true) { "of one moment" } else { "one after the other" };
+            let moment =
+                if report.consistent == Some(true) { "of one moment" } else { "one after the other" };
             format!("{} resources to {destination} ({differential} differential, read {moment})", all.len())
         }
     };

@@ -1,280 +1,164 @@
-//! Reading a resource before its turn: what it will write waits in a bounded queue until the archive comes to it.
+//! What differs between two snapshots, asked as soon as both are there: the backend answers while the export still looks at the base
+//! and writes what comes before the root.
 //!
-//! ```text
-//! resource's thread: changes, content ──messages, bounded──▶ archive's thread: Writer
-//! ```
-//!
-//! Order and bytes in the archive are those that the resource would have written itself. A source that fails in the middle of a
-//! member cannot take back what the archive has of it: the rest is filled up (zeros; a stream ends), and the resource has failed.
+//! The answer waits in a bounded queue until an engine asks for it, and is told once; whoever asks again, or for others, asks the
+//! backend. The thread ends before the scope that it was started in, so nothing reads a snapshot that is being destroyed.
 
-use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender};
+use remand_backends::{Hint, NativeDiff, Result, Snapshot};
 
-use crate::archive::{self, Body, Line, Writer, Written};
-use crate::error::{Error, Result};
-use crate::tree::{Content, Extent};
+use crate::change::snapshot::Asked;
 
-/// Messages that wait at most for one resource.
-pub(super) const MESSAGES: usize = 64;
-/// Bytes of a message at most: with [`MESSAGES`] what a waiting resource holds in memory.
-const PIECE_BYTES: usize = 128 << 10;
+/// Hints that wait to be asked for.
+const QUEUE: usize = 1024;
 
-/// Where members and index lines go, in the archive's order. The contract is [`Writer`]'s.
-pub(crate) trait MemberWriter {
-    /// As [`Writer::member`].
-    fn member(&mut self, line: Line, body: Body<'_>, attempt: u32) -> archive::Result<Written>;
-    /// As [`Writer::line`].
-    fn line(&mut self, line: Line) -> archive::Result<()>;
-    /// Whether a stream can be written without knowing its length before.
-    fn takes_streams(&self) -> bool;
+/// See the module.
+pub(super) struct Ahead<'scope, 'a> {
+    asked: Asked<'a>,
+    answer: Mutex<Option<Answer<'scope>>>,
 }
 
-impl MemberWriter for Writer {
-    fn member(&mut self, line: Line, body: Body<'_>, attempt: u32) -> archive::Result<Written> {
-        Writer::member(self, line, body, attempt)
-    }
+struct Answer<'scope> {
+    hints: Receiver<Hint>,
+    end: ScopedJoinHandle<'scope, Result<()>>,
+}
 
-    fn line(&mut self, line: Line) -> archive::Result<()> {
-        Writer::line(self, line)
-    }
-
-    fn takes_streams(&self) -> bool {
-        self.can_amend()
+impl<'scope, 'a: 'scope> Ahead<'scope, 'a> {
+    /// Asks.
+    pub(super) fn ask(scope: &'scope Scope<'scope, '_>, asked: Asked<'a>) -> Self {
+        let (sender, hints) = sync_channel(QUEUE);
+        let end = scope.spawn(move || {
+            // It cannot be sent when nobody wants to know any more.
+            asked.native.changes(asked.base, asked.now, &mut |hint| sender.send(hint).is_ok())
+        });
+        Self { asked, answer: Mutex::new(Some(Answer { hints, end })) }
     }
 }
 
-/// What a resource would write.
-pub(super) enum Message {
-    /// A member; its content follows if it has some.
-    Member { line: Line, body: Kind, attempt: u32 },
-    /// Bytes of the member, and where they lie.
-    Data(u64, Vec<u8>),
-    /// The member is complete; whether its source is still what it was.
-    End(bool),
-    /// A line without a member.
-    Line(Line),
-    /// The last attempt is kept though its source changed.
-    Keep,
-}
-
-/// What follows a member.
-pub(super) enum Kind {
-    Empty,
-    Content { size: u64, extents: Vec<Extent> },
-    Stream,
-}
-
-/// The resource's side.
-pub(super) struct Ahead {
-    pub(super) messages: Sender<Message>,
-    pub(super) takes_streams: bool,
-}
-
-impl Ahead {
-    fn send(&self, message: Message) -> archive::Result<()> {
-        self.messages.send(message).map_err(|_| stopped())
-    }
-
-    fn content(&self, line: &Line, content: &mut dyn Content) -> archive::Result<bool> {
-        let failed = |source| archive::Error::Source { member: line.name.to_string(), source };
-        while let Some((offset, data)) = content.next_data().map_err(failed)? {
-            let mut offset = offset;
-            for piece in data.chunks(PIECE_BYTES) {
-                self.send(Message::Data(offset, piece.to_vec()))?;
-                offset += piece.len() as u64;
-            }
-        }
-        content.is_stable().map_err(failed)
-    }
-
-    fn stream(&self, line: &Line, stream: &mut dyn Read) -> archive::Result<()> {
-        let failed = |source| archive::Error::Source { member: line.name.to_string(), source };
-        let mut offset = 0;
-        loop {
-            let mut piece = Vec::new();
-            Read::take(&mut *stream, PIECE_BYTES as u64).read_to_end(&mut piece).map_err(failed)?;
-            if piece.is_empty() {
-                return Ok(());
-            }
-            let length = piece.len() as u64;
-            self.send(Message::Data(offset, piece))?;
-            offset += length;
-        }
-    }
-}
-
-/// Why a resource's thread cannot go on; nobody sees it, because whoever stopped it has the cause.
-fn stopped() -> archive::Error {
-    let source = io::Error::other("the export has stopped");
-    archive::Error::Io { action: "write", subject: "the archive".into(), source }
-}
-
-impl MemberWriter for Ahead {
-    fn member(&mut self, line: Line, body: Body<'_>, attempt: u32) -> archive::Result<Written> {
-        let begin = |body| self.send(Message::Member { line: line.clone(), body, attempt });
-        let stable = match body {
-            Body::Empty => {
-                begin(Kind::Empty)?;
-                return Ok(Written::Done(line));
-            }
-            Body::Content(content) => {
-                begin(Kind::Content { size: content.size(), extents: content.extents().to_vec() })?;
-                self.content(&line, content)?
-            }
-            Body::Stream(stream) => {
-                begin(Kind::Stream)?;
-                self.stream(&line, stream)?;
-                true
-            }
+impl NativeDiff for Ahead<'_, '_> {
+    fn changes(&self, base: &Snapshot, now: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
+        let known = base == self.asked.base && now == self.asked.now;
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| known);
+        let Some(Answer { hints, end }) = answer else {
+            return self.asked.native.changes(base, now, hint);
         };
-        self.send(Message::End(stable))?;
-        Ok(if stable { Written::Done(line) } else { Written::Unstable(line) })
-    }
-
-    fn line(&mut self, line: Line) -> archive::Result<()> {
-        let is_member =
-            matches!(line.role, archive::index::Role::Member { .. } | archive::index::Role::Link { .. });
-        // Its digest is known on the other side.
-        self.send(if is_member { Message::Keep } else { Message::Line(line) })
-    }
-
-    fn takes_streams(&self) -> bool {
-        self.takes_streams
-    }
-}
-
-/// The archive's side: writes all that a resource sends, until that is done or has failed.
-pub(super) fn write_all(messages: &Receiver<Message>, writer: &mut Writer) -> Result<()> {
-    let mut unstable = None;
-    while let Ok(message) = messages.recv() {
-        let written = match message {
-            Message::Line(line) => {
-                writer.line(line)?;
-                continue;
-            }
-            Message::Keep => {
-                if let Some(line) = unstable.take() {
-                    writer.line(Line { unstable: true, ..line })?;
-                }
-                continue;
-            }
-            Message::Member { line, body: Kind::Empty, attempt } => {
-                writer.member(line, Body::Empty, attempt)?
-            }
-            Message::Member { line, body: Kind::Content { size, extents }, attempt } => {
-                let mut content = Waiting::new(messages, size, extents);
-                writer.member(line, Body::Content(&mut content), attempt)?
-            }
-            Message::Member { line, body: Kind::Stream, attempt } => {
-                let mut stream = Waiting::new(messages, 0, Vec::new());
-                writer.member(line, Body::Stream(&mut stream), attempt)?
-            }
-            Message::Data(..) | Message::End(_) => {
-                return Err(Error::Unsupported("Bytes of no member were read; please report this".into()));
-            }
-        };
-        unstable = match written {
-            Written::Done(_) => None,
-            Written::Unstable(line) => Some(line),
-        };
-    }
-    // A resource that failed between two attempts at a member leaves the first one.
-    match unstable {
-        Some(line) => Ok(writer.line(Line { unstable: true, ..line })?),
-        None => Ok(()),
-    }
-}
-
-/// A member's content as it arrives.
-struct Waiting<'a> {
-    messages: &'a Receiver<Message>,
-    size: u64,
-    extents: Vec<Extent>,
-    piece: Vec<u8>,
-    /// Of a stream: how much of the piece was read.
-    used: usize,
-    /// How far the data has come: which extent, and how much of it.
-    at: (usize, u64),
-    ended: bool,
-    stable: bool,
-}
-
-impl<'a> Waiting<'a> {
-    fn new(messages: &'a Receiver<Message>, size: u64, extents: Vec<Extent>) -> Self {
-        Self { messages, size, extents, piece: Vec::new(), used: 0, at: (0, 0), ended: false, stable: true }
-    }
-
-    /// The next bytes; `None` at the end.
-    fn next(&mut self) -> Option<(u64, Vec<u8>)> {
-        if self.ended {
-            return None;
-        }
-        match self.messages.recv() {
-            Ok(Message::Data(offset, piece)) => Some((offset, piece)),
-            Ok(Message::End(stable)) => {
-                (self.ended, self.stable) = (true, stable);
-                None
-            }
-            // The resource has failed.
-            _ => {
-                self.ended = true;
-                None
+        for told in &hints {
+            if !hint(told) {
+                break;
             }
         }
+        drop(hints);
+        end.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    fn count(&mut self, bytes: u64) {
-        let (extent, within) = self.at;
-        let full = self.extents.get(extent).is_some_and(|extent| within + bytes >= extent.length);
-        self.at = if full { (extent + 1, 0) } else { (extent, within + bytes) };
-    }
-}
-
-impl Content for Waiting<'_> {
-    fn size(&self) -> u64 {
-        self.size
+    fn leaves_out(&self) -> Option<&'static str> {
+        self.asked.native.leaves_out()
     }
 
-    fn extents(&self) -> &[Extent] {
-        &self.extents
-    }
-
-    fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-        let (offset, piece) = match (self.next(), self.extents.get(self.at.0)) {
-            (Some(next), _) => next,
-            (None, None) => return Ok(None),
-            (None, Some(extent)) => {
-                let (offset, left) = (extent.offset + self.at.1, extent.length - self.at.1);
-                (offset, vec![0; usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES))])
-            }
-        };
-        self.count(piece.len() as u64);
-        self.piece = piece;
-        Ok(Some((offset, &self.piece)))
-    }
-
-    fn is_stable(&mut self) -> io::Result<bool> {
-        // Where all bytes had come its end has not been seen yet.
-        while !self.ended {
-            self.next();
-        }
-        Ok(self.stable)
-    }
-}
-
-impl Read for Waiting<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.piece.len() {
-            let Some((_, piece)) = self.next() else { return Ok(0) };
-            (self.piece, self.used) = (piece, 0);
-        }
-        let count = buffer.len().min(self.piece.len() - self.used);
-        buffer[..count].copy_from_slice(&self.piece[self.used..self.used + count]);
-        self.used += count;
-        Ok(count)
+    fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+        self.asked.native.names_of(tree, inode)
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use remand_backends::{DatasetName, Error};
+
+    use super::*;
+
+    /// Tells numbers, and fails behind the last.
+    struct Native {
+        count: usize,
+        fails: bool,
+        asked: AtomicUsize,
+        told: AtomicUsize,
+    }
+
+    impl Native {
+        fn new(count: usize, fails: bool) -> Self {
+            Self { count, fails, asked: AtomicUsize::new(0), told: AtomicUsize::new(0) }
+        }
+    }
+
+    impl NativeDiff for Native {
+        fn changes(&self, _: &Snapshot, _: &Snapshot, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            for number in 0..self.count {
+                self.told.fetch_add(1, Ordering::Relaxed);
+                if !hint(Hint::Entry(number.to_string().into_bytes())) {
+                    return Ok(());
+                }
+            }
+            if self.fails { Err(Error::NotFound("the end".into())) } else { Ok(()) }
+        }
+
+        fn names_of(&self, _: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
+            Ok(Some(vec![inode.to_string().into_bytes()]))
+        }
+    }
+
+    fn snapshot(name: &str) -> Snapshot {
+        Snapshot { dataset: DatasetName::new(name).unwrap(), name: None }
+    }
+
+    /// Calls `work` with what is ahead of `native`.
+    fn with<T>(native: &Native, work: impl FnOnce(&Ahead<'_, '_>) -> T) -> T {
+        let (base, now) = (snapshot("base"), snapshot("now"));
+        std::thread::scope(|scope| work(&Ahead::ask(scope, Asked { native, base: &base, now: &now })))
+    }
+
+    fn told(ahead: &Ahead<'_, '_>, now: &str, most: usize) -> (usize, bool) {
+        let mut count = 0;
+        let result = ahead.changes(&snapshot("base"), &snapshot(now), &mut |hint| {
+            assert!(matches!(hint, Hint::Entry(path) if path == count.to_string().as_bytes()));
+            count += 1;
+            count < most
+        });
+        (count, result.is_ok())
+    }
+
+    #[test]
+    fn the_answer_is_the_backends_and_is_told_once() {
+        for count in [0, 1, 3 * QUEUE] {
+            let native = Native::new(count, false);
+            with(&native, |ahead| {
+                assert_eq!(told(ahead, "now", usize::MAX), (count, true));
+                assert_eq!(native.asked.load(Ordering::Relaxed), 1);
+                assert_eq!(told(ahead, "now", usize::MAX), (count, true));
+                assert_eq!(ahead.names_of(Path::new("/"), 7).unwrap().unwrap(), [b"7"]);
+            });
+            assert_eq!(native.asked.load(Ordering::Relaxed), 2);
+        }
+    }
+
+    #[test]
+    fn about_other_snapshots_the_backend_is_asked() {
+        let native = Native::new(2, false);
+        with(&native, |ahead| {
+            assert_eq!(told(ahead, "other", usize::MAX), (2, true));
+            assert_eq!(told(ahead, "now", usize::MAX), (2, true));
+        });
+        assert_eq!(native.asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_failure_comes_behind_what_was_told() {
+        assert_eq!(with(&Native::new(5, true), |ahead| told(ahead, "now", usize::MAX)), (5, false));
+    }
+
+    #[test]
+    fn the_backend_stops_when_nobody_listens() {
+        let native = Native::new(100 * QUEUE, true);
+        assert_eq!(with(&native, |ahead| told(ahead, "now", 2)), (2, true));
+        assert!(native.told.load(Ordering::Relaxed) <= QUEUE + 3);
+        let native = Native::new(100 * QUEUE, true);
+        with(&native, |_| ());
+        assert!(native.told.load(Ordering::Relaxed) <= QUEUE + 1);
+    }
+}

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use remand_backends::{SendOptions, Snapshot};
 
-use super::ahead::MemberWriter;
 use super::members::{Counts, TreeMembers};
 use super::plan::PlannedDataset;
+use super::queue::MemberWriter;
 use super::shared::SharedFiles;
 use super::{Options, Plan};
 use crate::archive::index::Role;
@@ -198,8 +198,7 @@ impl Job<'_> {
             check_room(&std::env::temp_dir(), &planned.member, needed_bytes)?;
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
-        let mut metered =
-            Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
+        let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
         let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,

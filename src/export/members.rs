@@ -1,6 +1,6 @@
 //! From a change to a member and its index line.
 
-use super::ahead::MemberWriter;
+use super::queue::MemberWriter;
 use super::shared::SharedFiles;
 use crate::archive::index::Role;
 use crate::archive::{Body, Line, MemberName, Written};

@@ -1,8 +1,8 @@
 //! The resource's own directory: config, fstab and the files beside them.
 
-use super::ahead::MemberWriter;
 use super::datasets::{Against, Job, path};
 use super::members::Counts;
+use super::queue::MemberWriter;
 use crate::archive::{Body, Written};
 use crate::change::{Change, Differs, Trees, What};
 use crate::error::{Error, Result};

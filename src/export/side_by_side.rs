@@ -1,7 +1,7 @@
 //! Several resources read at the same time, written one after the other.
 //!
 //! Each resource is read by a thread of its own, some ahead of the one that is written; what they will write waits
-//! ([`super::ahead`]), and so does what they tell. So order and bytes of the archive, and the order of events, are as if nothing were parallel.
+//! ([`super::queue`]), and so does what they tell. So order and bytes of the archive, and the order of events, are as if nothing were parallel.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -10,8 +10,8 @@ use std::thread::ScopedJoinHandle;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::ahead::{self, Ahead, MESSAGES, Message};
 use super::datasets::Done;
+use super::queue::{self, MESSAGES, Message, Queue};
 use crate::archive::Writer;
 use crate::error::Result;
 use crate::event::{Event, Observer, State, Warning};
@@ -20,7 +20,7 @@ use crate::event::{Event, Observer, State, Warning};
 const MAX_AT_ONCE: usize = 8;
 
 /// Reads one of the resources: its number, where its members go, who watches. Returns how many warnings were given too.
-pub(super) type Read<'a> = dyn Fn(usize, &mut Ahead, &dyn Observer) -> (Result<Done>, u64) + Sync + 'a;
+pub(super) type Read<'a> = dyn Fn(usize, &mut Queue, &dyn Observer) -> (Result<Done>, u64) + Sync + 'a;
 
 /// Runs `read` for `count` resources and writes what they yield, in order. `finished` hears how each ended, and stops all by an error.
 pub(super) fn run(
@@ -43,15 +43,15 @@ pub(super) fn run(
                 let (messages, waiting) = bounded(MESSAGES);
                 let (resource, events) = (next, &held[next]);
                 let thread = scope.spawn(move || {
-                    let mut ahead = Ahead { messages, takes_streams };
-                    read(resource, &mut ahead, events)
+                    let mut queue = Queue { messages, takes_streams };
+                    read(resource, &mut queue, events)
                 });
                 running.push_back((waiting, thread));
                 next += 1;
             }
             let Some((messages, thread)) = running.pop_front() else { break };
             events.release();
-            let written = ahead::write_all(&messages, writer);
+            let written = queue::write_all(&messages, writer);
             drop(messages);
             let (done, warnings) = match thread.join() {
                 Ok(ended) => ended,

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use remand_backends::Snapshot;
+use remand_backends::{NativeDiff, Snapshot};
 
-use super::ahead::MemberWriter;
 use super::datasets::{Against, Done, Job};
 use super::manifest::{Found, SIZE_BYTES, SPARE_BYTES, amend, manifest, record};
+use super::queue::MemberWriter;
 use super::selected::{Failures, Selected};
 use super::shared::SharedFiles;
 use super::snapshot::Moment;
@@ -35,6 +35,8 @@ pub(super) struct Context<'a> {
     pub(super) views: AtomicU32,
     /// Whether several resources were chosen.
     pub(super) many: bool,
+    /// Who was asked already how the only resource differs from its base.
+    pub(super) early: Option<&'a dyn NativeDiff>,
 }
 
 /// A resource that is about to be written.
@@ -279,10 +281,10 @@ fn members(
         return Ok(vec![Ok(one(context, ready, 0, bases, (writer, &shared), steps)?)]);
     }
     let depth = steps.depth();
-    let read = |number: usize, ahead: &mut super::ahead::Ahead, observer: &dyn Observer| {
+    let read = |number: usize, queue: &mut super::queue::Queue, observer: &dyn Observer| {
         let steps = Steps::nested(observer, &ready[number].selected.resource.name, depth);
         let done = steps.run(Step::ResourceBackup, None, None, |_| {
-            one(context, ready, number, bases, (ahead, &shared), &steps)
+            one(context, ready, number, bases, (queue, &shared), &steps)
         });
         shared.done(u32::try_from(number).unwrap_or(u32::MAX));
         (done, steps.warnings())
@@ -353,7 +355,7 @@ fn with_job<T>(
     work: impl FnOnce(&Job<'_>) -> Result<T>,
 ) -> Result<T> {
     let Ready { selected, moment, prefix, .. } = ready;
-    let native = context.pool.backend().native_diff();
+    let native = context.early.or_else(|| context.pool.backend().native_diff());
     let now =
         Snapshot { dataset: selected.resource.root().dataset.clone(), name: moment.snapshot.name.clone() };
     let asked =

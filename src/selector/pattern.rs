@@ -88,6 +88,14 @@ impl Pattern {
         matches!(self.what, What::Name { .. })
     }
 
+    /// Kind and name of the one resource that it names, if it does.
+    pub fn name(&self) -> Option<(ResourceKind, &str)> {
+        match &self.what {
+            What::Name { kind, name } => Some((*kind, name)),
+            _ => None,
+        }
+    }
+
     /// The tag that it asks for.
     pub fn tag(&self) -> Option<&str> {
         match &self.what {

@@ -76,7 +76,7 @@ impl Content for Bad {
 
 /// Writes an archive of what `produce` sends; its bytes, and how producing ended.
 fn through(
-    produce: impl FnOnce(&mut Ahead) -> archive::Result<()> + Send,
+    produce: impl FnOnce(&mut Queue) -> archive::Result<()> + Send,
     failed: bool,
 ) -> (tempfile::TempDir, std::path::PathBuf, bool) {
     let place = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ fn through(
     writer.manifest(&archive::testing::one_tree(), 0).unwrap();
     let (messages, waiting) = bounded(MESSAGES);
     let ended = std::thread::scope(|scope| {
-        let thread = scope.spawn(move || produce(&mut Ahead { messages, takes_streams: true }));
+        let thread = scope.spawn(move || produce(&mut Queue { messages, takes_streams: true }));
         write_all(&waiting, &mut writer).unwrap();
         thread.join().unwrap().is_ok()
     });
@@ -108,10 +108,10 @@ fn what_arrives_is_what_was_sent() {
     let big: Vec<u8> = (0..1_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
     let digest = archive::Digest::of(&big);
     let (_place, path, ended) = through(
-        |ahead| {
-            ahead.member(line("root.tree/big", 1_000_000), Body::Content(&mut MemoryContent::new(big)), 1)?;
-            ahead.member(line("root.tree/none", 0), Body::Content(&mut MemoryContent::new(Vec::new())), 1)?;
-            ahead.member(line("root.tree/holes", 8192), Body::Content(&mut Bad::new(8192, 4096, true)), 1)?;
+        |queue| {
+            queue.member(line("root.tree/big", 1_000_000), Body::Content(&mut MemoryContent::new(big)), 1)?;
+            queue.member(line("root.tree/none", 0), Body::Content(&mut MemoryContent::new(Vec::new())), 1)?;
+            queue.member(line("root.tree/holes", 8192), Body::Content(&mut Bad::new(8192, 4096, true)), 1)?;
             Ok(())
         },
         false,
@@ -119,22 +119,25 @@ fn what_arrives_is_what_was_sent() {
     assert!(ended);
     let lines = lines(&path);
     assert_eq!(lines[0].role, Role::Member { digest: Some(digest) });
-    assert_eq!(lines.iter().map(|line| line.entry.as_ref().unwrap().size).collect::<Vec<_>>(), [1_000_000, 0, 8192]);
+    assert_eq!(
+        lines.iter().map(|line| line.entry.as_ref().unwrap().size).collect::<Vec<_>>(),
+        [1_000_000, 0, 8192]
+    );
 }
 
 #[test]
 fn a_file_that_changes_is_sent_again_and_kept_at_last() {
     let (_place, path, ended) = through(
-        |ahead| {
+        |queue| {
             let mut written = line("root.tree/restless", 8192);
             for attempt in 1..=3 {
                 let body = Body::Content(&mut Bad::new(8192, 4096, false));
-                match ahead.member(written, body, attempt)? {
+                match queue.member(written, body, attempt)? {
                     Written::Unstable(line) => written = line,
                     Written::Done(_) => panic!("it is stable"),
                 }
                 if attempt == 3 {
-                    return MemberWriter::line(ahead, Line { unstable: true, ..written });
+                    return MemberWriter::line(queue, Line { unstable: true, ..written });
                 }
             }
             Ok(())
@@ -150,9 +153,9 @@ fn a_file_that_changes_is_sent_again_and_kept_at_last() {
 fn a_source_that_breaks_off_leaves_a_readable_archive() {
     for good in [0, 100] {
         let (_place, path, ended) = through(
-            |ahead| {
+            |queue| {
                 let body = &mut Bad::new(300_000, good, true);
-                ahead.member(line("root.tree/bad", 300_000), Body::Content(body), 1).map(drop)
+                queue.member(line("root.tree/bad", 300_000), Body::Content(body), 1).map(drop)
             },
             true,
         );
@@ -165,7 +168,7 @@ fn a_source_that_breaks_off_leaves_a_readable_archive() {
 fn a_writer_that_stops_stops_the_resource() {
     let (messages, waiting) = bounded(1);
     drop(waiting);
-    let mut ahead = Ahead { messages, takes_streams: true };
-    let sent = ahead.member(line("root.tree/a", 1), Body::Content(&mut MemoryContent::new(vec![1])), 1);
+    let mut queue = Queue { messages, takes_streams: true };
+    let sent = queue.member(line("root.tree/a", 1), Body::Content(&mut MemoryContent::new(vec![1])), 1);
     assert!(sent.is_err());
 }
