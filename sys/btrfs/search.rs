@@ -79,12 +79,11 @@ struct Range {
     since: u64,
 }
 
+/// Hears of an item, and whether it wants to hear of more.
+type Each<'a> = dyn FnMut(Key, &[u8]) -> io::Result<ControlFlow<()>> + 'a;
+
 /// Calls `each` with the items of a range, until it breaks.
-fn search(
-    file: BorrowedFd<'_>,
-    range: &Range,
-    each: &mut dyn FnMut(Key, &[u8]) -> io::Result<ControlFlow<()>>,
-) -> io::Result<()> {
+fn search(file: BorrowedFd<'_>, range: &Range, each: &mut Each<'_>) -> io::Result<()> {
     let mut search = Search::zeroed();
     let mut from = Some(range.from);
     while let Some((min_inode, min_type, min_offset)) = from {
