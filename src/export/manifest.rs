@@ -80,6 +80,11 @@ fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>)
             .local_properties(&resource.dataset)
             .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
+        revision: None,
+        tags: Vec::new(),
+        note: None,
+        keep: false,
+        records: Vec::new(),
     })
 }
 
