@@ -21,6 +21,7 @@ pub mod member;
 mod parallel;
 mod pax;
 pub mod reader;
+pub mod record;
 pub mod sink;
 mod sparse;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! env  ─┘                              └─▶ Outcome | Failure ─▶ exit status
 //! ```
 
+mod annotate;
 mod args;
 mod cleanup;
 mod completions;
@@ -15,6 +16,7 @@ mod export;
 mod failure;
 mod info;
 mod list;
+mod log;
 mod man;
 mod render;
 mod restore;
@@ -77,6 +79,10 @@ fn run(command: &Command) -> u8 {
         Command::Verify(args) => reading(&args.voice, |s| verify::run(s, args)),
         Command::Diff(args) => undoing(&args.voice, Stdout::Free, |s| diff::run(s, args)),
         Command::Cleanup(args) => undoing(&args.voice, Stdout::Free, |s| cleanup::run(s, args)),
+        Command::Log(args) => reading(&args.voice, |s| log::run(s, args)),
+        Command::Tag(args) => reading(&args.voice, |s| annotate::tag(s, args)),
+        Command::Note(args) => reading(&args.voice, |s| annotate::note(s, args)),
+        Command::Keep(args) => reading(&args.voice, |s| annotate::keep(s, args)),
         Command::Completions(args) => reading(&Voice::default(), |s| completions::run(s, args)),
         Command::Man(args) => reading(&Voice::default(), |s| man::run(s, args)),
     }

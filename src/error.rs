@@ -132,6 +132,16 @@ pub enum Error {
         /// All of them.
         unmatched: Vec<Unmatched>,
     },
+    /// The pool's records are broken, or cannot be read or written.
+    #[error("Cannot {action} the records in {path}")]
+    Records {
+        /// What was tried.
+        action: &'static str,
+        /// The database.
+        path: String,
+        /// What the database said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The user stopped it; everything was rolled back.
     #[error("Interrupted")]
     Interrupted,
@@ -200,7 +210,7 @@ impl Error {
                 match place {
                     _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
                     Place::Pool(pool) => format!("`remand list --pool {pool}` shows what is there"),
-                    Place::Archive(name) => format!("`remand info {name}` shows what is in it"),
+                    Place::Archive(_) => "`remand info` shows what is in it".into(),
                 }
             }
             Self::Locked { .. } => "wait for it with --wait".into(),
@@ -223,6 +233,9 @@ impl Error {
             Self::Backend { source, .. } if matches!(source.first(), B::Stream { .. }) => DAMAGED.into(),
             Self::Kept { .. } => {
                 "run the same restore again to go on from there; `remand cleanup --yes` drops what is kept".into()
+            }
+            Self::Records { path, .. } => {
+                format!("it is an SQLite database; if it is damaged move {path} away, and new records are begun")
             }
             Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
             _ => return None,

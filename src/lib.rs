@@ -73,6 +73,7 @@ pub mod input;
 pub mod layout;
 pub mod lock;
 pub mod pool;
+pub mod records;
 pub mod resource;
 pub mod restore;
 pub mod run;
