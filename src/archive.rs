@@ -23,6 +23,7 @@ mod pax;
 pub mod reader;
 pub mod sink;
 mod sparse;
+mod table;
 #[cfg(test)]
 mod testing;
 pub mod writer;
@@ -35,6 +36,6 @@ pub use format::{Compression, Format};
 pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
-pub use reader::{Source, Visitor, read, read_manifest};
+pub use reader::{ReadAt, Source, Visitor, read, read_manifest, select};
 pub use sink::{FileSink, Sink, WriteSink};
 pub use writer::{Body, Writer, Written};

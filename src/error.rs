@@ -135,6 +135,12 @@ pub enum Error {
         /// How much of the stream.
         received_bytes: u64,
     },
+    /// The archive does not hold what was asked for.
+    #[error("There is no {what} in the archive")]
+    NotThere {
+        /// Which resource, dataset or path.
+        what: String,
+    },
     /// The operation failed, and so did undoing it.
     #[error("{cause}; and not everything could be undone: {}", remains.join("; "))]
     Rollback {
@@ -152,7 +158,10 @@ impl Error {
         use archive::Error as A;
         match self {
             Self::Usage(_) => 2,
-            Self::NoPool(_) | Self::NoResource { .. } | Self::Archive(A::NotFound(_)) => 10,
+            Self::NoPool(_)
+            | Self::NoResource { .. }
+            | Self::NotThere { .. }
+            | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
             Self::Exists(_) | Self::Archive(A::Exists(_)) => 12,
             Self::BaseMissing { .. } => 20,
@@ -173,6 +182,7 @@ impl Error {
                 "name the pool with --pool, REMAND_POOL or `pool` in the config file: a ZFS dataset or a directory".into()
             }
             Self::NoResource { pool, .. } => format!("`remand list --pool {pool}` shows what is there"),
+            Self::NotThere { .. } => "`remand ls` shows what is there".into(),
             Self::Locked { .. } => "wait for it with --wait".into(),
             Self::Exists(_) => "restore under another name with --name".into(),
             Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),
