@@ -8,6 +8,7 @@
 
 mod annotate;
 mod args;
+mod cat;
 mod cleanup;
 mod completions;
 mod config;
@@ -17,6 +18,7 @@ mod failure;
 mod info;
 mod list;
 mod log;
+mod ls;
 mod man;
 mod render;
 mod restore;
@@ -74,6 +76,8 @@ fn run(command: &Command) -> u8 {
     match command {
         Command::Export(args) => undoing(&args.voice, export::stdout(args), |s| export::run(s, args)),
         Command::Restore(args) => undoing(&args.voice, Stdout::Free, |s| restore::run(s, args)),
+        Command::Ls(args) => reading(&args.voice, |s| ls::run(s, args)),
+        Command::Cat(args) => undoing(&args.voice, Stdout::Taken, |s| cat::run(s, args)),
         Command::List(args) => reading(&args.voice, |s| list::run(s, args)),
         Command::Info(args) => reading(&args.voice, |s| info::run(s, args)),
         Command::Verify(args) => reading(&args.voice, |s| verify::run(s, args)),
@@ -126,9 +130,13 @@ fn undoing(voice: &Voice, stdout: Stdout, command: impl FnOnce(&Session) -> Resu
 
 /// Opens the pool that the command line, the environment or the config file names, else the active one.
 fn open_pool(place: &Place, config: &Config) -> Result<Pool, Failure> {
+    Ok(find_pool(place, config)?)
+}
+
+fn find_pool(place: &Place, config: &Config) -> remand::error::Result<Pool> {
     // An empty REMAND_POOL is how a shell script unsets it.
     let named = place.pool.as_deref().filter(|pool| !pool.is_empty()).or(config.pool.as_deref());
-    Ok(Pool::find(named)?)
+    Pool::find(named)
 }
 
 impl Place {

@@ -154,6 +154,12 @@ pub enum Error {
         /// How much of the stream.
         received_bytes: u64,
     },
+    /// The archive does not hold what was asked for.
+    #[error("There is no {what} in the archive")]
+    NotThere {
+        /// Which resource, dataset or path.
+        what: String,
+    },
     /// The operation failed, and so did undoing it.
     #[error("{cause}; and not everything could be undone: {}", remains.join("; "))]
     Rollback {
@@ -177,6 +183,7 @@ impl Error {
             Self::NoPool(_)
             | Self::NoResource { .. }
             | Self::NoMatch { .. }
+            | Self::NotThere { .. }
             | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
             Self::Exists(_) | Self::Archive(A::Exists(_)) => 12,
@@ -213,6 +220,7 @@ impl Error {
                     Place::Archive(_) => "`remand info` shows what is in it".into(),
                 }
             }
+            Self::NotThere { .. } => "`remand ls` shows what is there".into(),
             Self::Locked { .. } => "wait for it with --wait".into(),
             Self::Exists(_) => "restore under another name with --name".into(),
             Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),

@@ -9,7 +9,7 @@
 //! for `cleanup`.
 
 mod apply;
-mod base;
+pub(crate) mod base;
 mod conflict;
 mod files;
 mod merge;

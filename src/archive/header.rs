@@ -65,6 +65,22 @@ pub(super) fn in_header(line: &Line) -> Option<Entry> {
     })
 }
 
+/// A line as a reader makes it from the header of its member.
+pub(super) fn line_in_header(line: &Line) -> Line {
+    Line {
+        role: match &line.role {
+            Role::Member { .. } => Role::Member { digest: None },
+            other => other.clone(),
+        },
+        entry: in_header(line),
+        name: line.name.clone(),
+        group: None,
+        replaced: None,
+        unstable: false,
+        shared: line.shared.clone(),
+    }
+}
+
 /// The header blocks of a member; `None` where a line has no entry, or tar has no type for its kind.
 pub(super) fn encode(line: &Line, layout: Layout, attempt: u32) -> Option<Vec<u8>> {
     let entry = in_header(line)?;

@@ -46,8 +46,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write resources to an archive
     Export(Export),
-    /// Make a resource from an archive
+    /// Make a resource from an archive, or take files out of it
     Restore(Restore),
+    /// List what is in an archive
+    Ls(Ls),
+    /// Print files of an archive
+    Cat(Cat),
     /// Show the resources of a pool and their bases
     List(List),
     /// Show what an archive holds
@@ -201,11 +205,26 @@ Examples:
   remand restore /backup/web01.tar.gz
   remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
   remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
-  ssh host-a remand export web01 - | remand restore -")]
+  ssh host-a remand export web01 - | remand restore -
+  remand restore web01.tar.gz web01:/etc/nginx --to /tmp/old     a directory out of it")]
 pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
+    /// With --to: what to extract, NAME:PATH, or :PATH if the archive holds one resource
+    #[arg(value_name = "NAME:PATH", requires = "to")]
+    pub(crate) selectors: Vec<String>,
+    /// Extract into this directory instead of making a resource
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "selectors",
+        conflicts_with_all = ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run"]
+    )]
+    pub(crate) to: Option<PathBuf>,
+    /// With --to: the dataset that PATH is in [default: root]
+    #[arg(long, value_name = "DATASET", requires = "to")]
+    pub(crate) dataset: Option<String>,
     /// Name of the restored resource [default: as in the archive]
     #[arg(long, value_name = "NEW")]
     pub(crate) name: Option<String>,
@@ -226,6 +245,55 @@ pub(crate) struct Restore {
     /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand ls`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Letters, in a differential archive:
+  A  added    M  content modified    m  attributes alone differ    T  type changed    D  deleted
+
+Examples:
+  remand ls web01.tar.gz                  the resources in it
+  remand ls web01.tar.gz web01            all entries of the root
+  remand ls -l web01.tar.gz :/etc         those of /etc of the only resource")]
+pub(crate) struct Ls {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// What to list, or :PATH if the archive holds one resource [default: the resources]
+    #[arg(value_name = "NAME[:PATH]")]
+    pub(crate) part: Option<String>,
+    /// Show type, mode, owner, group, size and time of modification too
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// The dataset that PATH is in
+    #[arg(long, value_name = "DATASET", default_value = "root")]
+    pub(crate) dataset: String,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand cat`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  remand cat web01.tar.gz web01:/etc/rc.conf
+  remand cat --pool zroot/ioc web01.tar.gz :/etc/services       unchanged, so it comes from the base")]
+pub(crate) struct Cat {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Files to print, NAME:PATH, or :PATH if the archive holds one resource
+    #[arg(value_name = "NAME:PATH", required = true)]
+    pub(crate) files: Vec<String>,
+    /// The dataset that the paths are in
+    #[arg(long, value_name = "DATASET", default_value = "root")]
+    pub(crate) dataset: String,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
