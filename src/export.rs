@@ -19,6 +19,7 @@ mod members;
 mod own;
 pub mod plan;
 mod queue;
+mod recorded;
 mod selected;
 mod shared;
 mod side_by_side;
@@ -49,6 +50,7 @@ pub use dry_run::dry_run;
 pub(crate) use encryption::full_name;
 pub use members::Counts;
 pub use plan::Plan;
+use recorded::{Recorded, Whole};
 use selected::{Chosen, Failures, Selected};
 pub(crate) use selected::{base_of, native_encoding};
 pub use target::{Codec, Destination};
@@ -189,6 +191,8 @@ pub fn export(
         }
         let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
+        let archive = new_archive();
+        let mut recorded = Recorded::default();
         let soon = soon(pool, &selected, run.id())?;
         let outcome = std::thread::scope(|scope| {
             // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
@@ -197,6 +201,14 @@ pub fn export(
             let early = soon
                 .as_ref()
                 .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
+            let whole = Whole {
+                state: &state,
+                run: run.id(),
+                archive: &archive,
+                options,
+                destination: path.as_deref(),
+            };
+            recorded = Recorded::begin(&whole, &selected, &moments, &steps);
             settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             let context = write::Context {
                 pool,
@@ -205,6 +217,8 @@ pub fn export(
                 state: &state,
                 interrupted,
                 views: AtomicU32::new(0),
+                archive: &archive,
+                recorded: &recorded,
                 many,
                 early: early.as_ref().map(|early| early as &dyn NativeDiff),
             };
@@ -214,9 +228,14 @@ pub fn export(
             Ok((written, one_moment))
         });
         let (outcome, clean) = undo.conclude(outcome);
+        let (outcome, consistent) = match outcome {
+            Ok((written, consistent)) => (Ok(written), consistent),
+            Err(error) => (Err(error), false),
+        };
+        recorded.finish(&outcome, path.as_deref(), &steps);
         end_run(run, clean, &steps);
         drop(locks);
-        let (written, consistent) = outcome?;
+        let written = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
     })
 }
@@ -240,11 +259,14 @@ fn labels(chosen: &[Chosen]) -> String {
     }
 }
 
-fn report(
-    (seal, written): (Seal, Vec<(write::Ready, write::Outcome)>),
-    failures: Failures,
-    consistent: bool,
-) -> Report {
+/// Identity of a new archive.
+fn new_archive() -> String {
+    let mut id = [0u8; 16];
+    run::fill_random(&mut id);
+    data_encoding::HEXLOWER.encode(&id)
+}
+
+fn report((seal, written): write::Written, failures: Failures, consistent: bool) -> Report {
     let mut failed = failures.into_records();
     let mut resources = Vec::new();
     for (write::Ready { selected, moment, .. }, outcome) in written {

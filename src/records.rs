@@ -117,6 +117,11 @@ impl Outcome {
         }
     }
 
+    /// The archive is there, but this resource failed and is not in it, or not whole.
+    pub fn not_there() -> Self {
+        Self { result: ExportResult::Failed, ..Self::default() }
+    }
+
     /// No archive, or none of this resource.
     pub fn failed(error: &Error) -> Self {
         let result = if error.is_interrupt() { ExportResult::Interrupted } else { ExportResult::Failed };

@@ -1,5 +1,6 @@
 //! Which resources of a pool the user wants. Nothing is made, and of those that were named no others are looked at.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use remand_backends::SnapshotName;
@@ -8,6 +9,7 @@ use super::Options;
 use super::selected::Chosen;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::records::{Annotations, Records};
 use crate::resource::{Resource, ResourceKind, Selector};
 use crate::selector::{Candidate, Pattern, Place, Selected, changed_since};
 
@@ -24,9 +26,11 @@ pub(super) fn choose(
         Some(named) => existing(pool, named)?,
         None => all(pool)?,
     };
+    let tags = if selection.needs_tags() { tags(pool)? } else { BTreeMap::new() };
     let select = |names: &[(ResourceKind, String)]| {
+        let of = |one: &(ResourceKind, String)| tags.get(one).map_or(&[][..], |found| found.tags.as_slice());
         let candidates: Vec<_> =
-            names.iter().map(|(kind, name)| Candidate { kind: *kind, name, tags: &[] }).collect();
+            names.iter().map(|one| Candidate { kind: one.0, name: &one.1, tags: of(one) }).collect();
         selection.select(&candidates, &Place::Pool(pool.label()))
     };
     let Selected { chosen, notices } = match select(&names) {
@@ -63,6 +67,14 @@ pub(super) fn choose(
 /// Whether something changed in a resource; what cannot be looked at counts as changed.
 fn is_newer(resource: Option<&Resource>, date: jiff::Timestamp, interrupted: &AtomicBool) -> Result<bool> {
     resource.map_or(Ok(true), |resource| changed_since(resource, date, interrupted))
+}
+
+/// What the pool's records say of all resources. Who asks for tags must not be told that there are none because they cannot be read.
+fn tags(pool: &Pool) -> Result<BTreeMap<(ResourceKind, String), Annotations>> {
+    match Records::existing_of_pool(pool)? {
+        Some(records) => records.all_annotations(),
+        None => Ok(BTreeMap::new()),
+    }
 }
 
 /// Those of `named` that there are.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::datasets::{Done, Job};
+use super::recorded::Remembered;
 use crate::archive::Writer;
 use crate::archive::manifest::{
     BaseDirectory, BaseRecord, DatasetRecord, Encoding, EntryFlags, FORMAT, FailedRecord, Host, MAJOR, MINOR,
@@ -38,6 +39,7 @@ pub(super) struct Found<'a> {
     pub(super) consistent: bool,
     /// As a manifest has it: `./jails/web01/`.
     pub(super) prefix: &'a str,
+    pub(super) remembered: Remembered,
 }
 
 /// The manifest of an archive of these resources.
@@ -46,16 +48,15 @@ pub(super) fn manifest(
     failed: Vec<FailedRecord>,
     consistent: bool,
     (options, engines): (&Options, &[&str]),
+    id: &str,
 ) -> Manifest {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
-    let mut id = [0u8; 16];
-    run::fill_random(&mut id);
     Manifest {
         format: FORMAT.into(),
         version: Version { major: MAJOR, minor: MINOR },
         tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        id: data_encoding::HEXLOWER.encode(&id),
+        id: id.to_owned(),
         created: run::now(),
         host: Host {
             name: text(uname.nodename()),
@@ -72,7 +73,7 @@ pub(super) fn manifest(
 
 /// Describes what `job` is going to write.
 pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> {
-    let Found { guid, fingerprint, left_out, taken, consistent, prefix } = found;
+    let Found { guid, fingerprint, left_out, taken, consistent, prefix, remembered } = found;
     let resource = job.resource;
     let backend = job.pool.backend();
     let base = resource.base.as_ref().map(|base| BaseRecord {
@@ -100,11 +101,11 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
             .local_properties(&resource.dataset)
             .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
-        revision: None,
-        tags: Vec::new(),
-        note: None,
-        keep: false,
-        records: Vec::new(),
+        revision: remembered.revision,
+        tags: remembered.annotations.tags,
+        note: remembered.annotations.note,
+        keep: remembered.annotations.keep,
+        records: remembered.earlier,
     })
 }
 
@@ -210,7 +211,7 @@ fn flags(
     })
 }
 
-fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, Value> {
+pub(super) fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, Value> {
     BTreeMap::from([
         ("standalone".to_owned(), json!(options.standalone)),
         ("recursive".to_owned(), json!(options.recursive)),

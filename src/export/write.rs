@@ -8,6 +8,7 @@ use remand_backends::{NativeDiff, Snapshot};
 use super::datasets::{Against, Done, Job};
 use super::manifest::{Found, SIZE_BYTES, SPARE_BYTES, amend, manifest, record};
 use super::queue::MemberWriter;
+use super::recorded::Recorded;
 use super::selected::{Failures, Selected};
 use super::shared::SharedFiles;
 use super::snapshot::Moment;
@@ -35,6 +36,10 @@ pub(super) struct Context<'a> {
     pub(super) views: AtomicU32,
     /// Whether several resources were chosen.
     pub(super) many: bool,
+    /// Identity of the archive.
+    pub(super) archive: &'a str,
+    /// What the pool's records say.
+    pub(super) recorded: &'a Recorded,
     /// Who was asked already how the only resource differs from its base.
     pub(super) early: Option<&'a dyn NativeDiff>,
 }
@@ -51,6 +56,9 @@ pub(super) struct Ready {
 
 /// What became of a resource: how much was written, or why it failed.
 pub(super) type Outcome = std::result::Result<Done, String>;
+
+/// What an export comes to.
+pub(super) type Written = (Seal, Vec<(Ready, Outcome)>);
 
 /// Bases that are open for reading, each once.
 struct Bases {
@@ -106,7 +114,7 @@ pub(super) fn write(
     writer: Writer,
     failures: &mut Failures,
     steps: &Steps<'_>,
-) -> Result<(Seal, Vec<(Ready, Outcome)>)> {
+) -> Result<Written> {
     let mut changed = Vec::new();
     for (mut selected, moment) in selected {
         let kept = keep_changed(context, &mut selected, &moment, steps);
@@ -166,7 +174,7 @@ fn described(
     mut writer: Writer,
     failures: &mut Failures,
     steps: &Steps<'_>,
-) -> Result<(Seal, Vec<(Ready, Outcome)>)> {
+) -> Result<Written> {
     let none = SharedFiles::default();
     let (mut ready, mut records) = (Vec::new(), Vec::new());
     let mut fingerprints = Vec::new();
@@ -185,7 +193,8 @@ fn described(
     let engines: std::collections::BTreeSet<_> = ready.iter().map(|one| one.selected.choice.name()).collect();
     let engines: Vec<_> = engines.into_iter().collect();
     let consistent = one_moment && (ready.len() > 1 || ready[0].moment.consistent);
-    let manifest = manifest(records, failures.records.clone(), consistent, (context.options, &engines));
+    let manifest =
+        manifest(records, failures.records.clone(), consistent, (context.options, &engines), context.archive);
     let spare = ready.iter().map(|one| {
         let fingerprint = if one.on_the_way { SPARE_BYTES } else { 0 };
         fingerprint + SIZE_BYTES * one.selected.plan.datasets.len()
@@ -257,6 +266,11 @@ fn describe(
             taken: &ready.moment.taken,
             consistent: ready.moment.consistent,
             prefix: &prefix,
+            remembered: context.recorded.about(
+                ready.selected.resource.kind,
+                &ready.selected.resource.name,
+                steps,
+            ),
         };
         let record = record(job, found)?;
         Ok((left_out, record))
