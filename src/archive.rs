@@ -24,7 +24,7 @@ pub mod reader;
 pub mod sink;
 mod sparse;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod writer;
 mod wrong;
 mod zstd;

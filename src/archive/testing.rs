@@ -330,7 +330,7 @@ pub(super) fn archive(compression: Compression, patchable: bool, samples: &[Samp
 }
 
 /// A manifest of two jails, each a tree.
-pub(super) fn two_jails() -> Manifest {
+pub(crate) fn two_jails() -> Manifest {
     let mut manifest = manifest();
     let jail = |name: &str| {
         let mut record = manifest.resources[0].clone();

@@ -174,13 +174,23 @@ pub(crate) struct Export {
 Examples:
   remand restore /backup/web01.tar.gz
   remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
+  remand restore all.tar.gz web01 db01=db02     two resources of many, one under another name
   remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
   ssh host-a remand export web01 - | remand restore -")]
 pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// Name of the restored resource [default: as in the archive]
+    /// Resources to restore, NAME or NAME=NEW; a jail's name, or release:NAME [default: all that the archive holds]
+    #[arg(value_name = "RESOURCE")]
+    pub(crate) resources: Vec<String>,
+    /// Resource not to restore; can be given several times
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) exclude: Vec<String>,
+    /// Leave out what cannot be restored, instead of restoring nothing
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Name of the restored resource, where it is one [default: as in the archive]
     #[arg(long, value_name = "NEW")]
     pub(crate) name: Option<String>,
     /// Restore onto this release instead of the one that the archive names
@@ -263,9 +273,12 @@ pub(crate) struct Diff {
 /// `remand cleanup`.
 #[derive(Debug, Args)]
 pub(crate) struct Cleanup {
-    /// Remove what is listed
+    /// Remove what is listed, and make visible what an interrupted restore of several resources has whole
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Remove what is whole, too
+    #[arg(long, requires = "yes")]
+    pub(crate) discard: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
