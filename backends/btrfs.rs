@@ -13,10 +13,10 @@
 use crate::dir::Dir;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams, Together,
 };
 use remand_sys::btrfs::{self, Subvolume};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -43,6 +43,8 @@ pub struct Btrfs {
     has_program: bool,
     /// Which dataset has an identity that others were cloned from; `None` where none has.
     origins: Mutex<BTreeMap<btrfs::Uuid, Option<DatasetName>>>,
+    /// In what of a staging a place of history was made that no stream and no tree brought along.
+    made_histories: Mutex<BTreeSet<DatasetName>>,
 }
 
 /// What [`Btrfs::open`] found.
@@ -100,7 +102,12 @@ impl Btrfs {
             return Ok(Opened::Dir(dir, Reason::Path));
         }
         let has_program = crate::process::installed("btrfs");
-        Ok(Opened::Btrfs(Self { dir, has_program, origins: Mutex::default() }))
+        Ok(Opened::Btrfs(Self {
+            dir,
+            has_program,
+            origins: Mutex::default(),
+            made_histories: Mutex::default(),
+        }))
     }
 
     fn label_of(&self, name: &DatasetName) -> String {
@@ -223,6 +230,10 @@ impl Backend for Btrfs {
         self.make_snapshots(name, snapshot, recursive)?;
         let snapshot = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
         Ok(CreatedSnapshot { pool: self.label(), snapshot, recursive })
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        crate::one_by_one(self, names, snapshot)
     }
 
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {

@@ -15,6 +15,8 @@ mod leftovers;
 mod snapshots;
 #[path = "contract/streams.rs"]
 mod streams;
+#[path = "contract/together.rs"]
+mod together;
 
 /// An empty pool for one case.
 pub(crate) struct Fixture {
@@ -35,7 +37,7 @@ pub(crate) enum Outcome {
 type Case = (&'static str, fn(&Fixture) -> Outcome);
 
 fn cases() -> Vec<Case> {
-    [datasets::CASES, snapshots::CASES, leftovers::CASES, streams::CASES].concat()
+    [datasets::CASES, snapshots::CASES, leftovers::CASES, streams::CASES, together::CASES].concat()
 }
 
 /// Runs all cases whose name holds `filter`, prints a line each, and returns the names of those that failed.

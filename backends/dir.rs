@@ -7,7 +7,7 @@
 use crate::name::invalid;
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName, Error,
-    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName, Streams, Together,
 };
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -27,7 +27,7 @@ mod platform;
 mod platform;
 pub(crate) mod remove;
 
-pub(crate) use platform::open_beneath;
+pub(crate) use platform::{open_beneath, rename_new};
 
 /// The state directory and what it always holds.
 pub(crate) const STATE: &str = ".remand";
@@ -153,7 +153,7 @@ impl Dir {
     pub(crate) fn rename_now(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
         let (from_above, from_last) = self.find_above(from)?;
         let (to_above, to_last) = self.find_above(to)?;
-        let renamed = match platform::rename_new(&from_above, from_last, &to_above, to_last) {
+        let renamed = match rename_new(&from_above, from_last, &to_above, to_last) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 self.rename_checked((&from_above, from_last), (&to_above, to_last))?
             }
@@ -318,6 +318,10 @@ impl Backend for Dir {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
         let snapshot = Snapshot { dataset: name.clone(), name: None };
         Ok(CreatedSnapshot { pool: self.label.clone(), snapshot, recursive })
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        crate::one_by_one(self, names, snapshot)
     }
 
     fn destroy_snapshot(&self, _: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {

@@ -84,13 +84,29 @@ pub enum Error {
     /// What was to be removed is not (or no longer) something that remand left behind.
     #[error("{0} was not left behind by remand")]
     NotLeftover(String),
-    /// A stream does not begin like one of this backend.
-    #[error("The stream for {subject} is none: {reason}")]
+    /// The backend makes no stream of what is in there.
+    #[error("{subject} cannot be sent as a stream: {reason}")]
+    Unsendable {
+        /// Of what.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+    /// A stream is none of this backend, or damaged.
+    #[error("The stream for {subject} is damaged, or none: {reason}")]
     Stream {
         /// What it was for.
         subject: String,
         /// Why.
-        reason: &'static str,
+        reason: String,
+    },
+    /// A stream is of a newer version, or forged: it names what did not come with it.
+    #[error("The stream for {subject} is refused: {reason}")]
+    Refused {
+        /// What it was for.
+        subject: String,
+        /// Why.
+        reason: String,
     },
     /// Receiving a stream was interrupted, and what came is kept: [`crate::Streams::take_over`] finds it.
     #[error("{cause}; {received_bytes} bytes that {subject} has received are kept")]
@@ -120,6 +136,14 @@ impl Error {
     /// A failed system call.
     pub(crate) fn io(action: &'static str, subject: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { action, subject: subject.into(), source }
+    }
+
+    /// What failed first, of several.
+    pub fn first(&self) -> &Self {
+        match self {
+            Self::Kept { cause, .. } | Self::Remains { cause, .. } => cause.first(),
+            error => error,
+        }
     }
 
     /// Adds what could not be undone, if anything.

@@ -167,6 +167,36 @@ pub struct CreatedSnapshot {
     recursive: bool,
 }
 
+/// Snapshots of several datasets.
+#[derive(Debug)]
+#[must_use = "created snapshots must be kept or destroyed"]
+pub struct Together {
+    /// What has to be destroyed.
+    pub created: Vec<CreatedSnapshot>,
+    /// Whether all of them, with all below, are of one moment.
+    pub one_moment: bool,
+}
+
+/// Makes the snapshots of [`Backend::snapshot_together`] one after the other.
+fn one_by_one(backend: &dyn Backend, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+    let mut created = Vec::new();
+    for name in names {
+        match backend.snapshot(name, snapshot, true) {
+            Ok(one) => created.push(one),
+            Err(error) => {
+                for one in created {
+                    if let Err(kept) = backend.destroy_snapshot(one) {
+                        tracing::warn!(error = %kept.error, "a snapshot is left");
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+    let one_moment = names.len() == 1 && backend.capabilities().atomic_recursive;
+    Ok(Together { created, one_moment })
+}
+
 impl CreatedSnapshot {
     /// What was created.
     pub fn snapshot(&self) -> &Snapshot {
@@ -280,6 +310,10 @@ pub trait Backend: Send + Sync + Debug {
         snapshot: &SnapshotName,
         recursive: bool,
     ) -> Result<CreatedSnapshot>;
+
+    /// Makes a snapshot of several datasets, and of all below them: in one operation where the backend has such. More datasets can
+    /// have it afterwards than were named. After a failure none is left, or `leftovers` finds it.
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together>;
 
     /// Destroys a snapshot that was created. Absent is success.
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>>;

@@ -28,6 +28,16 @@ pub struct InvalidName {
     pub reason: &'static str,
 }
 
+/// The deepest dataset that all of `names` are, or lie in; `None` of none.
+pub(crate) fn common(names: &[DatasetName]) -> Option<DatasetName> {
+    let (first, others) = names.split_first()?;
+    let mut above = first.clone();
+    while others.iter().any(|other| *other != above && other.below(&above).is_none()) {
+        above = above.parent()?;
+    }
+    Some(above)
+}
+
 impl DatasetName {
     /// The pool itself.
     pub fn pool() -> Self {

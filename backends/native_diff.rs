@@ -15,8 +15,9 @@ pub enum Hint {
     /// The entry at this path in either tree: it is there in one alone, or has other content or attributes. Entries below it are not
     /// meant.
     Entry(Vec<u8>),
-    /// The names in this directory: some came, went or are others. Told where the backend knows that a directory changed, but
-    /// not what in it. Where it is a directory in one tree alone, or another one, a [`Hint::Subtree`] says so.
+    /// The names in this directory: some came, went or are others, and everything below these is meant too. Told where the backend
+    /// knows that a directory changed, but not what in it. Where it is itself in one tree alone, or another one, a
+    /// [`Hint::Subtree`] says so, or the hint about the names in the directory that holds it.
     Names(Vec<u8>),
     /// The entry and everything below it in both trees: it is a directory in one alone, or another directory. Of what is no
     /// directory, the entry.

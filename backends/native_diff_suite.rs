@@ -123,16 +123,20 @@ impl Covered<'_> {
         if self.hints.contains(&Hint::Entry(path.to_vec())) {
             return true;
         }
-        let mut above = Some(path.to_vec());
-        while let Some(path) = above {
-            above = tree::parent(&path);
-            if self.hints.contains(&Hint::Subtree(path)) {
+        let mut at = Some(path.to_vec());
+        while let Some(path) = at {
+            if self.hints.contains(&Hint::Subtree(path.clone())) {
+                return true;
+            }
+            at = tree::parent(&path);
+            // Names tell what came, went or is another entry, and all that is below.
+            let other =
+                self.base.get(&path).map(|seen| seen.inode) != self.now.get(&path).map(|seen| seen.inode);
+            if other && at.as_ref().is_some_and(|above| self.hints.contains(&Hint::Names(above.clone()))) {
                 return true;
             }
         }
-        // Names tell what came, went or is another entry.
-        let other = self.base.get(path).map(|seen| seen.inode) != self.now.get(path).map(|seen| seen.inode);
-        other && tree::parent(path).is_some_and(|above| self.hints.contains(&Hint::Names(above)))
+        false
     }
 }
 

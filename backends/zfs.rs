@@ -14,7 +14,7 @@
 use crate::{
     Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetKind, DatasetName,
     Encryption, Error, Kept, Leftover, NativeDiff, OpenTree, Result, Snapshot, SnapshotInfo, SnapshotName,
-    Streams,
+    Streams, Together,
 };
 use engine::ZfsEngine;
 use parse::{Features, Listed};
@@ -275,9 +275,35 @@ impl Backend for Zfs {
         recursive: bool,
     ) -> Result<CreatedSnapshot> {
         name::snapshot(&self.root, name, snapshot)?;
-        self.engine.snapshot(&self.full(name)?, snapshot.as_str(), recursive)?;
+        self.engine.snapshot(&[self.full(name)?], snapshot.as_str(), recursive)?;
         let snapshot = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
         Ok(CreatedSnapshot { pool: self.root.clone(), snapshot, recursive })
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        let token = |name: &DatasetName| {
+            let snapshot = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
+            CreatedSnapshot { pool: self.root.clone(), snapshot, recursive: true }
+        };
+        if self.features.snapshot_many {
+            for name in names {
+                name::snapshot(&self.root, name, snapshot)?;
+            }
+            let full = names.iter().map(|name| self.full(name)).collect::<Result<Vec<_>>>()?;
+            self.engine.snapshot(&full, snapshot.as_str(), true)?;
+            return Ok(Together { created: names.iter().map(token).collect(), one_moment: true });
+        }
+        // An older zfs(8) takes one name: the dataset that all lie in, but not the pool, which has the state of other runs in it.
+        match crate::name::common(names).filter(|above| *above != DatasetName::pool()) {
+            Some(above) => {
+                for name in names {
+                    self.find(name)?.ok_or_else(|| Self::missing(name.as_str()))?;
+                }
+                let created = vec![self.snapshot(&above, snapshot, true)?];
+                Ok(Together { created, one_moment: true })
+            }
+            None => crate::one_by_one(self, names, snapshot),
+        }
     }
 
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {

@@ -114,7 +114,7 @@ fn export(pool: &Path, destination: &Path, format: Format) -> Outcome<()> {
     let options = export::Options { format: Some(format), ..export::Options::new("web01".parse()?) };
     let target = Destination::Path { path: destination.to_owned(), force: false };
     let report = export::export(&pool, &options, target, observer(), &AtomicBool::new(false))?;
-    let counts = report.counts;
+    let counts = report.resources[0].counts;
     println!(
         "  {}  {} added, {} modified, {} with other attributes, {} deleted",
         destination.display(),

@@ -32,7 +32,7 @@ pub use stamp::{Stamp, stamp_of_tree};
 
 use std::sync::atomic::AtomicBool;
 
-use crate::tree::{Dir, Node, Tree, TreePath};
+use crate::tree::{Dir, Identity, Node, Tree, TreePath};
 
 /// Two trees that are compared: what a resource is now, and its base if it has one.
 #[derive(Clone, Copy)]
@@ -233,7 +233,12 @@ pub struct Options<'a> {
     pub exclude: &'a [TreePath],
     /// Becomes true when the user wants to stop.
     pub interrupted: &'a AtomicBool,
+    /// Files (and what else is no directory) that count as changed although the base has the same, unless it is the same inode.
+    pub whole: Option<&'a Whole<'a>>,
 }
+
+/// Says of an entry whether it has to travel whole.
+pub type Whole<'a> = dyn Fn(&Identity) -> bool + Sync + 'a;
 
 /// A failed comparison.
 #[derive(Debug, thiserror::Error)]

@@ -84,7 +84,7 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
                 found.push(Found { what, run, item: Item::Whole(entry.clone()) });
                 continue;
             }
-            what.push_str(&resumable(pool, &leftover, record)?);
+            what.push_str(&resumable(pool, &state, &id, &leftover, record)?);
             let run = dead
                 .iter()
                 .find(|(dead, _)| *dead == id)
@@ -224,7 +224,13 @@ fn to_publish<'r>(record: &'r Record, leftover: &Leftover) -> Option<&'r Publish
 const STAGING: &str = ".remand/staging/";
 
 /// What a restore could go on with.
-fn resumable(pool: &Pool, leftover: &Leftover, record: Option<&Record>) -> Result<String> {
+fn resumable(
+    pool: &Pool,
+    state: &Path,
+    id: &str,
+    leftover: &Leftover,
+    record: Option<&Record>,
+) -> Result<String> {
     let (Some(streams), Leftover::Dataset(name)) = (pool.backend().streams(), leftover) else {
         return Ok(String::new());
     };
@@ -234,8 +240,8 @@ fn resumable(pool: &Pool, leftover: &Leftover, record: Option<&Record>) -> Resul
         return Ok(String::new());
     };
     let partials = streams.partials(name).map_err(Error::backend("look for what was received"))?;
-    let bytes: u64 = partials.iter().map(|partial| partial.received_bytes).sum();
-    Ok(if partials.is_empty() {
+    let bytes = crate::restore::resumable_bytes(&run::received_path_of(state, id), name, &partials)?;
+    Ok(if bytes == 0 {
         String::new()
     } else {
         format!(" (resumable: {bytes} bytes received; restore {source} again to go on)")
@@ -251,7 +257,7 @@ fn describe(leftover: &Leftover) -> (String, String) {
         Leftover::Dataset(name) => {
             let last = name.as_str().rsplit('/').next().unwrap_or_default();
             // A view's name is its run's with a suffix.
-            let id = last.get(..RUN_ID_BYTES).unwrap_or(last).to_owned();
+            let id = last.get(..run::ID_BYTES).unwrap_or(last).to_owned();
             (format!("dataset {}", name.as_str()), id)
         }
         Leftover::Snapshot(snapshot) => {
@@ -260,9 +266,6 @@ fn describe(leftover: &Leftover) -> (String, String) {
         }
     }
 }
-
-/// Length of `remand-YYYYMMDDTHHMMSSZ-xxxxxxxx`.
-const RUN_ID_BYTES: usize = 32;
 
 /// The partial archive of a run, if it is there. The name must be the one that this run would have given: a record is not trusted
 /// with anything else.
@@ -313,7 +316,7 @@ mod tests {
     fn a_record_is_trusted_with_its_own_partial_archive_only() {
         let directory = tempfile::tempdir().unwrap();
         let id = run::new_id();
-        assert_eq!(id.len(), RUN_ID_BYTES);
+        assert_eq!(id.len(), run::ID_BYTES);
         let own = partial_path(&directory.path().join("a.tar.gz"), &id);
         let other = directory.path().join("precious");
         for path in [&own, &other] {

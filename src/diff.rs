@@ -143,7 +143,8 @@ pub(crate) fn compare_live(
         let paths: Vec<TreePath> =
             left_out.iter().filter_map(|directory| TreePath::new(directory.path.as_bytes()).ok()).collect();
         let exclude = [exclude.as_slice(), &paths].concat();
-        let options = change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted };
+        let options =
+            change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted, whole: None };
         change::compare(engine, trees, options, consume)?;
         basejail::own_changes(&paths, trees, consume)
     };

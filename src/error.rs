@@ -1,5 +1,6 @@
 //! What can go wrong with an operation, by what the caller can do about it.
 
+use crate::selector::{Place, Unmatched};
 use crate::{archive, change, tree};
 
 /// Result of an operation.
@@ -123,6 +124,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Patterns of a selection that match nothing.
+    #[error("There is {} in {place}", listed(unmatched))]
+    NoMatch {
+        /// Where it was looked for.
+        place: Place,
+        /// All of them.
+        unmatched: Vec<Unmatched>,
+    },
     /// The user stopped it; everything was rolled back.
     #[error("Interrupted")]
     Interrupted,
@@ -144,9 +153,6 @@ pub enum Error {
         /// What remains, and why.
         remains: Vec<String>,
     },
-    /// The archive holds no such resource.
-    #[error("{0}")]
-    NotInArchive(String),
     /// The resource exists because an interrupted restore of several made it visible, and others are to follow.
     #[error(
         "{what} exists already: the restore {run} was interrupted while it made several resources visible"
@@ -175,15 +181,18 @@ pub enum Error {
     },
 }
 
+const DAMAGED: &str = "get another copy; `remand verify` tells whether it is whole";
+
 impl Error {
     /// The exit status that stands for this error, see remand(8).
     pub fn exit_status(&self) -> u8 {
         use archive::Error as A;
+        use remand_backends::Error as B;
         match self {
             Self::Usage(_) => 2,
             Self::NoPool(_)
             | Self::NoResource { .. }
-            | Self::NotInArchive(_)
+            | Self::NoMatch { .. }
             | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
             Self::Exists(_) | Self::Unfinished { .. } | Self::Archive(A::Exists(_)) => 12,
@@ -192,6 +201,11 @@ impl Error {
             Self::Archive(A::Damaged(_)) => 22,
             Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
             Self::Interrupted | Self::Change(change::Error::Interrupted) => 130,
+            Self::Backend { source, .. } => match source.first() {
+                B::Stream { .. } => 22,
+                B::Refused { .. } => 23,
+                _ => 1,
+            },
             Self::Rollback { cause, .. } | Self::Kept { cause, .. } => cause.exit_status(),
             _ => 1,
         }
@@ -200,11 +214,21 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         use archive::Error as A;
+        use remand_backends::Error as B;
         Some(match self {
             Self::NoPool(_) => {
                 "name the pool with --pool, REMAND_POOL or `pool` in the config file: a ZFS dataset or a directory".into()
             }
             Self::NoResource { pool, .. } => format!("`remand list --pool {pool}` shows what is there"),
+            Self::NoMatch { place, unmatched } => {
+                let near: Vec<&str> =
+                    unmatched.iter().flat_map(|one| &one.near).map(String::as_str).collect();
+                match place {
+                    _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
+                    Place::Pool(pool) => format!("`remand list --pool {pool}` shows what is there"),
+                    Place::Archive(name) => format!("`remand info {name}` shows what is in it"),
+                }
+            }
             Self::Locked { .. } => "wait for it with --wait".into(),
             Self::Exists(_) => "restore under another name with --name".into(),
             Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),
@@ -218,11 +242,14 @@ impl Error {
                 "decide with --on-conflict: `keep` takes the base's version, `theirs` the archive's".into()
             }
             Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
-            Self::Archive(A::Damaged(_)) => "get another copy; `remand verify` tells whether it is whole".into(),
+            Self::Archive(A::Damaged(_)) => DAMAGED.into(),
+            Self::Backend { source, .. } if matches!(source.first(), B::Unsendable { .. }) => {
+                "export with --portable, which writes the files themselves".into()
+            }
+            Self::Backend { source, .. } if matches!(source.first(), B::Stream { .. }) => DAMAGED.into(),
             Self::Kept { .. } => {
                 "run the same restore again to go on from there; `remand cleanup --yes` drops what is kept".into()
             }
-            Self::NotInArchive(_) => "`remand info` shows what the archive holds".into(),
             Self::Unfinished { .. } => "`remand cleanup --yes` makes the others visible too".into(),
             Self::BaseUnready { base, .. } => format!("restore the release by itself first: release:{base}"),
             Self::NotWhole { .. } => "--keep-going restores the others".into(),
@@ -256,6 +283,10 @@ impl Error {
         let subject = subject.to_string();
         move |source| Self::Io { action, subject, source }
     }
+}
+
+fn listed(unmatched: &[Unmatched]) -> String {
+    unmatched.iter().map(|one| one.what.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl From<change::Error> for Error {

@@ -1,51 +1,64 @@
-//! Export: a resource becomes an archive.
+//! Export: resources become an archive.
 //!
 //! ```text
-//! lock → snapshot → manifest, config, fstab, files, root, other datasets → index, seal → rename → snapshot destroyed → unlocked
+//! locks → one snapshot of all → manifest → each resource: config, fstab, files, root, other datasets → index, seal → rename →
+//! snapshots destroyed → unlocked
 //! ```
 //!
-//! Nothing is visible under the destination's name before the last byte is durable. A crash leaves a snapshot, a partial archive and
+//! Nothing is visible under the destination's name before the last byte is durable. A crash leaves snapshots, a partial archive and
 //! maybe a view, all of which carry the run's id ([`crate::run`]); any other failure leaves nothing.
 
+mod ahead;
 pub(crate) mod basejail;
+mod choose;
 pub(crate) mod datasets;
+mod dry_run;
 mod encryption;
 mod manifest;
 mod members;
+mod own;
 pub mod plan;
+mod queue;
+mod selected;
+mod shared;
+mod side_by_side;
+mod snapshot;
 pub mod target;
+mod write;
 
-use std::cell::Cell;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use remand_backends::{BackendKind, NativeDiff, Snapshot, SnapshotName};
+use remand_backends::{NativeDiff, Snapshot, SnapshotName};
 
-use crate::archive::manifest::{Encoding, Mode};
+use self::ahead::Ahead;
+use crate::archive::manifest::{FailedRecord, ResourceKind};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
 use crate::archive::{Compression, Format, Seal, Writer};
 use crate::change::Choice;
 use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
-use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::resource::{Resource, Selector};
 use crate::run::{self, Record, Run};
+use crate::selector::Selection;
 use crate::step::Steps;
 use crate::undo::Undo;
 
+pub use dry_run::dry_run;
 pub(crate) use encryption::full_name;
 pub use members::Counts;
 pub use plan::Plan;
+use selected::{Chosen, Failures, Selected};
+pub(crate) use selected::{base_of, native_encoding};
 pub use target::{Codec, Destination};
 
 /// What to export, and how.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent switches of the command line
 pub struct Options {
-    /// The resource.
-    pub selector: Selector,
+    /// Which resources.
+    pub selection: Selection,
     /// Everything, also where the resource has a base.
     pub standalone: bool,
     /// With the datasets' own snapshots.
@@ -64,13 +77,15 @@ pub struct Options {
     pub engine: Option<String>,
     /// Wait for a lock that another process holds.
     pub wait: bool,
+    /// Write what does not fail. Otherwise one resource's failure fails the export, and nothing is written.
+    pub keep_going: bool,
 }
 
 impl Options {
-    /// The defaults for a resource.
-    pub fn new(selector: Selector) -> Self {
+    /// The defaults for these resources.
+    pub fn new(selection: Selection) -> Self {
         Self {
-            selector,
+            selection,
             standalone: false,
             recursive: false,
             portable: false,
@@ -80,6 +95,7 @@ impl Options {
             level: None,
             engine: None,
             wait: false,
+            keep_going: false,
         }
     }
 }
@@ -87,16 +103,12 @@ impl Options {
 /// What an export did.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The resource.
-    pub resource: String,
-    /// What was decided.
-    pub plan: Plan,
-    /// Label of the base.
-    pub base: Option<String>,
-    /// Name of the engine that found the changes.
-    pub engine: String,
-    /// What was found in all trees.
-    pub counts: Counts,
+    /// What it did of each resource, in the archive's order.
+    pub resources: Vec<ResourceReport>,
+    /// Resources that failed. Where the manifest names one that is here too, its members are not to be used.
+    pub failed: Vec<FailedRecord>,
+    /// Whether all resources were read as of one moment; of a dry run, nothing.
+    pub consistent: Option<bool>,
     /// The archive's seal; none after a dry run.
     pub seal: Option<Seal>,
     /// Where it is; none for a pipe.
@@ -105,7 +117,35 @@ pub struct Report {
     pub warnings: u64,
 }
 
-/// Exports a resource of `pool` to `destination`.
+/// What an export did of one resource.
+#[derive(Clone, Debug)]
+pub struct ResourceReport {
+    /// Kind.
+    pub kind: ResourceKind,
+    /// Name.
+    pub name: String,
+    /// What was decided.
+    pub plan: Plan,
+    /// Label of the base.
+    pub base: Option<String>,
+    /// The snapshot that it was read from.
+    pub snapshot: Option<String>,
+    /// Name of the engine that found the changes.
+    pub engine: String,
+    /// What was found in all trees.
+    pub counts: Counts,
+    /// Bytes of content, streams included, in the archive; of a dry run, what was found.
+    pub bytes: u64,
+}
+
+impl ResourceReport {
+    /// `jail web01`.
+    pub fn label(&self) -> String {
+        crate::resource::label(self.kind, &self.name)
+    }
+}
+
+/// Exports resources of `pool` to `destination`.
 pub fn export(
     pool: &Pool,
     options: &Options,
@@ -113,12 +153,13 @@ pub fn export(
     observer: &dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Report> {
-    let steps = Steps::new(observer, &options.selector.name);
+    let path = match &destination {
+        Destination::Path { path, .. } => Some(absolute(path)?),
+        Destination::Stream(_) => None,
+    };
+    let (chosen, notices) = choose::choose(pool, options, interrupted)?;
+    let steps = Steps::new(observer, &subject(&chosen, path.as_deref()));
     steps.run(Step::ResourceBackup, None, None, |_| {
-        let path = match &destination {
-            Destination::Path { path, .. } => Some(absolute(path)?),
-            Destination::Stream(_) => None,
-        };
         let form = target::form(path.as_deref(), options.format, options.codec, options.level)?;
         if let Destination::Path { force: false, .. } = destination
             && let Some(path) = path.as_ref().filter(|path| path.symlink_metadata().is_ok())
@@ -126,172 +167,124 @@ pub fn export(
             return Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())));
         }
         pool.remark(&steps);
+        notices.into_iter().for_each(|notice| steps.notice(&pool.label(), notice));
+        let many = chosen.len() > 1;
         let backend = pool.backend();
-        let mut resource = pool.resource(&options.selector)?;
-        let what = resource.label();
         let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
         let id = run::new_id();
         let partial = path.as_deref().map(|path| partial_path(path, &id));
-        let record = Record::new("export", what.clone()).with_partial(partial.as_deref());
-        let _lock = steps.run(Step::Lock, None, None, |_| {
-            Lock::acquire(&state, &lock_key(&resource), &record, options.wait, interrupted)
-        })?;
-        // What was found before the lock was taken may be gone.
-        resource = pool.resource(&options.selector)?;
-        let (mut plan, wishes) = make_plan(pool, &resource, options)?;
-        // Refused before anything is made: an engine that is unknown, or not safe here.
-        let base = base_of(&resource, &plan);
-        let native = backend.native_diff();
-        let choice = crate::base::choose(base, options.engine.as_deref(), native)?;
-        if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
-            steps.notice("root", format!("the snapshot engine does not see {what}"));
+        let record = Record::new("export", labels(&chosen)).with_partial(partial.as_deref());
+        let mut failures = Failures::new(options.keep_going && many);
+        let watching = (&steps, interrupted);
+        let locked = selected::lock(&state, chosen, (&record, options), &mut failures, watching)?;
+        let (mut selected, mut locks) = (Vec::new(), Vec::new());
+        for (chosen, lock) in locked {
+            // What was found before the lock was taken may be gone.
+            let one = Selected::new(pool, &chosen, options, &steps);
+            selected.extend(failures.take((chosen.kind, &chosen.name), one, &steps)?);
+            locks.push(lock);
         }
-        let run = Run::begin(&state, id, &record)?;
+        if selected.is_empty() {
+            return Err(failures.all());
+        }
+        let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
-        let outcome = (|| {
-            encryption::tell(pool, &resource, options.decrypted, &steps)?;
-            let snapshot = take_snapshot(pool, &resource, &run, &steps, &mut undo)?;
-            let now = Snapshot { dataset: resource.root().dataset.clone(), name: snapshot.name.clone() };
-            let asked =
-                native.zip(base).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
-            let engine = choice.engine(asked);
-            let comparison = basejail::Comparison {
+        let soon = soon(pool, &selected, run.id())?;
+        let outcome = std::thread::scope(|scope| {
+            // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
+            let settled = scope.spawn(|| run.settle());
+            let (moments, one_moment) = snapshot::take(pool, &selected, &run, &steps, &mut undo)?;
+            let early = soon
+                .as_ref()
+                .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
+            settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let context = write::Context {
                 pool,
-                resource: &resource,
-                steps: &steps,
-                interrupted,
-                snapshot: Some((run.id(), snapshot.name.clone())),
-            };
-            comparison.keep_changed(&mut plan, wishes)?;
-            let writer = open_writer(destination, path.as_deref(), form, run.id())?;
-            let job = datasets::Job {
-                pool,
-                resource: &resource,
-                plan: &plan,
                 options,
-                engine: engine.as_ref(),
-                state: &state,
                 run: run.id(),
-                snapshot,
-                steps: &steps,
+                state: &state,
                 interrupted,
-                views: Cell::new(0),
+                views: AtomicU32::new(0),
+                many,
+                early: early.as_ref().map(|early| early as &dyn NativeDiff),
             };
-            job.write(writer)
-        })();
+            let selected = selected.into_iter().zip(moments).collect();
+            let writer = open_writer(destination, path.as_deref(), form, run.id())?;
+            let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
+            Ok((written, one_moment))
+        });
         let (outcome, clean) = undo.conclude(outcome);
         end_run(run, clean, &steps);
-        let (seal, counts) = outcome?;
-        Ok(Report {
-            resource: what,
-            base: base.map(crate::resource::Base::label),
-            engine: choice.name().to_owned(),
-            plan,
-            counts,
-            seal: Some(seal),
-            path,
-            warnings: steps.warnings(),
-        })
+        drop(locks);
+        let (written, consistent) = outcome?;
+        Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
     })
 }
 
-/// Finds out what an export would write, and writes nothing. The live tree is compared, without a snapshot.
-pub fn dry_run(
-    pool: &Pool,
-    options: &Options,
-    observer: &dyn Observer,
-    interrupted: &AtomicBool,
-) -> Result<Report> {
-    let steps = Steps::new(observer, &options.selector.name);
-    let resource = pool.resource(&options.selector)?;
-    let (mut plan, wishes) = make_plan(pool, &resource, options)?;
-    let comparison =
-        basejail::Comparison { pool, resource: &resource, steps: &steps, interrupted, snapshot: None };
-    comparison.keep_changed(&mut plan, wishes)?;
-    let base = base_of(&resource, &plan);
-    let engine = crate::base::choose(base, options.engine.as_deref(), None)?.engine(None);
-    let mut counts = Counts::default();
-    if !plan.datasets[0].encoding.is_native() {
-        steps.run(Step::Compare, Some("root"), None, |meter| {
-            crate::diff::compare_live(
-                pool,
-                &resource,
-                (base, &plan.base_directories),
-                engine.as_ref(),
-                &steps,
-                interrupted,
-                &mut |change| {
-                    counts.count(&change.what);
-                    meter.add(0, 1);
-                    Ok(())
-                },
-            )
-        })?;
-    }
-    Ok(Report {
-        resource: resource.label(),
-        base: base.map(crate::resource::Base::label),
-        engine: engine.name().to_owned(),
-        plan,
-        counts,
-        seal: None,
-        path: None,
-        warnings: steps.warnings(),
-    })
-}
-
-fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<(Plan, plan::Wishes)> {
-    let backend = pool.backend();
-    let wishes = plan::Wishes {
-        standalone: options.standalone,
-        recursive: options.recursive,
-        portable: options.portable,
-        native: backend.streams().map(|_| native_encoding(backend.kind())),
-    };
-    let plan = plan::plan(resource, backend.capabilities(), wishes)?;
-    encryption::check(pool, resource, &plan, options.decrypted)?;
-    Ok((plan, wishes))
-}
-
-/// How native streams of a backend lie in an archive.
-pub(crate) fn native_encoding(kind: BackendKind) -> Encoding {
-    match kind {
-        BackendKind::Btrfs => Encoding::Btrfs,
-        _ => Encoding::Zfs,
+/// Of what the events of a whole export are: its resource, or the archive that several go to.
+fn subject(chosen: &[Chosen], path: Option<&std::path::Path>) -> String {
+    match (chosen, path.and_then(std::path::Path::file_name)) {
+        ([one], _) => one.name.clone(),
+        (_, Some(file)) => crate::tree::path::printable(file.as_encoded_bytes()),
+        (_, None) => "archive".to_owned(),
     }
 }
 
-/// The base that the plan needs: none for a standalone export.
-pub(crate) fn base_of<'a>(resource: &'a Resource, plan: &Plan) -> Option<&'a crate::resource::Base> {
-    resource.base.as_ref().filter(|_| plan.mode == Mode::Differential)
+/// `jail web01`, or of several as many as fit a message.
+fn labels(chosen: &[Chosen]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = chosen.iter().take(SHOWN).map(Chosen::label).collect();
+    match chosen.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
-/// One snapshot of everything that the resource has; destroyed when the run ends.
-fn take_snapshot<'a>(
-    pool: &'a Pool,
-    resource: &Resource,
-    run: &Run,
-    steps: &Steps<'_>,
-    undo: &mut Undo<'a>,
-) -> Result<Snapshot> {
-    let backend = pool.backend();
-    if !backend.capabilities().consistent_while_running {
-        steps.skip(Step::Snapshot, None, "a plain directory has no snapshots; the live tree is read");
-        return Ok(Snapshot { dataset: resource.dataset.clone(), name: None });
-    }
-    steps.run(Step::Snapshot, Some(run.id()), None, |_| {
-        let name = SnapshotName::new(run.id()).map_err(|error| Error::Usage(error.to_string()))?;
-        let created = backend
-            .snapshot(&resource.dataset, &name, true)
-            .map_err(Error::backend(format!("make a snapshot of the {}", resource.label())))?;
-        let snapshot = created.snapshot().clone();
-        undo.always(format!("snapshot {}", run.id()), move || {
-            backend
-                .destroy_snapshot(created)
-                .map_err(|kept| Error::backend("destroy the snapshot")(kept.error))
+fn report(
+    (seal, written): (Seal, Vec<(write::Ready, write::Outcome)>),
+    failures: Failures,
+    consistent: bool,
+) -> Report {
+    let mut failed = failures.into_records();
+    let mut resources = Vec::new();
+    for (write::Ready { selected, moment, .. }, outcome) in written {
+        let (kind, name) = (selected.resource.kind, selected.resource.name.clone());
+        let done = match outcome {
+            Ok(done) => done,
+            Err(error) => {
+                failed.push(FailedRecord { kind, name, error });
+                continue;
+            }
+        };
+        resources.push(ResourceReport {
+            kind,
+            name,
+            base: selected.base().map(crate::resource::Base::label),
+            snapshot: moment.snapshot.name.map(|name| name.as_str().to_owned()),
+            engine: selected.choice.name().to_owned(),
+            plan: selected.plan,
+            counts: done.counts,
+            bytes: done.bytes.values().sum(),
         });
-        Ok(snapshot)
-    })
+    }
+    Report { resources, failed, consistent: Some(consistent), seal: Some(seal), path: None, warnings: 0 }
+}
+
+/// What can be asked as soon as the snapshot is there: how the root of the only resource differs from its base.
+fn soon<'a>(
+    pool: &'a Pool,
+    selected: &[Selected],
+    run: &str,
+) -> Result<Option<(&'a dyn NativeDiff, Snapshot, Snapshot)>> {
+    let [one] = selected else { return Ok(None) };
+    let native = pool.backend().native_diff().filter(|_| matches!(one.choice, Choice::Snapshot(_)));
+    let (Some(native), Some(base)) = (native, one.base()) else { return Ok(None) };
+    let name = match &one.given {
+        Some(info) => info.snapshot.name.clone(),
+        None => Some(SnapshotName::new(run).map_err(|error| Error::Usage(error.to_string()))?),
+    };
+    let now = Snapshot { dataset: one.resource.root().dataset.clone(), name };
+    Ok(Some((native, base.snapshot.clone(), now)))
 }
 
 fn open_writer(
@@ -322,11 +315,6 @@ fn open_writer(
 /// The path from the root of the file system: the record must hold whatever the working directory is later.
 fn absolute(path: &std::path::Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path.display()))
-}
-
-/// Name of a resource's lock.
-pub(crate) fn lock_key(resource: &Resource) -> String {
-    crate::resource::label(resource.kind, &resource.name).replace(' ', "-")
 }
 
 /// Takes the record away, unless something remains that `cleanup` needs it for.

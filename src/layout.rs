@@ -17,6 +17,9 @@ pub trait Layout: Send + Sync + std::fmt::Debug {
     /// The resources of a pool, sorted by kind and name.
     fn resources(&self, backend: &dyn Backend) -> Result<Vec<Resource>>;
 
+    /// Names that can be resources', sorted by kind and name, without a look at each.
+    fn names(&self, backend: &dyn Backend) -> Result<Vec<(ResourceKind, String)>>;
+
     /// One resource; `None` where there is none.
     fn resource(&self, backend: &dyn Backend, kind: ResourceKind, name: &str) -> Result<Option<Resource>>;
 

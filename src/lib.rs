@@ -76,6 +76,7 @@ pub mod pool;
 pub mod resource;
 pub mod restore;
 pub mod run;
+pub mod selector;
 pub mod tree;
 pub mod verify;
 

@@ -109,9 +109,14 @@ pub(crate) fn with_view<T>(
 ) -> Result<T> {
     let view = View::open(backend, snapshot, name)?;
     let outcome = work(&view);
+    close(view, name, steps);
+    outcome
+}
+
+/// Closes a view. One that cannot be closed is a warning.
+pub(crate) fn close(view: View, name: &str, steps: &Steps<'_>) {
     if let Err(error) = view.close() {
         let message = format!("{}; `remand cleanup` removes it", chain(&error));
         steps.warn(&Warning { subject: name.to_owned(), message });
     }
-    outcome
 }

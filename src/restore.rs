@@ -30,12 +30,15 @@ mod work;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub(crate) use resume::resumable_bytes;
+
 use crate::archive::{self, Seal};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
 use crate::pool::Pool;
-use crate::resource::{Base, Selector, label};
+use crate::resource::{Base, label};
+use crate::selector::Selection;
 use crate::step::Steps;
 use crate::undo::chain;
 
@@ -59,22 +62,11 @@ pub enum OnConflict {
     Fail,
 }
 
-/// A resource that is wanted, maybe under another name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// Which.
-    pub selector: Selector,
-    /// Its new name; by default the archive's.
-    pub rename: Option<String>,
-}
-
 /// How to restore.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Which resources of the archive; all if none is named.
-    pub select: Vec<Selection>,
-    /// Which not.
-    pub exclude: Vec<Selector>,
+    pub selection: Selection,
     /// Leave out what cannot be restored, with a warning, instead of restoring nothing.
     pub keep_going: bool,
     /// Name of the new resource, where exactly one is selected; by default the archive's.
@@ -163,7 +155,7 @@ pub fn dry_run(
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
     let manifest = archive::reader::read_manifest(opened.source, &opened.name)?;
-    let selected = select::select(&manifest, options)?;
+    let selected = select::select(&manifest, options, &opened.name, &steps)?;
     let several = selected.len() > 1;
     let mut resources = Vec::new();
     for one in &selected {

@@ -127,22 +127,35 @@ pub struct Run {
 }
 
 impl Run {
-    /// Announces a run in the pool with this state directory.
+    /// Announces a run in the pool with this state directory, durably.
     pub fn begin(state: &Path, id: String, record: &Record) -> Result<Self> {
+        let run = Self::announce(state, id, record)?;
+        run.settle()?;
+        Ok(run)
+    }
+
+    /// The same, not yet durably: what is found by the run's id alone can be made, but before anything that only the record tells
+    /// of is made, [`Run::settle`] must have returned.
+    pub(crate) fn announce(state: &Path, id: String, record: &Record) -> Result<Self> {
         let directory = state.join("runs");
         make_private_directory(&directory)?;
         let path = directory.join(&id);
-        let file = write_locked(&path, record).map_err(Error::io("write", path.display()))?;
-        Ok(Self { id, path, file: file, replaced: Vec::new() })
+        let file = write_locked(&path, record, false).map_err(Error::io("write", path.display()))?;
+        Ok(Self { id, path, file, replaced: Vec::new() })
+    }
+
+    /// Makes the record durable. It has its name by now, so that no power cut leaves one that is whole and has another name.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let directory = self.path.parent().unwrap_or(&self.path);
+        let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        synced.map_err(Error::io("write", self.path.display()))
     }
 
     /// Replaces what the record says, in one step, and returns when that is on stable storage.
     pub fn rewrite(&mut self, record: &Record) -> Result<()> {
-        let failed = |error| Error::io("write", self.path.display())(error);
-        let file = write_locked(&self.path, record).map_err(failed)?;
+        let file = write_locked(&self.path, record, true).map_err(Error::io("write", self.path.display()))?;
         self.replaced.push(std::mem::replace(&mut self.file, file));
-        let directory = self.path.parent().unwrap_or(&self.path);
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
+        self.settle()
     }
 
     /// Identity, unique in the pool: also the name of its snapshot.
@@ -162,8 +175,9 @@ impl Run {
     }
 }
 
-/// A record gets its name when it is locked: nobody ever sees one that only seems to be dead.
-fn write_locked(path: &Path, record: &Record) -> std::io::Result<File> {
+/// A record gets its name when it is locked: nobody ever sees one that only seems to be dead. One that replaces another is on stable
+/// storage before.
+fn write_locked(path: &Path, record: &Record, durably: bool) -> std::io::Result<File> {
     let mut unnamed = std::ffi::OsString::from(".");
     unnamed.push(path.file_name().unwrap_or_default());
     let unnamed = path.with_file_name(unnamed);
@@ -172,7 +186,9 @@ fn write_locked(path: &Path, record: &Record) -> std::io::Result<File> {
     // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
     write_record(&mut file, record)?;
-    file.sync_all()?;
+    if durably {
+        file.sync_all()?;
+    }
     fs::rename(&unnamed, path)?;
     Ok(file)
 }
@@ -199,6 +215,9 @@ pub fn new_id() -> String {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     format!("remand-{time}-{}", data_encoding::HEXLOWER.encode(&random))
 }
+
+/// Length of what [`new_id`] returns.
+pub(crate) const ID_BYTES: usize = 32;
 
 /// Whether a name has the form of [`new_id`].
 pub fn is_run_id(name: &str) -> bool {
@@ -268,6 +287,11 @@ pub fn forget(state: &Path, id: &str) -> Result<()> {
     }
 }
 
+/// Where the run of that id keeps what it has handed to a receiver.
+pub(crate) fn received_path_of(state: &Path, id: &str) -> PathBuf {
+    received_path(&state.join("runs").join(id))
+}
+
 /// Ids of the restores of an archive, dead or not, the oldest first. One that had begun to make its resources visible is not among
 /// them: what it has is whole, and `cleanup` goes on with it.
 pub fn of_archive(state: &Path, archive: &str) -> Result<Vec<String>> {
@@ -291,7 +315,7 @@ pub fn claim(state: &Path, id: &str) -> Result<Option<Run>> {
             Ok(()) => {
                 // Whoever held it may have ended well in between.
                 let there = path.try_exists().map_err(Error::io("look for", path.display()))?;
-                return Ok(there.then(|| Run { id: id.to_owned(), path, file: file, replaced: Vec::new() }));
+                return Ok(there.then(|| Run { id: id.to_owned(), path, file, replaced: Vec::new() }));
             }
             Err(TryLockError::WouldBlock) if is_gone(&read_record(&mut file)) => {
                 std::thread::sleep(std::time::Duration::from_millis(100));
@@ -313,6 +337,14 @@ fn is_gone(record: &Record) -> bool {
 }
 
 /// Fills `buffer` with random bytes of the system.
+#[cfg(not(target_os = "linux"))]
+pub fn fill_random(buffer: &mut [u8]) {
+    let filled = File::open("/dev/urandom").and_then(|mut random| random.read_exact(buffer));
+    filled.unwrap_or_else(|error| panic!("the system has no random numbers: {error}"));
+}
+
+/// Fills `buffer` with random bytes of the system.
+#[cfg(target_os = "linux")]
 pub fn fill_random(buffer: &mut [u8]) {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -391,7 +423,11 @@ mod tests {
     fn a_run_is_alive_until_it_ends_and_dead_when_its_process_is_gone() {
         let state = tempfile::tempdir().unwrap();
         let record = Record::new("export", "jail web01".into()).with_partial(Some(Path::new("/a/b\n")));
-        let run = Run::begin(state.path(), new_id(), &record).unwrap();
+        let run = Run::announce(state.path(), new_id(), &record).unwrap();
+        // Whatever a crash leaves has its last name from now on.
+        let names = fs::read_dir(state.path().join("runs")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), [run.id()]);
+        run.settle().unwrap();
         assert_eq!(alive(state.path()).unwrap(), [run.id().to_owned()]);
         assert!(dead(state.path()).unwrap().is_empty());
         let id = run.id().to_owned();

@@ -52,6 +52,28 @@ impl<'a> Steps<'a> {
         *self.about.borrow_mut() = resource.map(str::to_owned);
     }
 
+    /// Steps of a resource that are part of a larger operation, `depth` steps deep in it.
+    pub(crate) fn nested(observer: &'a dyn Observer, resource: &str, depth: u8) -> Self {
+        let steps = Self::new(observer, resource);
+        steps.depth.set(depth);
+        steps
+    }
+
+    /// How many steps enclose the next one.
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth.get()
+    }
+
+    /// Counts warnings that nested steps passed on.
+    pub(crate) fn count_warnings(&self, warnings: u64) {
+        self.warnings.fetch_add(warnings, Ordering::Relaxed);
+    }
+
+    /// Who watches.
+    pub(crate) fn observer(&self) -> &'a dyn Observer {
+        self.observer
+    }
+
     /// Runs `work` as a step below the one that runs now.
     pub(crate) fn run<T>(
         &self,

@@ -36,6 +36,8 @@ pub struct Subvolume {
     pub read_only: bool,
     /// Which transaction changed something in it last.
     pub changed_transaction: u64,
+    /// Which transaction made it.
+    pub created_transaction: u64,
     /// When it was made, in seconds since 1970.
     pub created_seconds: i64,
 }
@@ -67,6 +69,31 @@ pub fn names_of_inode(file: impl AsFd, inode: u64) -> io::Result<Vec<Vec<u8>>> {
     platform::names_of_inode(file.as_fd(), inode)
 }
 
+/// The subvolume with this identity in the file system that `file` is in; `None` if it is gone, or the file system does not know
+/// identities. Needs root.
+pub fn find_subvolume(file: impl AsFd, uuid: &Uuid) -> io::Result<Option<Subvolume>> {
+    platform::find_subvolume(file.as_fd(), uuid)
+}
+
+/// An inode that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Its number.
+    pub inode: u64,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+    /// One of its names, and the number of the directory that it is in, where it lay near: others are to be had by
+    /// [`names_of_inode`].
+    pub name: Option<(u64, Vec<u8>)>,
+}
+
+/// Calls `told` for every inode of the subvolume that `file` is in that was changed in the transaction `since` or later, until it
+/// returns false; for its content, its attributes, and where it is a directory for the names in it. One that has no name any more
+/// is left out. Reliable only where nothing changes meanwhile. The cost follows the change. Needs root.
+pub fn changed_inodes(file: impl AsFd, since: u64, told: &mut dyn FnMut(Changed) -> bool) -> io::Result<()> {
+    platform::changed_inodes(file.as_fd(), since, told)
+}
+
 /// Makes an empty subvolume `name` in `directory`. `AlreadyExists` if there is anything.
 pub fn create(directory: impl AsFd, name: &[u8]) -> io::Result<()> {
     platform::create(directory.as_fd(), name)
@@ -85,6 +112,12 @@ pub fn delete(directory: impl AsFd, name: &[u8]) -> io::Result<()> {
 /// Makes a subvolume read-only or writable. `directory` is the subvolume's own.
 pub fn set_read_only(directory: impl AsFd, read_only: bool) -> io::Result<()> {
     platform::set_read_only(directory.as_fd(), read_only)
+}
+
+/// Writes the stream to `target`, mostly a pipe, that makes the read-only subvolume number `parent` into the read-only one whose
+/// own directory is `directory`, without the content of files. Returns when all of it is written. Needs root.
+pub fn send_without_data(directory: impl AsFd, parent: u64, target: impl AsFd) -> io::Result<()> {
+    platform::send_without_data(directory.as_fd(), parent, target.as_fd())
 }
 
 #[cfg(test)]

@@ -365,6 +365,27 @@ fn a_clone_that_changed_travels_whole() {
 }
 
 #[test]
+fn a_standalone_archive_of_clones_over_files_is_mounted_over_them() {
+    let Some(place) = Place::zfs("basejail: clones over files") else { return };
+    let (scratch, source) = (Scratch::new(), cloned(&place));
+    let below = |jail: &str, work: &dyn Fn(&At)| -> bool {
+        let dataset = format!("{}/jails/{jail}/root/bin", source.name());
+        zfs(["unmount", &dataset]);
+        work(&At::open(&source.root(jail).join("bin")));
+        Command::new("zfs").args(["mount", &dataset]).status().unwrap().success()
+    };
+    if !below("web01", &|bin| bin.write("below", "of the root\n")) {
+        return skipped("basejail: clones over files", "this zfs mounts nothing over files");
+    }
+    let archive = scratch.join("web01.tar");
+    export(&source, "web01", &archive, &["--standalone"]);
+    restore(&source, &archive, &["--name", "web02"]);
+    assert_same_root(&source, &source, "web02");
+    assert!(source.root("web02").join("bin/tool").exists());
+    assert!(below("web02", &|bin| assert_eq!(bin.read("below"), b"of the root\n")));
+}
+
+#[test]
 fn a_portable_archive_of_clones_takes_the_base_of_a_plain_directory() {
     let Some(place) = Place::zfs("basejail: clones to a directory") else { return };
     let (scratch, source) = (Scratch::new(), cloned(&place));

@@ -268,3 +268,40 @@ fn what_is_no_archive_at_all() {
     }
     remand(["verify"]).arg(trap.scratch.join("absent.tar.gz")).ends(10);
 }
+
+#[test]
+fn native_streams_that_are_damaged_or_forged() {
+    let Some(place) = Place::btrfs("hostile: streams") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let target = Pool::empty(&place);
+    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
+    let whole = Bundle::open(&scratch.join("honest.tar"));
+    let stream = whole.members[whole.position("./root.btrfs")].data.clone();
+    let mut flipped = stream.clone();
+    flipped[stream.len() / 2] ^= 1;
+    let mut newer = stream.clone();
+    newer[13] = 9;
+    let cases = [
+        ("a flipped bit", 22, flipped),
+        ("cut", 22, stream[..stream.len() - 4].to_vec()),
+        ("none", 22, b"text".to_vec()),
+        ("a newer version", 23, newer),
+        ("twice", 23, [&stream[..], &stream[..]].concat()),
+    ];
+    for (what, status, data) in cases {
+        let mut bundle = Bundle::open(&scratch.join("honest.tar"));
+        bundle.member("./root.btrfs").data = data.clone();
+        let mut lines = bundle.index();
+        lines.pop();
+        let line = lines.iter_mut().find(|line| line["path"] == "./root.btrfs").unwrap();
+        line["size"] = data.len().into();
+        line["digest"] = format!("blake3:{}", blake3::hash(&data).to_hex()).into();
+        bundle.seal(&lines);
+        bundle.save(&scratch.join("hostile.tar"));
+        remand(["verify"]).arg(scratch.join("hostile.tar")).ends(0);
+        let ended = remand(["restore"]).on(&target).arg(scratch.join("hostile.tar")).end();
+        assert_eq!(ended.status, status, "{what}: {}", ended.describe());
+        ended.tells("The stream for ");
+        assert_eq!((target.jails(), target.remains()), (vec![], vec![]), "{what}");
+    }
+}

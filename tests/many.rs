@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use many::{Twist, archive_of, twisted};
+use many::archive_of;
 use rustix::process::{Pid, Signal, kill_process};
 use support::at::At;
 use support::compare::assert_same_without;
@@ -125,7 +125,7 @@ fn one_fails(place: &Place) {
     assert_eq!(std::fs::read(pool.path("jails/b/mine")).unwrap(), b"mine");
     assert_restored(&source, "a", &pool, "a");
     assert_restored(&source, "c", &pool, "c");
-    let result = ended.json().into_iter().find(|line| line["resources"].is_array()).expect("a result");
+    let result = ended.json().pop().expect("a result")["result"].take();
     let failed: Vec<_> =
         result["resources"].as_array().unwrap().iter().filter(|one| one["failed"].is_string()).collect();
     assert_eq!(failed.len(), 2, "{failed:?}");
@@ -146,8 +146,7 @@ fn one_that_fails_takes_the_others_along_unless_told_otherwise() {
 fn one_that_is_not_whole() {
     let (scratch, source) = (Scratch::new(), three(&Place::dir()));
     let archive = scratch.join("all.tar.gz");
-    let twist = Twist { failed: vec![1], ..Twist::default() };
-    twisted(&source, &["a", "b", "c"], &[], &twist, &archive);
+    many::with_failure(&source, &["a", "b", "c"], 1, &archive);
     let pool = target(&Place::dir());
     for arguments in [&[][..], &["a", "b"], &["b"], &["--keep-going", "b"]] {
         let ended = remand(["restore"]).on(&pool).arg(&archive).args(arguments).ends(1);
@@ -190,11 +189,13 @@ fn with_release(place: &Place, options: &[&str]) {
     assert_same_without(&source.path(release), &pool.path(release), &pool.unseen());
     nothing_is_left(&pool);
     // What refers to what holds: the jail can be exported against its base again, and its base is found.
-    let listed = remand(["list", "--json"]).on(&pool).ends(0).json();
-    let jail = listed.iter().find(|it| it["name"] == "a").expect("the jail");
-    let was = remand(["list", "--json"]).on(&source).ends(0).json();
-    let was = was.iter().find(|it| it["name"] == "a").expect("the jail");
-    assert_eq!(jail["base"], was["base"]);
+    let base = |pool: &Pool| {
+        let listed = remand(["list", "--json"]).on(pool).ends(0).json();
+        let jail = listed.iter().find(|it| it["resource"]["name"] == "a").expect("the jail");
+        jail["resource"]["base"].clone()
+    };
+    assert!(base(&pool).as_str().is_some_and(|base| base.contains("base-1.0")), "{}", base(&pool));
+    assert_eq!(base(&pool), base(&source));
     remand(["export", "a"]).on(&pool).arg(scratch.join("again.tar.gz")).ends(0);
     remand(["restore", "--name", "a2", "--identity", "keep"])
         .on(&pool)
@@ -253,6 +254,8 @@ fn fed(pool: &Pool, archive: &Path, arguments: &[&str], meanwhile: impl FnOnce()
 fn taken_meanwhile(place: &Place) {
     let (scratch, source) = (Scratch::new(), three(place));
     let archive = scratch.join("all.tar");
+    // More than is read ahead.
+    std::fs::write(source.root("c").join("srv/noise"), support::workload::noise(1, 6_000_000)).unwrap();
     archive_of(&source, &["a", "b", "c"], &["--portable"], &archive);
     let pool = target(place);
     let ended = fed(&pool, &archive, &[], || pool.make("jails/c"));
@@ -371,26 +374,17 @@ fn killed_between_two_renames_on_zfs() {
     }
 }
 
-const SHARED: [(&str, &str); 3] = [
-    ("jails/b/root.tree/srv/own", "jails/a/root.tree/srv/own"),
-    ("jails/c/root.tree/srv/own", "jails/a/root.tree/srv/own"),
-    ("jails/c/root.tree/srv/second", "jails/a/root.tree/srv/own"),
-];
-
-/// Three jails of which one file is the same inode in the archive.
-fn linked(scratch: &Scratch, form: &str) -> PathBuf {
+/// Three jails of which one file is the same inode.
+fn linked(scratch: &Scratch, form: &str, options: &[&str]) -> PathBuf {
     let source = three(&Place::dir());
-    for name in ["a", "b", "c"] {
-        let root = At::open(&source.root(name)).dir("srv");
-        root.write("own", "shared content");
-        root.write("second", "shared content");
-        for path in ["own", "second"] {
-            root.set_mtime(path, support::workload::JAIL_TIME);
-        }
+    let srv = |name: &str| At::open(&source.root(name)).dir("srv");
+    let first = srv("a");
+    first.write("shared", "shared content");
+    for (jail, name) in [("b", "shared"), ("c", "second"), ("c", "shared")] {
+        srv(jail).link(name, &first, "shared");
     }
     let archive = scratch.join(form);
-    let twist = Twist { links: SHARED.to_vec(), ..Twist::default() };
-    twisted(&source, &["a", "b", "c"], &["--standalone"], &twist, &archive);
+    archive_of(&source, &["a", "b", "c"], options, &archive);
     archive
 }
 
@@ -403,31 +397,31 @@ fn inode(pool: &Pool, jail: &str, path: &str) -> (u64, u64) {
 #[test]
 fn hard_links_between_jails_are_kept() {
     let scratch = Scratch::new();
-    for form in ["all.tar.gz", "all"] {
-        let archive = linked(&scratch, form);
-        let pool = Pool::empty(&Place::dir());
+    for (form, options) in [("all.tar.gz", &["--standalone"][..]), ("all", &[]), ("all.tar", &[])] {
+        let archive = linked(&scratch, form, options);
+        let pool = target(&Place::dir());
         remand(["restore"]).on(&pool).arg(&archive).ends(0);
-        let (first, links) = inode(&pool, "a", "srv/own");
+        let (first, links) = inode(&pool, "a", "srv/shared");
         assert_eq!(links, 4);
-        for (jail, path) in [("b", "srv/own"), ("c", "srv/own"), ("c", "srv/second")] {
+        for (jail, path) in [("b", "srv/shared"), ("c", "srv/shared"), ("c", "srv/second")] {
             assert_eq!(inode(&pool, jail, path), (first, 4), "{jail} {path}");
         }
         // Without the one that has the content.
-        let some = Pool::empty(&Place::dir());
+        let some = target(&Place::dir());
         remand(["restore"]).on(&some).arg(&archive).args(&["b", "c"]).ends(0);
-        let (first, links) = inode(&some, "b", "srv/own");
-        assert_eq!((links, inode(&some, "c", "srv/own").0), (3, first));
+        let (first, links) = inode(&some, "b", "srv/shared");
+        assert_eq!((links, inode(&some, "c", "srv/shared").0), (3, first));
         nothing_is_left(&some);
         // One after the other: what was restored before is not touched, nor linked to.
-        let before = inode(&some, "c", "srv/own");
+        let before = inode(&some, "c", "srv/shared");
         remand(["restore"]).on(&some).arg(&archive).arg("a").ends(0);
-        assert_eq!(inode(&some, "a", "srv/own").1, 1);
-        assert_eq!(inode(&some, "c", "srv/own"), before);
+        assert_eq!(inode(&some, "a", "srv/shared").1, 1);
+        assert_eq!(inode(&some, "c", "srv/shared"), before);
         // One that is left out: its content is needed nonetheless.
-        let left = Pool::empty(&Place::dir());
+        let left = target(&Place::dir());
         left.make("jails/a");
         remand(["restore", "--keep-going"]).on(&left).arg(&archive).ends(3);
-        assert_eq!(inode(&left, "b", "srv/own").1, 3);
+        assert_eq!(inode(&left, "b", "srv/shared").1, 3);
         nothing_is_left(&left);
     }
 }
@@ -435,7 +429,7 @@ fn hard_links_between_jails_are_kept() {
 #[test]
 fn hard_links_across_file_systems_become_copies() {
     let scratch = Scratch::new();
-    let archive = linked(&scratch, "all.tar.gz");
+    let archive = linked(&scratch, "all.tar.gz", &["--standalone"]);
     let others = [Place::btrfs("many: links"), Place::zfs("many: links")];
     for place in others.into_iter().flatten() {
         for (selected, told) in [(&["a", "b", "c"][..], 3), (&["b", "c"], 3), (&["c"], 2)] {
@@ -448,7 +442,7 @@ fn hard_links_across_file_systems_become_copies() {
                 ended.describe()
             );
             ended.tells("in place of 2 hard links");
-            let (first, links) = inode(&pool, "c", "srv/own");
+            let (first, links) = inode(&pool, "c", "srv/shared");
             assert_eq!((links, inode(&pool, "c", "srv/second").0), (2, first));
             nothing_is_left(&pool);
         }

@@ -160,13 +160,12 @@ fn recursive_with_history_on_btrfs() {
     for part in parts {
         std::fs::write(jail.join(part).join("file0"), "today").unwrap();
     }
+    for above in [&jail, &jail.join("data")] {
+        At::open(above).set_mtime(".snapshots", workload::JAIL_TIME);
+    }
     export(&source, "web01", &archive, &["--recursive", "--standalone"]);
     let target = Pool::with_release(&place, Size::Small);
     restore(&target, &archive, &[]);
-    for pool in [&source, &target] {
-        // Snapshots are put there after all else, which the directory's time tells.
-        At::open(&pool.path("jails/web01/data")).set_mtime(".snapshots", workload::JAIL_TIME);
-    }
     assert_tree_restored(&source, "web01", &target, "web01");
     let restored = target.path("jails/web01");
     for part in parts {
@@ -176,6 +175,69 @@ fn recursive_with_history_on_btrfs() {
             assert_eq!(old.unwrap(), text.as_bytes(), "{part}@{day}");
         }
     }
+}
+
+#[test]
+fn a_place_of_snapshots_stays_without_them_on_btrfs() {
+    let Some(place) = Place::btrfs("roundtrip: place of snapshots") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let (archive, jail) = (scratch.join("web01.tar.gz"), source.path("jails/web01"));
+    for above in [&jail, &jail.join("data")] {
+        At::open(above).mkdir(".snapshots");
+        At::open(above).set_mtime(".snapshots", workload::JAIL_TIME);
+    }
+    export(&source, "web01", &archive, &["--standalone"]);
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+    assert!(target.path("jails/web01/data/.snapshots").is_dir());
+}
+
+#[test]
+fn flags_in_the_history_are_named_on_btrfs() {
+    let Some(place) = Place::btrfs("roundtrip: flags in the history") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let (archive, jail) = (scratch.join("web01.tar"), source.path("jails/web01"));
+    At::open(&jail).mkdir(".snapshots");
+    let data = At::open(&jail.join("data"));
+    for (day, flags) in [("monday", support::at::flags::NODUMP), ("tuesday", 0)] {
+        data.try_set_flags("file0", flags).unwrap();
+        let (snapshot, live) = (history(&jail, "data", day), jail.join("data"));
+        subvolume(["snapshot".as_ref(), "-r".as_ref(), live.as_os_str(), snapshot.as_os_str()]);
+    }
+    let arguments = ["export", "--recursive", "--standalone"];
+    let ended = remand(arguments).on(&source).arg("web01").arg(&archive).ends(3);
+    for words in ["data@monday", "/file0: nodump"] {
+        ended.tells(words);
+    }
+    assert!(!ended.describe().contains("data@tuesday"), "{}", ended.describe());
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
+    // Without the history nothing is lost.
+    export(&source, "web01", &scratch.join("newest.tar"), &["--standalone"]);
+}
+
+#[test]
+fn what_btrfs_cannot_send_is_named_and_can_be_exported_portably() {
+    let Some(place) = Place::btrfs("roundtrip: long paths") else { return };
+    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
+    let archive = scratch.join("web01.tar");
+    let mut deep = At::open(&source.path("jails/web01/data"));
+    for _ in 0..20 {
+        deep = deep.mkdir("d".repeat(250));
+    }
+    deep.write("file", "deep");
+    let arguments = ["export", "--standalone"];
+    let ended = remand(arguments).on(&source).arg("web01").arg(&archive).ends(1);
+    for words in ["the dataset data", "jails/web01/data@", "--portable"] {
+        ended.tells(words);
+    }
+    assert!(!archive.exists());
+    export(&source, "web01", &archive, &["--standalone", "--portable"]);
+    let target = Pool::with_release(&place, Size::Small);
+    restore(&target, &archive, &[]);
+    assert_tree_restored(&source, "web01", &target, "web01");
 }
 
 /// Where a snapshot of a jail's dataset lies on btrfs: beside it, under its last name.

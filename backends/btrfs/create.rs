@@ -3,15 +3,17 @@
 use super::subvolumes::{HISTORY, walk};
 use super::{Btrfs, mounts, place, state};
 use crate::dir::remove::remove_tree;
-use crate::dir::{DIRECTORY, STATE, open_beneath};
+use crate::dir::{DIRECTORY, STATE, open_beneath, rename_new};
 use crate::{Backend, Created, DatasetName, Error, Result, Snapshot};
 use remand_sys::btrfs;
 use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
 
 /// How often a tree is emptied in which somebody makes new subvolumes meanwhile.
 const TRIES: u32 = 5;
@@ -109,7 +111,7 @@ impl Btrfs {
         }
         let fail = |source: io::Error| Error::io("rename a snapshot of", self.label_of(from), source);
         let (new_above, new_last) = self.dir.find_above(to)?;
-        let new_place = make_history(&new_above).map_err(|errno| fail(errno.into()))?;
+        let new_place = self.make_history(&new_above, to).map_err(|errno| fail(errno.into()))?;
         let old_place =
             open_beneath(&old_above, &name_of(HISTORY.as_bytes())?).map_err(|errno| fail(errno.into()))?;
         let mut moved: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -125,7 +127,7 @@ impl Btrfs {
                 }
             }
         }
-        prune_history(&old_above, from);
+        self.prune_history(&old_above, from);
         Ok(())
     }
 
@@ -142,9 +144,46 @@ impl Btrfs {
                     .map_err(|errno| self.dir.fail("open the snapshots of", name, errno))?;
                 delete_tree(&place, &snapshot, &path.join(lossy(&snapshot)))?;
             }
-            prune_history(&above, name);
+            self.prune_history(&above, name);
         }
         self.destroy_all_own(name)
+    }
+
+    /// The directory beside a dataset that its history lies in.
+    pub(super) fn make_history(
+        &self,
+        above: &OwnedFd,
+        name: &DatasetName,
+    ) -> std::result::Result<OwnedFd, Errno> {
+        match fs::mkdirat(above, HISTORY, Mode::RWXU) {
+            Ok(()) => self.made_histories().extend(name.parent()),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        fs::openat(above, HISTORY, DIRECTORY, Mode::empty())
+    }
+
+    /// Removes the place of history in a staging if it is empty and remand's: others came with what is restored.
+    pub(super) fn prune_history(&self, above: &OwnedFd, name: &DatasetName) {
+        let Some(parent) = name.parent().filter(|parent| parent.components().next() == Some(STATE)) else {
+            return;
+        };
+        let ours = state::staged_in(&parent).is_none() || self.made_histories().contains(&parent);
+        let plain = fs::statat(above, HISTORY, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| stat.st_ino != btrfs::ROOT_INODE);
+        if ours && plain {
+            // Whether it is empty the kernel knows best.
+            let removed: io::Result<()> = place::keeping_times(above, true, || {
+                fs::unlinkat(above, HISTORY, AtFlags::REMOVEDIR).map_err(io::Error::from)
+            });
+            if removed.is_ok() {
+                self.made_histories().remove(&parent);
+            }
+        }
+    }
+
+    fn made_histories(&self) -> MutexGuard<'_, BTreeSet<DatasetName>> {
+        self.made_histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,34 +221,12 @@ pub(super) fn history_of(above: &OwnedFd, last: &str) -> std::result::Result<Vec
     Ok(names)
 }
 
-/// The directory beside a dataset that its history lies in.
-pub(super) fn make_history(above: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
-    match fs::mkdirat(above, HISTORY, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    fs::openat(above, HISTORY, DIRECTORY, Mode::empty())
-}
-
-/// Removes the place of history in a staging if it is empty: it is remand's there.
-pub(super) fn prune_history(above: &OwnedFd, name: &DatasetName) {
-    let staged = name.components().next() == Some(STATE);
-    let plain = fs::statat(above, HISTORY, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|stat| stat.st_ino != btrfs::ROOT_INODE);
-    if staged && plain {
-        // Whether it is empty the kernel knows best.
-        let _: io::Result<()> = place::keeping_times(above, true, || {
-            fs::unlinkat(above, HISTORY, AtFlags::REMOVEDIR).map_err(io::Error::from)
-        });
-    }
-}
-
 /// Renames a read-only subvolume, which takes making it writable for a moment.
 fn move_snapshot(from: (&OwnedFd, &[u8]), to: (&OwnedFd, &[u8])) -> io::Result<()> {
     let name = CString::new(from.1)?;
     let directory = open_beneath(from.0, &name)?;
     btrfs::set_read_only(&directory, false)?;
-    let renamed = fs::renameat_with(from.0, from.1, to.0, to.1, fs::RenameFlags::NOREPLACE);
+    let renamed = rename_new(from.0, from.1, to.0, to.1);
     btrfs::set_read_only(&directory, true)?;
     Ok(renamed?)
 }

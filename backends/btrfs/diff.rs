@@ -1,13 +1,18 @@
-//! What changed between two subvolumes: `btrfs send --no-data`, played through on the names of the base.
+//! What changed between two subvolumes of one lineage.
+//!
+//! Where the kernel knows how they come from each other, the inodes that were changed since they parted tell it (`stamped`);
+//! else a stream without content, as of `btrfs send --no-data`, played through on the names of the base (`sent`).
+
+mod lineage;
+mod sent;
+mod stamped;
+
+pub use sent::changes as sent_changes;
 
 use super::Btrfs;
-use super::send_stream::{self, Base, Decoder, Kind, Namespace};
-use crate::process::Program;
 use crate::{Error, Hint, NativeDiff, Result, Snapshot};
-use remand_sys::btrfs::ROOT_INODE;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
-use std::io::{self, BufReader};
+use remand_sys::btrfs::{self, ROOT_INODE};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,70 +27,40 @@ impl NativeDiff for Btrfs {
     }
 }
 
-/// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false. Nothing is
-/// told before all of it is known, so an error leaves no half of it.
+/// Calls `hint` for everything that may differ between two read-only subvolumes of one lineage, until it returns false.
 pub fn changes(base: &Path, now: &Path, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-    let opened = Subvolume::open(base)?;
-    Subvolume::open(now)?;
-    let program = Program::new("btrfs", ["send", "-q", "--no-data", "-p", text(base)?, text(now)?]);
-    let mut decoder = Decoder::new(BufReader::with_capacity(64 * 1024, program.stream()?));
-    let mut namespace = Namespace::new(opened);
-    let unclear = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::io("understand", program.display(), io::Error::new(io::ErrorKind::InvalidData, error))
-    };
-    while let Some(command) = decoder.next().map_err(|error| match error {
-        send_stream::Error::Read(source) => match source.downcast::<Error>() {
-            Ok(failed) => failed,
-            Err(source) => Error::io("read the output of", program.display(), source),
-        },
-        malformed @ send_stream::Error::Malformed { .. } => unclear(malformed.into()),
-    })? {
-        namespace.apply(&command).map_err(|error| unclear(error.into()))?;
+    let subject = now.display().to_string();
+    let (base, now) = (Subvolume::open(base)?, Subvolume::open(now)?);
+    let failed = |source| Error::io("find the lineage of", &subject, source);
+    match lineage::parted(&base, &now).map_err(failed)? {
+        Some(since) => stamped::changes([&base, &now], since, &subject, hint),
+        None => sent::between(base, &now, &subject, hint),
     }
-    namespace.finish(hint).map_err(|error| unclear(error.into()))
-}
-
-fn text(path: &Path) -> Result<&str> {
-    // It is an argument of a program, and the paths of a pool are names that were checked.
-    path.to_str().ok_or_else(|| Error::Unsupported {
-        subject: path.display().to_string(),
-        what: "a path that is not UTF-8",
-    })
 }
 
 /// A subvolume by its descriptor: paths in it can be as long as the system allows.
 #[derive(Debug)]
-struct Subvolume(OwnedFd);
+struct Subvolume {
+    directory: OwnedFd,
+    known: btrfs::Subvolume,
+}
 
 impl Subvolume {
     /// Fails if it is no subvolume, or if it can be written: hints of what changes meanwhile would be of no moment at all.
     fn open(path: &Path) -> Result<Self> {
         let subject = || path.display().to_string();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        let opened = rustix::fs::open(path, flags, Mode::empty())
+        let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| Error::io("open", subject(), error.into()))?;
-        let known = remand_sys::btrfs::subvolume(&opened)
+        let known = btrfs::subvolume(&directory)
             .map_err(|source| Error::io("tell the subvolume of", subject(), source))?;
-        let inode =
-            rustix::fs::fstat(&opened).map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
+        let stat = rustix::fs::fstat(&directory);
+        let inode = stat.map_err(|error| Error::io("look at", subject(), error.into()))?.st_ino;
         if inode != ROOT_INODE || !known.read_only {
             let what = "telling what changed in what is no read-only subvolume";
             return Err(Error::Unsupported { subject: subject(), what });
         }
-        Ok(Self(opened))
-    }
-}
-
-impl Base for Subvolume {
-    fn kind(&self, path: &[u8]) -> io::Result<Option<Kind>> {
-        match rustix::fs::statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
-                Ok(Some(Kind::Directory))
-            }
-            Ok(_) => Ok(Some(Kind::Other)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self { directory, known })
     }
 }
 
@@ -97,5 +72,5 @@ pub fn names_of(tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
     if opened.metadata().map_err(failed)?.ino() != ROOT_INODE {
         return Ok(None);
     }
-    remand_sys::btrfs::names_of_inode(&opened, inode).map(Some).map_err(failed)
+    btrfs::names_of_inode(&opened, inode).map(Some).map_err(failed)
 }

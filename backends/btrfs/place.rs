@@ -74,16 +74,17 @@ pub(super) fn keeping_times<T, E: From<Errno>>(
     }
     let before = fs::fstat(directory)?;
     let done = work()?;
-    let time = |seconds, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
-    };
     let times = Timestamps {
         last_access: time(before.st_atime, before.st_atime_nsec),
         last_modification: time(before.st_mtime, before.st_mtime_nsec),
     };
     fs::futimens(directory, &times)?;
     Ok(done)
+}
+
+/// Systems differ in the sign of nanoseconds.
+fn time(seconds: i64, nanoseconds: impl TryInto<i64>) -> Timespec {
+    Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() }
 }
 
 pub(super) fn errno_of(error: &io::Error) -> Errno {

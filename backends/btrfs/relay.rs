@@ -1,164 +1,97 @@
 //! A send stream on its way: what it calls its snapshot, and what it builds on.
 //!
-//! A stream is a header and commands; a command is its length, kind and checksum, and attributes of a kind and length each. Every
-//! stream makes one subvolume: its first command names it (with its identity, and that of the one that it builds on), and its
-//! last one ends it. Several lie behind one another.
+//! Every stream makes one subvolume: its first command names it (with its identity, and that of the one that it builds on), and
+//! its last one ends it. Several lie behind one another.
 //!
 //! What comes from outside gets the names that we choose, and refers to the subvolumes that came with it alone: not to
 //! what else this host has, whose files it could copy otherwise.
 
+use super::send_stream::attributes::{CLONE_UUID, PATH};
+use super::send_stream::command::{CLONE, END, SNAPSHOT, SUBVOL};
+use super::send_stream::frame::{self, Failure, Frame};
+use super::send_stream::{Command, Malformed};
+use crate::Error;
 use remand_sys::btrfs::Uuid;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-const MAGIC: &[u8] = b"btrfs-stream\0";
-const HEAD_BYTES: usize = MAGIC.len() + 4;
-const COMMAND_HEAD_BYTES: usize = 10;
-/// The kernel's own are of some 64 or 150 KiB.
-const MOST_COMMAND_BYTES: usize = 4 << 20;
-/// The newest version that is known.
-const NEWEST: u32 = 3;
-
-const SUBVOL: u16 = 1;
-const SNAPSHOT: u16 = 2;
-const CLONE: u16 = 16;
-const END: u16 = 21;
-const UUID: u16 = 1;
-const PATH: u16 = 15;
-const CLONE_UUID: u16 = 20;
-
 /// What is wrong with a stream, or how reading it failed.
 #[derive(Debug)]
 pub(super) enum Wrong {
-    /// It is none, or one that is refused.
-    Stream(&'static str),
+    /// It is none, or damaged.
+    Damaged(String),
+    /// It is whole, and wants what no stream of ours does.
+    Refused(String),
     /// It could not be read.
     Source(io::Error),
 }
 
+impl Wrong {
+    /// As an error about the dataset that the stream was for.
+    pub(super) fn of(self, subject: String) -> Error {
+        match self {
+            Self::Damaged(reason) => Error::Stream { subject, reason },
+            Self::Refused(reason) => Error::Refused { subject, reason },
+            Self::Source(source) => Error::io("read the stream for", subject, source),
+        }
+    }
+}
+
+impl From<Malformed> for Wrong {
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Version(1..) => Self::Refused(malformed.to_string()),
+            _ => Self::Damaged(malformed.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Read(error) => Self::Source(error),
+            Failure::Malformed(malformed) => malformed.into(),
+        }
+    }
+}
+
 type Result<T> = std::result::Result<T, Wrong>;
-
-const SHORT: Wrong = Wrong::Stream("it ends early");
-const MALFORMED: Wrong = Wrong::Stream("it has a malformed command");
-
-/// One command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Command {
-    kind: u16,
-    checksum: u32,
-    body: Vec<u8>,
-}
-
-impl Command {
-    fn read(source: &mut dyn Read) -> Result<Self> {
-        let mut head = [0; COMMAND_HEAD_BYTES];
-        fill(source, &mut head)?;
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
-        let length = word(0) as usize;
-        if length > MOST_COMMAND_BYTES {
-            return Err(Wrong::Stream("it has a command of more than 4 MiB"));
-        }
-        let mut body = vec![0; length];
-        fill(source, &mut body)?;
-        Ok(Self { kind: u16::from_le_bytes([head[4], head[5]]), checksum: word(6), body })
-    }
-
-    fn write(&self, target: &mut Vec<u8>) {
-        let length = u32::try_from(self.body.len()).expect("it was read so, or holds a name");
-        target.extend(length.to_le_bytes());
-        target.extend(self.kind.to_le_bytes());
-        target.extend(self.checksum.to_le_bytes());
-        target.extend(&self.body);
-    }
-
-    /// What its checksum must be.
-    fn sum(&self) -> u32 {
-        let mut bytes = Vec::with_capacity(COMMAND_HEAD_BYTES + self.body.len());
-        Self { checksum: 0, ..self.clone() }.write(&mut bytes);
-        crc32c(&bytes)
-    }
-
-    fn attributes(&self) -> Result<Vec<(u16, &[u8])>> {
-        let mut found = Vec::new();
-        let mut rest = &self.body[..];
-        while !rest.is_empty() {
-            let (head, behind) = rest.split_at_checked(4).ok_or(MALFORMED)?;
-            let length = usize::from(u16::from_le_bytes([head[2], head[3]]));
-            let (value, behind) = behind.split_at_checked(length).ok_or(MALFORMED)?;
-            found.push((u16::from_le_bytes([head[0], head[1]]), value));
-            rest = behind;
-        }
-        Ok(found)
-    }
-
-    fn attribute(&self, kind: u16) -> Result<Option<&[u8]>> {
-        let mut found = self.attributes()?.into_iter().filter(|(found, _)| *found == kind);
-        match (found.next(), found.next()) {
-            (Some((_, value)), None) => Ok(Some(value)),
-            (None, _) => Ok(None),
-            _ => Err(MALFORMED),
-        }
-    }
-
-    fn uuid(&self, kind: u16) -> Result<Option<Uuid>> {
-        self.attribute(kind)?.map(|value| value.try_into().map_err(|_| MALFORMED)).transpose()
-    }
-
-    /// The same with another value of an attribute. What was damaged on its way must not get a good checksum by that.
-    fn with(&self, kind: u16, value: &[u8]) -> Result<Self> {
-        if self.sum() != self.checksum {
-            return Err(Wrong::Stream("a command's checksum is wrong"));
-        }
-        let mut body = Vec::with_capacity(self.body.len() + value.len());
-        for (found, old) in self.attributes()? {
-            let value = if found == kind { value } else { old };
-            body.extend(found.to_le_bytes());
-            body.extend(u16::try_from(value.len()).map_err(|_| MALFORMED)?.to_le_bytes());
-            body.extend(value);
-        }
-        let mut changed = Self { kind: self.kind, checksum: 0, body };
-        changed.checksum = changed.sum();
-        Ok(changed)
-    }
-}
 
 /// The begin of one stream: what it will make.
 #[derive(Clone, Debug)]
 pub(super) struct Begin {
-    head: [u8; HEAD_BYTES],
-    command: Command,
+    version: u32,
+    first: Frame,
     /// What the stream calls its subvolume.
     pub(super) name: Vec<u8>,
     /// The subvolume's identity where it was made.
     pub(super) uuid: Uuid,
+    /// That of the subvolume that it builds on.
+    parent: Option<Uuid>,
 }
 
 impl Begin {
     /// Reads the begin of the next stream; `None` where there is no more.
     pub(super) fn read(source: &mut dyn Read) -> Result<Option<Self>> {
-        let mut head = [0; HEAD_BYTES];
-        match read_most(source, &mut head).map_err(Wrong::Source)? {
-            0 => return Ok(None),
-            HEAD_BYTES if head.starts_with(MAGIC) => {}
-            _ => return Err(Wrong::Stream("it does not begin as btrfs streams do")),
-        }
-        let version = u32::from_le_bytes(std::array::from_fn(|byte| head[MAGIC.len() + byte]));
-        if !(1..=NEWEST).contains(&version) {
-            return Err(Wrong::Stream("its version is not known"));
-        }
-        let command = Command::read(source)?;
-        if !matches!(command.kind, SUBVOL | SNAPSHOT) {
-            return Err(Wrong::Stream("it does not begin with a subvolume"));
-        }
-        let name = command.attribute(PATH)?.ok_or(MALFORMED)?.to_vec();
-        let uuid = command.uuid(UUID)?.ok_or(MALFORMED)?;
-        Ok(Some(Self { head, command, name, uuid }))
+        let Some(version) = frame::read_begin(source)? else { return Ok(None) };
+        let mut first = Frame::default();
+        first.read(source)?;
+        let (name, uuid, parent) = match first.command(version)? {
+            Command::Subvol { path, uuid, .. } => (path.to_vec(), uuid, None),
+            Command::Snapshot { path, uuid, clone_uuid, .. } => (path.to_vec(), uuid, Some(clone_uuid)),
+            _ => return Err(Wrong::Damaged("it does not begin with a subvolume".to_owned())),
+        };
+        Ok(Some(Self { version, first, name, uuid, parent }))
     }
 
-    /// The bytes of this begin, with another name.
-    fn renamed(&self, name: &[u8]) -> Result<Vec<u8>> {
-        let mut bytes = self.head.to_vec();
-        self.command.with(PATH, name)?.write(&mut bytes);
+    /// The bytes of this begin, with another name, and on another subvolume if it is on one.
+    fn changed(&self, name: &[u8], parent: Option<&Uuid>) -> Result<Vec<u8>> {
+        let mut bytes = frame::begin(self.version);
+        let mut first = self.first.with(self.version, PATH, name)?;
+        if let Some(parent) = parent {
+            first = first.with(self.version, CLONE_UUID, parent)?;
+        }
+        first.write(&mut bytes);
         Ok(bytes)
     }
 }
@@ -177,7 +110,7 @@ impl<R: Read> Renamed<R> {
     }
 
     fn begin(&mut self) -> Result<Vec<u8>> {
-        Begin::read(&mut self.source)?.ok_or(SHORT)?.renamed(&self.name)
+        Begin::read(&mut self.source)?.ok_or(Malformed::Truncated)?.changed(&self.name, None)
     }
 }
 
@@ -186,7 +119,9 @@ impl<R: Read> Read for Renamed<R> {
         if !self.begun {
             let begin = self.begin().map_err(|wrong| match wrong {
                 Wrong::Source(error) => error,
-                Wrong::Stream(reason) => io::Error::other(format!("btrfs send made no stream: {reason}")),
+                Wrong::Damaged(reason) | Wrong::Refused(reason) => {
+                    io::Error::other(format!("btrfs send made no stream: {reason}"))
+                }
             })?;
             self.ready = io::Cursor::new(begin);
             self.begun = true;
@@ -204,7 +139,10 @@ pub(super) struct Part<'a> {
     /// What the subvolumes that came before are here, by what they were where they were made.
     known: &'a BTreeMap<Uuid, Uuid>,
     own: Uuid,
-    ready: io::Cursor<Vec<u8>>,
+    version: u32,
+    frame: Frame,
+    ready: Vec<u8>,
+    taken: usize,
     ended: bool,
     wrong: Option<Wrong>,
 }
@@ -216,28 +154,33 @@ impl<'a> Part<'a> {
         known: &'a BTreeMap<Uuid, Uuid>,
         source: &'a mut dyn Read,
     ) -> Result<Self> {
-        let mut begin = begin.clone();
-        if begin.command.kind == SNAPSHOT {
-            begin.command = on_known(&begin.command, known, None)?;
-        }
-        let ready = io::Cursor::new(begin.renamed(name.as_bytes())?);
-        Ok(Self { source, known, own: begin.uuid, ready, ended: false, wrong: None })
+        let parent = begin.parent.map(|uuid| known.get(&uuid).ok_or_else(foreign)).transpose()?;
+        let ready = begin.changed(name.as_bytes(), parent)?;
+        let (own, version) = (begin.uuid, begin.version);
+        let (frame, taken, ended, wrong) = (Frame::default(), 0, false, None);
+        Ok(Self { source, known, own, version, frame, ready, taken, ended, wrong })
     }
 
-    fn next(&mut self) -> Result<Vec<u8>> {
-        let command = Command::read(self.source)?;
-        let command = match command.kind {
-            SUBVOL | SNAPSHOT => return Err(Wrong::Stream("it has more than one subvolume")),
-            CLONE => on_known(&command, self.known, Some(self.own))?,
-            END => {
-                self.ended = true;
-                command
+    /// Has the next command ready.
+    fn next(&mut self) -> Result<()> {
+        self.frame.read(self.source)?;
+        match self.frame.number {
+            SUBVOL | SNAPSHOT => return Err(Wrong::Refused("it has more than one subvolume".to_owned())),
+            CLONE => {
+                if let Command::Clone { source_uuid, .. } = self.frame.command(self.version)?
+                    && source_uuid != self.own
+                {
+                    let here = self.known.get(&source_uuid).ok_or_else(foreign)?;
+                    self.frame = self.frame.with(self.version, CLONE_UUID, here)?;
+                }
             }
-            _ => command,
-        };
-        let mut bytes = Vec::with_capacity(COMMAND_HEAD_BYTES + command.body.len());
-        command.write(&mut bytes);
-        Ok(bytes)
+            END => self.ended = true,
+            _ => {}
+        }
+        self.ready.clear();
+        self.taken = 0;
+        self.frame.write(&mut self.ready);
+        Ok(())
     }
 
     /// What went wrong with the stream, after a read has failed.
@@ -248,64 +191,20 @@ impl<'a> Part<'a> {
 
 impl Read for Part<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let count = self.ready.read(buffer)?;
-            if count > 0 || buffer.is_empty() || (self.ended && self.wrong.is_none()) {
-                return Ok(count);
-            }
-            match self.next() {
-                Ok(bytes) => self.ready = io::Cursor::new(bytes),
-                Err(wrong) => {
-                    self.wrong = Some(wrong);
-                    return Err(io::Error::other("the stream is no good"));
-                }
-            }
+        if self.taken == self.ready.len() && !self.ended && self.wrong.is_none() {
+            self.wrong = self.next().err();
         }
-    }
-}
-
-/// The command with the identity that the subvolume it builds on has here.
-fn on_known(command: &Command, known: &BTreeMap<Uuid, Uuid>, own: Option<Uuid>) -> Result<Command> {
-    let uuid = command.uuid(CLONE_UUID)?.ok_or(MALFORMED)?;
-    if Some(uuid) == own {
-        return Ok(command.clone());
-    }
-    match known.get(&uuid) {
-        Some(here) => command.with(CLONE_UUID, here),
-        None => Err(Wrong::Stream("it builds on a snapshot that does not come with it")),
-    }
-}
-
-fn read_most(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while count < buffer.len() {
-        match source.read(&mut buffer[count..]) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        if self.wrong.is_some() {
+            return Err(io::Error::other("the stream is no good"));
         }
-    }
-    Ok(count)
-}
-
-fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> Result<()> {
-    match read_most(source, buffer) {
-        Ok(count) if count == buffer.len() => Ok(()),
-        Ok(_) => Err(SHORT),
-        Err(error) => Err(Wrong::Source(error)),
+        let count = (&self.ready[self.taken..]).read(buffer)?;
+        self.taken += count;
+        Ok(count)
     }
 }
 
-/// CRC-32C as btrfs has it: begun with 0, and not inverted at its end.
-fn crc32c(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |sum, byte| {
-        let mut sum = sum ^ u32::from(*byte);
-        for _ in 0..8 {
-            sum = if sum & 1 == 0 { sum >> 1 } else { sum >> 1 ^ 0x82F6_3B78 };
-        }
-        sum
-    })
+fn foreign() -> Wrong {
+    Wrong::Refused("it builds on a snapshot that does not come with it".to_owned())
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@
 //! believed: a command too many, too long, cut short or damaged is an error that tells where. One command is held in
 //! memory at a time.
 
-mod attributes;
-mod command;
+pub(super) mod attributes;
+pub(super) mod command;
 mod crc;
 #[cfg(test)]
-mod encode;
+pub(super) mod encode;
+pub(super) mod frame;
 mod namespace;
 #[cfg(test)]
 mod tests;
@@ -22,13 +23,8 @@ mod tests;
 pub use command::{Command, Time};
 pub use namespace::{Base, Inconsistent, Kind, Namespace};
 
-use attributes::Attributes;
+use frame::{Failure, Frame};
 use std::io::{self, Read};
-
-const MAGIC: &[u8; 13] = b"btrfs-stream\0";
-const NEWEST_VERSION: u32 = 3;
-/// No command of the kernel's comes near it: 64 KiB in version 1, 144 KiB later.
-const LONGEST_COMMAND_BYTES: u32 = 1 << 20;
 
 /// Why a stream could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -88,19 +84,19 @@ pub enum Malformed {
 #[derive(Debug)]
 pub struct Decoder<R> {
     source: R,
-    /// Bytes read.
+    /// Bytes of what was read whole.
     offset: u64,
     /// Of the stream that is being read; `None` before one and after its end.
     version: Option<u32>,
     streams: u64,
-    /// The command's attributes.
-    body: Vec<u8>,
+    /// The last command.
+    frame: Frame,
 }
 
 impl<R: Read> Decoder<R> {
     /// Begins to read. A source that blocks or makes a system call for every few bytes should be buffered.
     pub fn new(source: R) -> Self {
-        Self { source, offset: 0, version: None, streams: 0, body: Vec::new() }
+        Self { source, offset: 0, version: None, streams: 0, frame: Frame::default() }
     }
 
     /// The version of the stream that is being read; `None` before it and after its end.
@@ -113,78 +109,37 @@ impl<R: Read> Decoder<R> {
     pub fn next(&mut self) -> Result<Option<Command<'_>>, Error> {
         let version = match self.version {
             Some(version) => version,
-            None => match self.stream_header()? {
+            None => match self.begin()? {
                 Some(version) => version,
                 None => return Ok(None),
             },
         };
         let offset = self.offset;
-        let at = |reason| Error::Malformed { offset, reason };
-        let (mut bytes, mut number, mut crc) = ([0; 4], [0; 2], [0; 4]);
-        for field in [&mut bytes[..], &mut number, &mut crc] {
-            if self.fill(field)? < field.len() {
-                return Err(at(Malformed::Truncated));
-            }
-        }
-        let sums = crc::crc32c(crc::crc32c(crc::crc32c(0, &bytes), &number), &[0; 4]);
-        let bytes = u32::from_le_bytes(bytes);
-        if bytes > LONGEST_COMMAND_BYTES {
-            return Err(at(Malformed::TooLong(bytes)));
-        }
-        let mut body = std::mem::take(&mut self.body);
-        body.resize(bytes as usize, 0);
-        let read = self.fill(&mut body);
-        self.body = body;
-        if read? < self.body.len() {
-            return Err(at(Malformed::Truncated));
-        }
-        if crc::crc32c(sums, &self.body) != u32::from_le_bytes(crc) {
-            return Err(at(Malformed::Checksum));
-        }
-        let attributes = Attributes::read(version, &self.body).map_err(at)?;
-        let command = Command::read(version, u16::from_le_bytes(number), &attributes).map_err(at)?;
+        self.frame.read(&mut self.source).map_err(|failure| at(offset, failure))?;
+        self.offset += self.frame.bytes() as u64;
+        let command = self.frame.command(version).map_err(|malformed| at(offset, malformed.into()))?;
         self.version = (command != Command::End).then_some(version);
         Ok(Some(command))
     }
 
     /// `None` where the input ends in its place, and there was a stream before.
-    fn stream_header(&mut self) -> Result<Option<u32>, Error> {
-        let offset = self.offset;
-        let at = |reason| Error::Malformed { offset, reason };
-        let mut header = [0; MAGIC.len() + 4];
-        let read = self.fill(&mut header)?;
-        if read == 0 && self.streams > 0 {
-            return Ok(None);
+    fn begin(&mut self) -> Result<Option<u32>, Error> {
+        let begin = frame::read_begin(&mut self.source).map_err(|failure| at(self.offset, failure))?;
+        if begin.is_none() && self.streams == 0 {
+            return Err(at(self.offset, Malformed::NoStream.into()));
         }
-        let (magic, version) = header.split_at(MAGIC.len());
-        let magic_read = read.min(MAGIC.len());
-        if magic[..magic_read] != MAGIC[..magic_read] || read == 0 {
-            return Err(at(Malformed::NoStream));
+        if begin.is_some() {
+            self.offset += frame::BEGIN_BYTES as u64;
+            self.streams += 1;
+            self.version = begin;
         }
-        if read < header.len() {
-            return Err(at(Malformed::Truncated));
-        }
-        let version = version.iter().rev().fold(0, |version, &byte| version << 8 | u32::from(byte));
-        if !(1..=NEWEST_VERSION).contains(&version) {
-            return Err(at(Malformed::Version(version)));
-        }
-        self.streams += 1;
-        self.version = Some(version);
-        Ok(self.version)
+        Ok(begin)
     }
+}
 
-    /// Reads until `buffer` is full or the input ends; how much there was.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.source.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Read(error)),
-            }
-        }
-        self.offset += filled as u64;
-        Ok(filled)
+fn at(offset: u64, failure: Failure) -> Error {
+    match failure {
+        Failure::Read(error) => Error::Read(error),
+        Failure::Malformed(reason) => Error::Malformed { offset, reason },
     }
 }

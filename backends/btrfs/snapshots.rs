@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Barrier;
 
 /// The subvolume in the directory that is called like the dataset. No dataset can have this name.
 const LAST: &str = "@";
@@ -128,16 +129,23 @@ impl Btrfs {
         datasets: &'name [DatasetName],
         snapshot: &SnapshotName,
     ) -> Vec<(&'name DatasetName, Result<()>)> {
-        if let [one] = datasets {
-            return vec![(one, self.make_snapshot(one, snapshot))];
-        }
-        for dataset in datasets {
-            // Before the first is begun, which locks its directory. What fails here fails there again.
-            let _ = self.make_place(dataset, snapshot);
-        }
+        // First everything but the snapshots themselves: one that is begun later than the others waits for a commit of its own, and
+        // the first locks its directory.
+        let ready: Vec<_> = datasets
+            .iter()
+            .map(|dataset| (dataset, self.source_of(dataset), self.make_place(dataset, snapshot).ok()))
+            .collect();
+        let together = Barrier::new(ready.len());
         std::thread::scope(|scope| {
-            let begin = |dataset| (dataset, scope.spawn(move || self.make_snapshot(dataset, snapshot)));
-            let running: Vec<_> = datasets.iter().map(begin).collect();
+            let together = &together;
+            let begin = |(dataset, source, place): (_, Result<OwnedFd>, _)| {
+                let make = move || {
+                    together.wait();
+                    self.make_snapshot(dataset, snapshot, &source?, place)
+                };
+                (dataset, scope.spawn(make))
+            };
+            let running: Vec<_> = ready.into_iter().map(begin).collect();
             let end = |running: std::thread::ScopedJoinHandle<'_, Result<()>>| {
                 running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
@@ -145,22 +153,34 @@ impl Btrfs {
         })
     }
 
-    fn make_snapshot(&self, name: &DatasetName, snapshot: &SnapshotName) -> Result<()> {
+    /// The subvolume that a dataset is, or is in.
+    fn source_of(&self, name: &DatasetName) -> Result<OwnedFd> {
         let directory = self.existing(name)?;
-        let source = place::top_above(&directory).map_err(|errno| match errno {
+        place::top_above(&directory).map_err(|errno| match errno {
             Errno::XDEV => Error::Unsupported {
                 subject: self.label_of(name),
                 what: "a snapshot of a directory whose subvolume is not mounted from its top",
             },
             errno => self.dir.fail("look above", name, errno),
-        })?;
+        })
+    }
+
+    /// Makes a snapshot, in `place` if that is still there.
+    fn make_snapshot(
+        &self,
+        name: &DatasetName,
+        snapshot: &SnapshotName,
+        source: &OwnedFd,
+        mut place: Option<OwnedFd>,
+    ) -> Result<()> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let made = self
-                .make_place(name, snapshot)
+            let made = place
+                .take()
+                .map_or_else(|| self.make_place(name, snapshot), Ok)
                 .map_err(std::io::Error::from)
-                .and_then(|above| btrfs::snapshot(&above, LAST.as_bytes(), &source, true));
+                .and_then(|above| btrfs::snapshot(&above, LAST.as_bytes(), source, true));
             match made {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -42,6 +42,8 @@ impl Sending {
 
 /// A program that is started when its output is wanted.
 struct Later {
+    /// Of what, for people.
+    subject: String,
     program: Program,
     stream: Option<Stream>,
 }
@@ -52,7 +54,21 @@ impl Read for Later {
             Some(stream) => stream,
             none => none.insert(self.program.stream().map_err(io::Error::other)?),
         };
-        stream.read(buffer)
+        stream.read(buffer).map_err(|error| match error.downcast::<Error>() {
+            Ok(error) => io::Error::other(unsendable(error, &self.subject)),
+            Err(error) => error,
+        })
+    }
+}
+
+/// Says what there is to say where the kernel has no stream of what lies deeper than a path is long.
+fn unsendable(error: Error, subject: &str) -> Error {
+    match &error {
+        Error::Program { stderr, .. } if stderr.contains("File name too long") => {
+            let reason = "it has paths that are longer than the 4095 bytes of btrfs send".to_owned();
+            Error::Unsendable { subject: subject.to_owned(), reason }
+        }
+        _ => error,
     }
 }
 
@@ -95,17 +111,14 @@ impl Btrfs {
         private: &Private,
     ) -> Result<Vec<String>> {
         let subject = || self.label_of(name);
-        let told = |wrong| match wrong {
-            Wrong::Stream(reason) => Error::Stream { subject: subject(), reason },
-            Wrong::Source(source) => Error::io("read the stream for", subject(), source),
-        };
+        let told = |wrong: Wrong| wrong.of(subject());
         let mut known: BTreeMap<Uuid, Uuid> = BTreeMap::new();
         let mut names: Vec<String> = Vec::new();
         let mut next = Some(first);
         while let Some(begin) = next {
-            let given = name_in(&begin.name)
-                .filter(|given| !names.contains(given))
-                .ok_or_else(|| told(Wrong::Stream("it has a name that no snapshot can have, or twice")))?;
+            let bad = || Wrong::Refused("it has a name that no snapshot can have, or twice".to_owned());
+            let given =
+                name_in(&begin.name).filter(|given| !names.contains(given)).ok_or_else(|| told(bad()))?;
             let mut part = Part::new(&begin, &given, &known, stream).map_err(told)?;
             match private.program()?.feed(&mut part) {
                 Ok(()) => {}
@@ -132,9 +145,10 @@ impl Btrfs {
         let keep = |received: &String| {
             let source = private.open(received)?;
             let to = format!("{last}@{received}");
-            place::keeping_times(&above, state::staged_in(name).is_some(), || {
-                let place = create::make_history(&above)?;
-                btrfs::snapshot(&place, to.as_bytes(), &source, true)
+            let staged = state::staged_in(name).is_some();
+            place::keeping_times(&above, staged, || {
+                let place = self.make_history(&above, name)?;
+                place::keeping_times(&place, staged, || btrfs::snapshot(&place, to.as_bytes(), &source, true))
             })
             .map_err(|source: io::Error| Error::io("keep a snapshot of", self.label_of(name), source))
         };
@@ -198,19 +212,23 @@ impl Private {
     /// Checks that exactly these have come, the last of which was `uuid` where it was made, and tells what it is here.
     fn check(&self, names: &[String], uuid: Uuid) -> Result<Uuid> {
         let fail = |source| Error::io("look at", self.path.display().to_string(), source);
-        let wrong = |reason| Error::Stream { subject: self.path.display().to_string(), reason };
+        let subject = || self.path.display().to_string();
         for entry in fs::Dir::read_from(&self.directory).map_err(|errno| fail(errno.into()))? {
             let entry = entry.map_err(|errno| fail(errno.into()))?;
             let entry = entry.file_name().to_bytes();
             if !matches!(entry, b"." | b"..") && !names.iter().any(|name| name.as_bytes() == entry) {
-                return Err(wrong("it made something else than its subvolume"));
+                let reason = "it made something else than its subvolume".to_owned();
+                return Err(Error::Refused { subject: subject(), reason });
             }
         }
         let last = self.open(names.last().map_or("", String::as_str))?;
         let top = place::top(&last).map_err(fail)?;
         match top {
             Some(top) if top.read_only && top.received_uuid == Some(uuid) => Ok(top.uuid),
-            _ => Err(wrong("it did not complete its subvolume")),
+            _ => {
+                let reason = "it did not complete its subvolume".to_owned();
+                Err(Error::Stream { subject: subject(), reason })
+            }
         }
     }
 
@@ -226,7 +244,9 @@ impl Streams for Btrfs {
             let program = sending.program()?;
             // The first one starts now: what is wrong with the program is better told here.
             let stream = if nth == 0 { Some(program.stream()?) } else { None };
-            streams = Box::new(streams.chain(Renamed::new(Later { program, stream }, &sending.name)));
+            let subject = format!("{}@{}", self.label_of(&snapshot.dataset), sending.name);
+            let later = Later { subject, program, stream };
+            streams = Box::new(streams.chain(Renamed::new(later, &sending.name)));
         }
         Ok(streams)
     }
@@ -238,18 +258,9 @@ impl Streams for Btrfs {
 
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
         self.check_free(name)?;
-        let first = match Begin::read(stream) {
-            Ok(Some(begin)) => begin,
-            Ok(None) => {
-                return Err(Error::Stream { subject: self.label_of(name), reason: "it is empty" });
-            }
-            Err(Wrong::Stream(reason)) => {
-                return Err(Error::Stream { subject: self.label_of(name), reason });
-            }
-            Err(Wrong::Source(source)) => {
-                return Err(Error::io("read the stream for", self.label_of(name), source));
-            }
-        };
+        let first = Begin::read(stream)
+            .and_then(|begin| begin.ok_or_else(|| Wrong::Damaged("it is empty".to_owned())))
+            .map_err(|wrong| wrong.of(self.label_of(name)))?;
         let private = Private::make(self, name)?;
         let received = self
             .receive_parts(name, (first, stream), &private)
@@ -278,9 +289,13 @@ impl Streams for Btrfs {
             if fs::statat(&place, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW)
                 .is_ok_and(|stat| stat.st_ino == btrfs::ROOT_INODE)
             {
-                create::delete_tree(&place, entry.as_bytes(), &path)?;
+                let staged = state::staged_in(&dataset).is_some();
+                place::keeping_times(&place, staged, || {
+                    Ok(create::delete_tree(&place, entry.as_bytes(), &path))
+                })
+                .map_err(fail)??;
             }
-            create::prune_history(&above, &dataset);
+            self.prune_history(&above, &dataset);
         }
         Ok(())
     }

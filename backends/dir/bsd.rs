@@ -3,13 +3,14 @@
 use crate::process::Program;
 use rustix::fs::{self, Mode};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// There is no rename without replacing.
-pub(super) fn rename_new(_: impl AsFd, _: &str, _: impl AsFd, _: &str) -> Result<(), Errno> {
+pub(crate) fn rename_new(_: impl AsFd, _: impl Arg, _: impl AsFd, _: impl Arg) -> Result<(), Errno> {
     Err(Errno::NOSYS)
 }
 

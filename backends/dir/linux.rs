@@ -3,16 +3,17 @@
 use remand_sys::btrfs;
 use rustix::fs::{self, IFlags, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Renames, but never onto something. `EINVAL`, `ENOSYS` or `ENOTSUP` where kernel or file system cannot.
-pub(super) fn rename_new(
+pub(crate) fn rename_new(
     from_above: impl AsFd,
-    from: &str,
+    from: impl Arg,
     to_above: impl AsFd,
-    to: &str,
+    to: impl Arg,
 ) -> Result<(), Errno> {
     fs::renameat_with(from_above, from, to_above, to, RenameFlags::NOREPLACE)
 }

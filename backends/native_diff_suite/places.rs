@@ -1,6 +1,7 @@
 //! Where cases happen.
 
 use super::Place;
+use remand_backends::btrfs::diff;
 use remand_backends::{
     Backend, Created, CreatedSnapshot, DatasetName, Hint, OpenTree, Result, Snapshot, SnapshotName,
 };
@@ -10,13 +11,19 @@ use std::process::Command;
 /// In a directory of a btrfs file system.
 pub(crate) struct BtrfsPlace {
     directory: PathBuf,
+    /// Whether a stream is asked, and not the stamps of inodes.
+    sent: bool,
 }
 
 impl BtrfsPlace {
     pub(crate) fn new(above: &str, seed: u64) -> Self {
         let directory = PathBuf::from(above).join(format!("diff-{}-{seed}", std::process::id()));
         std::fs::create_dir(&directory).expect("an empty directory");
-        Self { directory }
+        Self { directory, sent: false }
+    }
+
+    pub(crate) fn sent(above: &str, seed: u64) -> Self {
+        Self { sent: true, ..Self::new(above, seed) }
     }
 
     fn btrfs(&self, arguments: &[&str], names: &[&str]) {
@@ -44,15 +51,12 @@ impl Place for BtrfsPlace {
     }
 
     fn changes(&self, hint: &mut dyn FnMut(Hint) -> bool) -> Result<()> {
-        remand_backends::btrfs::diff::changes(
-            &self.directory.join("frozen"),
-            &self.directory.join("now"),
-            hint,
-        )
+        let (base, now) = (self.directory.join("frozen"), self.directory.join("now"));
+        if self.sent { diff::sent_changes(&base, &now, hint) } else { diff::changes(&base, &now, hint) }
     }
 
     fn names_of(&self, tree: &Path, inode: u64) -> Result<Option<Vec<Vec<u8>>>> {
-        remand_backends::btrfs::diff::names_of(tree, inode)
+        diff::names_of(tree, inode)
     }
 
     fn remove(self: Box<Self>) {

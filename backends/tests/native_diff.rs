@@ -18,6 +18,8 @@ fn btrfs_tells_every_change() {
     let plan = Plan { before: 60, after: 30, unlinking: true };
     let failed = run_all("btrfs", 0..30, plan, &|seed| Box::new(BtrfsPlace::new(&above, seed)));
     assert!(failed.is_empty(), "seeds {failed:?}");
+    let failed = run_all("btrfs, by a stream", 0..30, plan, &|seed| Box::new(BtrfsPlace::sent(&above, seed)));
+    assert!(failed.is_empty(), "seeds {failed:?}");
 }
 
 #[test]

@@ -60,6 +60,12 @@ impl Zfs {
 
     /// Mounts one dataset if it is a file system, and returns when it is.
     pub(super) fn ensure_mounted(&self, name: &DatasetName) -> Result<()> {
+        self.mount_one(name, false)
+    }
+
+    /// The same; `over` what lies in the directory, where zfs(8) does that: by the property `overlay`. (Its option `-O` makes
+    /// zfs-fuse abort.)
+    fn mount_one(&self, name: &DatasetName, over: bool) -> Result<()> {
         let full = self.full(name)?;
         let listed = self.find(name)?.ok_or_else(|| Self::missing(&full))?;
         if listed.volume || listed.mounted {
@@ -72,7 +78,9 @@ impl Zfs {
             )));
         }
         let mount = || {
-            check_mountable(Path::new(&listed.mountpoint))?;
+            if !over {
+                check_mountable(Path::new(&listed.mountpoint))?;
+            }
             tool::run_patiently(["mount", full.as_str()]).map(drop)
         };
         // Another run may just be mounting the same: then one of the two fails, and a moment later it is mounted, or can be.
@@ -148,7 +156,7 @@ impl Zfs {
                 Some(below) => new.join(below)?,
                 None => new.clone(),
             };
-            self.ensure_mounted(&now)?;
+            self.mount_one(&now, now != *new)?;
         }
         Ok(())
     }
@@ -160,17 +168,25 @@ impl Zfs {
         Self::lift_overrides(&full)?;
         // Where there is no encryption, any column does in place of the key's.
         let key = if Self::has_encryption(&full)? { "keystatus" } else { "type" };
-        let columns = format!("name,type,canmount,mounted,{key}");
+        let columns = format!("name,type,canmount,mounted,mountpoint,{key}");
         let text = tool::run(["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, &full])?;
-        let mut rows = parse::columns::<5>(&text).map_err(tool::unclear("zfs list"))?;
+        let mut rows = parse::columns::<6>(&text).map_err(tool::unclear("zfs list"))?;
         rows.sort_by_key(|row| row[0]);
-        for [dataset, kind, can_mount, mounted, key] in rows {
+        // Where the uppermost one is mounted.
+        let mut top = None;
+        for [dataset, kind, can_mount, mounted, mountpoint, key] in rows {
+            if dataset == full && mounted == "yes" {
+                top = Some(mountpoint);
+            }
             let wanted = can_mount == "on" || can_mount == "noauto" && dataset == full;
             if kind != "filesystem" || !wanted || mounted == "yes" || key == "unavailable" {
                 continue;
             }
             if let Some(name) = name::relative(&self.root, dataset) {
-                match self.ensure_mounted(&name) {
+                // What lies in its place is of the dataset above it, and was below it before.
+                let over = top.is_some_and(|top| mountpoint.strip_prefix(top) == dataset.strip_prefix(&full));
+                match self.mount_one(&name, over) {
+                    Ok(()) if dataset == full => top = Some(mountpoint),
                     Err(Error::NotMounted(_)) => {} // mountpoint=legacy or none: somebody else's to mount
                     other => other?,
                 }

@@ -23,8 +23,8 @@ const VARIABLE: &str = "REMAND_ZFS_ENGINE";
 
 /// How snapshots are made, sent and destroyed.
 pub(super) trait ZfsEngine: Send + Sync + Debug {
-    /// Makes a snapshot of a dataset, or of it and all below in one transaction, marked with [`RUN`].
-    fn snapshot(&self, dataset: &str, name: &str, recursive: bool) -> Result<()>;
+    /// Makes a snapshot of each dataset, or of each and all below, in one transaction, marked with [`RUN`].
+    fn snapshot(&self, datasets: &[String], name: &str, recursive: bool) -> Result<()>;
 
     /// Destroys a snapshot, of one dataset or of it and all below; waits some seconds for what is busy. Absent is success, and so
     /// is absent here and there.

@@ -201,6 +201,8 @@ pub struct Features {
     pub receive_resumable: bool,
     /// `zfs diff`.
     pub diff: bool,
+    /// `zfs snapshot` of several datasets at once.
+    pub snapshot_many: bool,
 }
 
 /// Reads what `zfs` prints when it is called without arguments.
@@ -220,6 +222,7 @@ pub fn features(usage: &str) -> Features {
                 features.receive_resumable |= options(trimmed).any(|letter| letter == 's');
             }
             "diff" => features.diff = true,
+            "snapshot" => features.snapshot_many |= trimmed.ends_with("> ..."),
             _ => {}
         }
     }

@@ -270,7 +270,7 @@ impl Zfs {
         }
         let kind = parse::stream_kind(&head).ok_or_else(|| Error::Stream {
             subject: full.clone(),
-            reason: "it does not begin as ZFS streams do",
+            reason: "it does not begin as ZFS streams do".to_owned(),
         })?;
         let word = tool::nonce()?;
         let resumable = options.keep_from_bytes.is_some() && self.can_resume()?;

@@ -19,6 +19,9 @@ use super::{Compression, Sink, gzip, zstd};
 
 /// Bytes that are compressed together.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Those of the first chunks. Later ones are longer, by half of what came before, up to the full length: compressing begins early,
+/// and what is small is compressed on several cores too.
+const FIRST_BYTES: usize = 32 << 10;
 /// More threads than this do not help, but each needs memory.
 const MAX_THREADS: usize = 32;
 
@@ -51,6 +54,10 @@ enum Encoder {
 pub(super) struct Output {
     compression: Compression,
     chunk: Vec<u8>,
+    /// So long is the chunk when it is handed on.
+    full: usize,
+    /// Bytes in the chunks that were.
+    before: usize,
     marks: usize,
     order: Option<Sender<Order>>,
     jobs: Option<Sender<Job>>,
@@ -72,7 +79,9 @@ impl Output {
         let failure = Arc::new(Mutex::new(None));
         let mut this = Self {
             compression,
-            chunk: Vec::with_capacity(CHUNK_BYTES),
+            chunk: Vec::with_capacity(FIRST_BYTES),
+            full: FIRST_BYTES,
+            before: 0,
             marks: 0,
             order: Some(order),
             jobs: Some(jobs),
@@ -111,11 +120,13 @@ impl Output {
     /// Appends bytes.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let room = CHUNK_BYTES - self.chunk.len();
+            let room = self.full - self.chunk.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.chunk.extend_from_slice(now);
-            if self.chunk.len() == CHUNK_BYTES {
+            if self.chunk.len() == self.full {
                 self.cut()?;
+                self.before = self.before.saturating_add(self.full);
+                self.full = (self.before / 2).clamp(FIRST_BYTES, CHUNK_BYTES);
             }
             bytes = later;
         }
@@ -156,7 +167,7 @@ impl Output {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let mut next = self.spare.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK_BYTES));
+        let mut next = self.spare.try_recv().unwrap_or_default();
         next.clear();
         let chunk = std::mem::replace(&mut self.chunk, next);
         if self.compression == Compression::None {
@@ -241,7 +252,7 @@ fn write_all(
         };
         sink.write_all(&bytes)?;
         offset += bytes.len() as u64;
-        if bytes.capacity() >= CHUNK_BYTES {
+        if bytes.capacity() >= FIRST_BYTES {
             let _ = empty.try_send(bytes);
         }
     }

@@ -329,6 +329,14 @@ pub(super) fn archive(compression: Compression, patchable: bool, samples: &[Samp
     std::mem::take(&mut *sink.bytes.lock().unwrap())
 }
 
+/// A manifest of one jail, which is a tree.
+pub(crate) fn one_tree() -> Manifest {
+    let mut manifest = two_jails();
+    manifest.resources.truncate(1);
+    manifest.resources[0].prefix = "./".to_owned();
+    manifest
+}
+
 /// A manifest of two jails, each a tree.
 pub(crate) fn two_jails() -> Manifest {
     let mut manifest = manifest();
@@ -351,10 +359,10 @@ pub(super) type ReadContent = (Vec<Extent>, Digest);
 
 /// Remembers everything.
 #[derive(Default)]
-pub(super) struct Collected {
+pub(crate) struct Collected {
     pub(super) manifest: Option<Manifest>,
     pub(super) members: Vec<(Line, Option<ReadContent>)>,
-    pub(super) lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
     pub(super) failures: Vec<Failure>,
     /// Whether contents are left unread.
     pub(super) lazy: bool,

@@ -32,7 +32,7 @@ use self::finish::LinkedNames;
 use super::fingerprint::FingerprintBuilder;
 use super::{
     Change, DirectoryPair, Engine, Error, Fingerprint, Options, Proof, Replaced, Result, Scope, Summary,
-    Trees, What, walk,
+    Trees, What, Whole, walk,
 };
 use crate::tree::{Kind, Tree, TreePath};
 
@@ -50,6 +50,7 @@ struct Comparison<'a> {
     fingerprint: bool,
     threads: usize,
     scope: Scope<'a>,
+    whole: Option<&'a Whole<'a>>,
     candidates: &'a Candidates<'a>,
 }
 
@@ -82,6 +83,7 @@ pub(super) fn run<E: From<Error>>(
         fingerprint: on_the_way && trees.base.is_some(),
         threads: options.threads,
         scope,
+        whole: options.whole,
         candidates: &|emit| {
             *lock(&fallback) = engine.candidates(trees, scope, emit)?;
             Ok(())
@@ -115,6 +117,7 @@ pub(super) fn fingerprint_of(
         fingerprint: true,
         threads,
         scope,
+        whole: None,
         candidates: &|emit| walk::merged(Some(tree), None, scope, emit),
     };
     let summary = comparison.run(&mut |_| Ok::<_, Error>(()), progress)?;
@@ -132,6 +135,7 @@ impl Comparison<'_> {
             silent_xattrs: self.now.is_none_or(|now| !now.ctime_tells_of_xattrs()),
             fingerprint: self.fingerprint,
             scope: self.scope,
+            whole: self.whole,
             cache: Cache::default(),
             seen_entries: AtomicU64::new(0),
             compared_bytes: AtomicU64::new(0),

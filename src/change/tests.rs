@@ -17,7 +17,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 const SCOPE: Scope<'static> = Scope { exclude: &[], interrupted: &GO_ON };
 
 const OPTIONS: Options<'static> =
-    Options { threads: 3, fingerprint: false, exclude: &[], interrupted: &GO_ON };
+    Options { threads: 3, fingerprint: false, exclude: &[], interrupted: &GO_ON, whole: None };
 
 /// An engine that needs no backend.
 fn engine(name: &str, parted_seconds: Option<i64>) -> Option<Box<dyn Engine>> {

@@ -6,6 +6,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
 /// One command each.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write a resource to an archive
+    /// Write resources to an archive
     Export(Export),
     /// Make a resource from an archive
     Restore(Restore),
@@ -123,14 +124,31 @@ Examples:
   remand export web01 /backup/web01.tar.gz      what differs from the base, compressed with gzip
   remand export --standalone web01 web01.tar.zst
   remand export web01 /backup/web01             a directory
-  remand export web01 - | ssh host-b remand restore -")]
+  remand export web01 - | ssh host-b remand restore -
+  remand export web01 'db*' release:14.2-RELEASE three.tar.gz
+  remand export --all --exclude 'test*' --keep-going /backup/all.tar.zst
+  remand export web01@before-upgrade web01.tar.gz
+  remand export @nightly --newer 1d /backup/changed.tar.gz")]
+#[command(
+    override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
+)]
 pub(crate) struct Export {
-    /// Resource: a jail's name, or release:NAME
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Archive to write, or - for standard output
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: PathBuf,
+    /// What to export: NAME, 'GLOB*', release:NAME, NAME@SNAPSHOT (that snapshot instead of a new one), @TAG; and last the
+    /// archive to write, or - for standard output
+    #[arg(value_name = "SELECTOR... DEST", num_args = 1.., required = true)]
+    pub(crate) words: Vec<OsString>,
+    /// Export everything that `remand list` shows
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Leave out what matches, of all that is selected
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) exclude: Vec<String>,
+    /// Only resources in which something changed at or after this: YYYY-MM-DD, RFC 3339, or an age such as 12h or 7d
+    #[arg(long, value_name = "DATE")]
+    pub(crate) newer: Option<String>,
+    /// Go on without a resource that fails; without this, one failure means that nothing is written
+    #[arg(long)]
+    pub(crate) keep_going: bool,
     /// Write the whole root, so that no base is needed to restore it
     #[arg(long)]
     pub(crate) standalone: bool,

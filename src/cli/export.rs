@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use remand::archive::manifest::{Encoding, Mode};
 use remand::archive::{Compression, Format, Seal};
-use remand::export::{Codec, Destination, Options, Report, dry_run, export, target};
+use remand::export::{Codec, Counts, Destination, Options, Report, ResourceReport, dry_run, export, target};
+use remand::resource::label;
+use remand::selector::{Purpose, Selection};
 use serde_json::{Value, json};
 
 use super::args::{CompressionWord, Export, FormatWord};
@@ -23,7 +25,7 @@ use super::{Session, is_dash, open_pool, path_name};
 
 /// Whether the archive itself goes to standard output.
 pub(super) fn stdout(args: &Export) -> Stdout {
-    if is_dash(&args.destination) && !args.dry_run { Stdout::Taken } else { Stdout::Free }
+    if path(args).is_none() && !args.dry_run { Stdout::Taken } else { Stdout::Free }
 }
 
 pub(super) fn run(session: &Session, args: &Export) -> Result<Outcome, Failure> {
@@ -70,12 +72,33 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         level,
         engine: args.detection.engine(config),
         wait: args.patience.waits(config),
-        ..Options::new(args.name.parse()?)
+        keep_going: args.keep_going,
+        ..Options::new(selection(args)?)
     })
 }
 
 fn path(args: &Export) -> Option<&Path> {
-    (!is_dash(&args.destination)).then_some(&*args.destination)
+    let destination = args.words.last().map(Path::new);
+    destination.filter(|path| !is_dash(path))
+}
+
+fn selection(args: &Export) -> Result<Selection, Failure> {
+    let (_, words) = args.words.split_last().unwrap_or((&args.words[0], &[]));
+    let words = words.iter().map(|word| {
+        let text = word.to_str().map(str::to_owned);
+        text.ok_or_else(|| {
+            Failure::usage(format!("{} is no name for a resource", path_name(Path::new(word))))
+        })
+    });
+    let words: Vec<_> = words.collect::<Result<_, _>>()?;
+    if words.is_empty() && !args.all {
+        let only = path_name(Path::new(&args.words[0]));
+        return Err(Failure::usage(format!(
+            "{only} is the only argument: name what to export, or say --all, and then the archive to write"
+        )));
+    }
+    let now = jiff::Timestamp::now();
+    Ok(Selection::parse(Purpose::Export, &words, args.all, &args.exclude, args.newer.as_deref(), now)?)
 }
 
 /// Format and compression as asked for. What the config file says fills in only where neither an option nor the
@@ -145,31 +168,45 @@ impl io::Write for Counted {
 
 /// What would be done, a line each.
 fn plan(report: &Report) -> Vec<String> {
-    let mode = match (report.plan.mode, &report.base) {
-        (Mode::Differential, Some(base)) => format!("differential against {base}, engine {}", report.engine),
-        (Mode::Differential, None) => "differential".into(),
-        (Mode::Standalone, _) => "standalone".into(),
-    };
-    let mut lines = vec![format!("{}: {mode}", report.resource)];
-    for dataset in &report.plan.datasets {
-        let form = match dataset.encoding {
-            Encoding::Delta => "what differs from the base",
-            Encoding::Tree => "all files",
-            Encoding::Zfs | Encoding::Btrfs if dataset.history => "native stream with its snapshots",
-            Encoding::Zfs | Encoding::Btrfs => "native stream",
-            Encoding::Base => "nothing, a restore clones it from its release again",
+    let mut lines = Vec::new();
+    for resource in &report.resources {
+        let mode = match (resource.plan.mode, &resource.base) {
+            (Mode::Differential, Some(base)) => {
+                format!("differential against {base}, engine {}", resource.engine)
+            }
+            (Mode::Differential, None) => "differential".into(),
+            (Mode::Standalone, _) => "standalone".into(),
         };
-        lines.push(match dataset.member.as_str() {
-            "" => format!("{}: {form}", dataset.name),
-            member => format!("{} as ./{member}: {form}", dataset.name),
-        });
+        let at = resource.snapshot.as_ref().map(|snapshot| format!(" at its snapshot {snapshot}"));
+        lines.push(format!("{}{}: {mode}", resource.label(), at.unwrap_or_default()));
+        for dataset in &resource.plan.datasets {
+            let form = match dataset.encoding {
+                Encoding::Delta => "what differs from the base",
+                Encoding::Tree => "all files",
+                Encoding::Zfs | Encoding::Btrfs if dataset.history => "native stream with its snapshots",
+                Encoding::Zfs | Encoding::Btrfs => "native stream",
+                Encoding::Base => "nothing, a restore clones it from its release again",
+            };
+            lines.push(match dataset.member.as_str() {
+                "" => format!("{}: {form}", dataset.name),
+                member => format!("{} as ./{member}: {form}", dataset.name),
+            });
+        }
+        lines.push(format!("root: {}", changes(&resource.counts)));
     }
-    lines.push(format!("root: {}", changes(report)));
+    if let [_, _, ..] = report.resources.as_slice() {
+        let bytes = report.resources.iter().map(|resource| resource.counts.content_bytes).sum();
+        let resources = report.resources.len() as u64;
+        let roots = units::bytes(bytes);
+        lines.push(format!(
+            "{}: {roots} of content in their roots",
+            units::counted(resources, "resource", "resources")
+        ));
+    }
     lines
 }
 
-fn changes(report: &Report) -> String {
-    let counts = &report.counts;
+fn changes(counts: &Counts) -> String {
     let mut parts: Vec<String> = [
         ("added", counts.added),
         ("modified", counts.modified),
@@ -186,7 +223,18 @@ fn changes(report: &Report) -> String {
 
 fn summary(console: &Console, args: &Export, report: &Report, written_bytes: Option<u64>) -> Vec<String> {
     let destination = path(args).map_or_else(|| "standard output".into(), path_name);
-    let base = report.base.as_ref().map(|base| format!(" (against {base}, engine {})", report.engine));
+    let what = match report.resources.as_slice() {
+        [one] => {
+            let base = one.base.as_ref().map(|base| format!(" (against {base}, engine {})", one.engine));
+            format!("{} to {destination}{}", one.label(), base.unwrap_or_default())
+        }
+        all => {
+            let differential = all.iter().filter(|one| one.plan.mode == Mode::Differential).count();
+            let moment =
+                if report.consistent == Some(true) { "of one moment" } else { "one after the other" };
+            format!("{} resources to {destination} ({differential} differential, read {moment})", all.len())
+        }
+    };
     let content = report.seal.as_ref().map_or(0, |seal| seal.bytes);
     let entries = report.seal.as_ref().map_or(0, |seal| seal.entries);
     let ratio = written_bytes.and_then(|written| units::percent(written, content));
@@ -197,27 +245,47 @@ fn summary(console: &Console, args: &Export, report: &Report, written_bytes: Opt
     };
     let entries = units::counted(entries, "entry", "entries");
     let took = units::duration(console.elapsed());
-    vec![
-        format!("Exported {} to {destination}{}", report.resource, base.unwrap_or_default()),
+    let mut lines = vec![
+        format!("Exported {what}"),
         format!("{entries}, {} of content{written} in {took}", units::bytes(content)),
-    ]
+    ];
+    if !report.failed.is_empty() {
+        let failed: Vec<_> = report.failed.iter().map(|failed| label(failed.kind, &failed.name)).collect();
+        lines.push(format!("Not in the archive: {}", failed.join(", ")));
+    }
+    lines
 }
 
 fn record(args: &Export, report: &Report, written_bytes: Option<u64>) -> serde_json::Map<String, Value> {
     let destination = path(args).map_or_else(|| "-".into(), path_name);
-    let fields = [
+    let mut fields = vec![
         ("command", json!("export")),
         ("dry_run", json!(args.dry_run)),
-        ("resource", json!(report.resource)),
         ("destination", json!(destination)),
-        ("mode", json!(report.plan.mode)),
-        ("base", json!(report.base)),
-        ("engine", json!(report.engine)),
-        ("counts", json!(report.counts)),
         ("written_bytes", json!(written_bytes)),
+        ("consistent", json!(report.consistent)),
+        ("failed", json!(report.failed)),
         ("seal", json!(report.seal.as_ref().map(seal_record))),
     ];
+    let resources: Vec<_> = report.resources.iter().map(resource_record).collect();
+    if let [Value::Object(one)] = resources.as_slice() {
+        // An archive of one resource is told of as such.
+        fields.extend(["resource", "mode", "base", "engine", "counts"].map(|name| (name, one[name].clone())));
+    }
+    fields.push(("resources", json!(resources)));
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn resource_record(resource: &ResourceReport) -> Value {
+    json!({
+        "resource": resource.label(),
+        "mode": resource.plan.mode,
+        "base": resource.base,
+        "snapshot": resource.snapshot,
+        "engine": resource.engine,
+        "counts": resource.counts,
+        "bytes": resource.bytes,
+    })
 }
 
 /// A seal for programs.

@@ -1,6 +1,7 @@
 //! `remand restore`.
 
-use remand::restore::{Identity, OnConflict, Options, Report, Restored, Selection, dry_run, restore};
+use remand::restore::{Identity, OnConflict, Options, Report, Restored, dry_run, restore};
+use remand::selector::{Purpose, Selection};
 use serde_json::{Map, Value, json};
 
 use super::args::{ConflictWord, IdentityWord, Restore};
@@ -31,16 +32,10 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
 }
 
 fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
-    let selection = |text: &String| {
-        let (selector, rename) = match text.split_once('=') {
-            Some((old, new)) => (old, Some(new.to_owned())),
-            None => (text.as_str(), None),
-        };
-        Ok::<_, Failure>(Selection { selector: selector.parse()?, rename })
-    };
+    let now = jiff::Timestamp::now();
+    let selection = Selection::parse(Purpose::Restore, &args.resources, false, &args.exclude, None, now)?;
     Ok(Options {
-        select: args.resources.iter().map(selection).collect::<Result<_, _>>()?,
-        exclude: args.exclude.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+        selection,
         keep_going: args.keep_going,
         name: args.name.clone(),
         base: args.base.clone(),

@@ -107,6 +107,7 @@ impl Comparison<'_> {
             fingerprint: false,
             exclude: &exclude,
             interrupted: self.interrupted,
+            whole: None,
         };
         let engine = crate::base::choose(Some(base), None, None)?.engine(None);
         let mut different = false;

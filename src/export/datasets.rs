@@ -1,234 +1,122 @@
 //! Writing the parts of a resource, in the archive's order.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use remand_backends::{SendOptions, Snapshot};
 
-use super::manifest::{SPARE_BYTES, describe};
 use super::members::{Counts, TreeMembers};
 use super::plan::PlannedDataset;
+use super::queue::MemberWriter;
+use super::shared::SharedFiles;
 use super::{Options, Plan};
 use crate::archive::index::Role;
-use crate::archive::manifest::{BaseDirectory, Encoding, Manifest};
-use crate::archive::{Body, Line, MemberName, Seal, Writer, Written};
-use crate::base::OpenBase;
+use crate::archive::manifest::{BaseDirectory, Encoding};
+use crate::archive::{Body, Line, MemberName, Written};
 use crate::basejail;
 use crate::change::content::Content as ByContent;
-use crate::change::{self, Change, Differs, Engine, Fingerprint, Proof, Trees, What};
+use crate::change::{self, Engine, Fingerprint, Trees};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::pool::{Pool, View};
-use crate::resource::{Base, Resource};
+use crate::resource::Resource;
 use crate::step::{Meter, Steps};
-use crate::tree::{Acl, Content, Entry, Flags, Kind, MemoryContent, Timestamp, Tree, TreePath};
+use crate::tree::{Acl, Entry, Flags, Kind, Timestamp, Tree, TreePath};
 
-/// One export that is under way.
+/// The export of one resource that is under way.
 pub(crate) struct Job<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) resource: &'a Resource,
+    /// Its place in the manifest.
+    pub(crate) number: u32,
+    /// Directory of the archive that its members are in.
+    pub(crate) prefix: &'a TreePath,
     pub(crate) plan: &'a Plan,
     pub(crate) options: &'a Options,
     pub(crate) engine: &'a dyn Engine,
-    pub(crate) state: &'a Path,
     pub(crate) run: &'a str,
     /// The snapshot of the resource's own dataset; the others have one of the same name.
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) interrupted: &'a AtomicBool,
-    /// Views opened so far, so that each gets a name of its own.
-    pub(crate) views: Cell<u32>,
+    /// Views opened so far by the run, so that each gets a name of its own.
+    pub(crate) views: &'a AtomicU32,
+    pub(crate) shared: &'a SharedFiles,
+}
+
+/// What a resource's members are compared with, and what they leave out.
+pub(crate) struct Against<'a> {
+    /// The base's tree.
+    pub(crate) base: Option<&'a Tree>,
+    /// Base directories.
+    pub(crate) left_out: &'a [BaseDirectory],
+    /// Whether the base's fingerprint is wanted on the way.
+    pub(crate) fingerprint: bool,
+}
+
+/// What has been written of a resource.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) counts: Counts,
+    /// Bytes of content in the members of each dataset.
+    pub(crate) bytes: BTreeMap<String, u64>,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 impl Job<'_> {
-    /// Writes everything, and seals it.
-    pub(crate) fn write(&self, mut writer: Writer) -> Result<(Seal, Counts)> {
-        let mut counts = Counts::default();
-        let base = super::base_of(self.resource, self.plan);
-        let (manifest, fingerprint) = match base {
-            None => {
-                let left_out = self.left_out(None)?;
-                let manifest = describe(self, None, None, &left_out)?;
-                writer.manifest(&manifest, 0)?;
-                self.own_directory(&mut writer, &mut counts)?;
-                self.root(&mut writer, None, &left_out, false, &mut counts)?;
-                (manifest, None)
-            }
-            Some(base) => self
-                .with_view(&base.snapshot, |view| self.differential(&mut writer, base, view, &mut counts))?,
-        };
-        self.other_datasets(&mut writer, &mut counts)?;
-        self.steps.run(Step::BundleBackup, None, None, |_| {
-            if let Some(fingerprint) = fingerprint {
-                amend(&mut writer, manifest, fingerprint)?;
-            }
-            self.go_on()?;
-            Ok((writer.finish()?, counts))
-        })
-    }
-
-    /// Manifest and everything up to the root, against an open base. Returns the fingerprint if the manifest still lacks it.
-    fn differential(
-        &self,
-        writer: &mut Writer,
-        base: &Base,
-        view: &View,
-        counts: &mut Counts,
-    ) -> Result<(Manifest, Option<Fingerprint>)> {
-        let open = OpenBase::new(self.pool.backend(), Some(self.state), base, &view.tree, self.interrupted)?;
-        let mut known = open.known();
-        let reads_base = self.engine.visits_everything() && self.engine.proof() == Proof::Bytes;
-        if known.is_none() && !(reads_base && writer.can_amend()) {
-            known = Some(self.steps.run(Step::CheckBase, Some(&base.label()), None, |_| {
-                open.compute(self.interrupted, &|_, _| {})
-            })?);
-        }
-        let on_the_way = known.is_none();
-        let left_out = self.left_out(Some(&view.tree))?;
-        let manifest = describe(self, open.guid(), known, &left_out)?;
-        writer.manifest(&manifest, if on_the_way { SPARE_BYTES } else { 0 })?;
-        self.own_directory(writer, counts)?;
-        let found = self.root(writer, Some(&view.tree), &left_out, on_the_way, counts)?;
-        if let Some(fingerprint) = &found {
-            open.keep(fingerprint)?;
-        }
-        Ok((manifest, found))
-    }
-
-    /// Config, fstab and the other files beside them.
-    fn own_directory(&self, writer: &mut Writer, counts: &mut Counts) -> Result<()> {
-        self.with_view(&self.snapshot, |view| {
-            match self.resource.config {
-                Some(name) => self.steps.run(Step::ExportConfig, None, None, |meter| {
-                    self.single(writer, &view.tree, name, meter, counts)
-                })?,
-                None => self.steps.skip(Step::ExportConfig, None, "there is none"),
-            }
-            if self.resource.fstab {
-                self.steps.run(Step::ExportFstab, None, None, |_| self.fstab(writer, &view.tree))?;
-            } else {
-                self.steps.skip(Step::ExportFstab, None, "there is none");
-            }
-            self.steps.run(Step::ExportFiles, None, None, |meter| {
-                let exclude = self.not_files()?;
-                let prefix = path("files")?;
-                self.tree(
-                    writer,
-                    Trees { base: None, now: &view.tree },
-                    &prefix,
-                    &exclude,
-                    meter,
-                    counts,
-                    false,
-                    &[],
-                )?;
-                Ok(())
-            })
-        })
-    }
-
-    /// What of the resource's own directory is written elsewhere.
-    fn not_files(&self) -> Result<Vec<TreePath>> {
-        let fstab = self.resource.fstab.then_some("fstab");
-        let datasets = self.resource.datasets.iter().map(|part| part.name.as_str());
-        let enclosed = self.resource.enclosed.iter().map(String::as_str);
-        self.resource.config.into_iter().chain(fstab).chain(datasets).chain(enclosed).map(path).collect()
-    }
-
-    /// One file of the own directory, as it is.
-    fn single(
-        &self,
-        writer: &mut Writer,
-        tree: &Tree,
-        name: &str,
-        meter: &Meter<'_>,
-        counts: &mut Counts,
-    ) -> Result<()> {
-        let failed = || Error::tree(format!("read {name}"));
-        let directory = tree.root();
-        let stat = directory.stat(name.as_bytes()).map_err(failed())?;
-        let node = match stat {
-            Some(stat) => directory.node(name.as_bytes(), &stat).map_err(failed())?,
-            None => None,
-        };
-        let Some(node) = node else {
-            return Err(Error::Unsupported(format!("{name} vanished while it was read")));
-        };
-        let what = What::Whole { node, replaced: None };
-        let change = Change {
-            path: path(name)?,
-            what,
-            differs: Differs::default(),
-            group: None,
-            directory: Some(directory),
-        };
-        let prefix = TreePath::root();
-        let mut members = self.members(writer, tree, &prefix, meter);
-        members.write(change)?;
-        counts.add(members.counts);
-        Ok(())
-    }
-
-    fn fstab(&self, writer: &mut Writer, tree: &Tree) -> Result<()> {
-        let failed = || Error::tree("read fstab");
-        let directory = tree.root();
-        let gone = || Error::Unsupported("fstab vanished while it was read".into());
-        let stat = directory.stat(b"fstab").map_err(failed())?.ok_or_else(gone)?;
-        let node = directory.node(b"fstab", &stat).map_err(failed())?.ok_or_else(gone)?;
-        let file = directory.open_file(b"fstab").map_err(failed())?.ok_or_else(gone)?;
-        let mut text = vec![0; usize::try_from(file.size()).unwrap_or(usize::MAX).min(MAX_FSTAB_BYTES + 1)];
-        let read = file.read_at(&mut text, 0).map_err(Error::io("read", "fstab"))?;
-        text.truncate(read);
-        if text.len() > MAX_FSTAB_BYTES {
-            let reason = format!("it is larger than {MAX_FSTAB_BYTES} bytes");
-            return Err(Error::Malformed {
-                subject: format!("fstab of the {}", self.resource.label()),
-                reason,
-            });
-        }
-        let text = crate::fstab::to_archive(&text, &self.resource.directory);
-        let entry = Entry { size: text.len() as u64, ..node.entry };
-        let mut content = MemoryContent::new(text);
-        let written = writer.member(member_line("fstab", entry)?, Body::Content(&mut content), 1)?;
-        match written {
-            Written::Done(_) => Ok(()),
-            Written::Unstable(line) => Ok(writer.line(line)?),
-        }
+    /// Writes everything but manifest and index.
+    pub(crate) fn write(&self, writer: &mut dyn MemberWriter, against: &Against<'_>) -> Result<Done> {
+        let mut done = Done::default();
+        self.own_directory(writer, &mut done.counts)?;
+        done.fingerprint = self.root(writer, against, &mut done)?;
+        self.other_datasets(writer, &mut done)?;
+        Ok(done)
     }
 
     /// The root dataset. Returns the base's fingerprint if it was asked for.
     fn root(
         &self,
-        writer: &mut Writer,
-        base: Option<&Tree>,
-        left_out: &[BaseDirectory],
-        fingerprint: bool,
-        counts: &mut Counts,
+        writer: &mut dyn MemberWriter,
+        against: &Against<'_>,
+        done: &mut Done,
     ) -> Result<Option<Fingerprint>> {
         let planned = &self.plan.datasets[0];
         self.warn_of_history(planned)?;
-        let snapshot = self.snapshot_of(planned);
         self.steps.run(Step::ExportRootDataset, None, None, |meter| {
-            if planned.encoding.is_native() {
-                self.stream(writer, planned, meter)?;
-                return Ok(None);
-            }
-            self.with_view(&snapshot, |view| {
-                let trees = Trees { base, now: &view.tree };
-                self.tree(
-                    writer,
-                    trees,
-                    &path(&planned.member)?,
-                    &self.below(planned)?,
-                    meter,
-                    counts,
-                    fingerprint,
-                    left_out,
-                )
-            })
+            self.dataset(writer, planned, against, meter, done)
         })
+    }
+
+    /// The members of one dataset.
+    fn dataset(
+        &self,
+        writer: &mut dyn MemberWriter,
+        planned: &PlannedDataset,
+        against: &Against<'_>,
+        meter: &Meter<'_>,
+        done: &mut Done,
+    ) -> Result<Option<Fingerprint>> {
+        if planned.encoding.is_native() {
+            let bytes = self.stream(writer, planned, meter)?;
+            done.bytes.insert(planned.name.clone(), bytes);
+            return Ok(None);
+        }
+        let before = done.counts.content_bytes;
+        let fingerprint = self.with_view(&self.snapshot_of(planned), |view| {
+            let trees = Trees { base: against.base, now: &view.tree };
+            let below = self.below(planned)?;
+            self.tree(
+                writer,
+                trees,
+                &self.place(&planned.member)?,
+                (&below, against),
+                meter,
+                &mut done.counts,
+            )
+        })?;
+        done.bytes.insert(planned.name.clone(), done.counts.content_bytes - before);
+        Ok(fingerprint)
     }
 
     /// Neither a differential root nor what is cloned again can carry its snapshots.
@@ -257,7 +145,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn other_datasets(&self, writer: &mut Writer, counts: &mut Counts) -> Result<()> {
+    fn other_datasets(&self, writer: &mut dyn MemberWriter, done: &mut Done) -> Result<()> {
         let others = &self.plan.datasets[1..];
         if others.is_empty() {
             self.steps.skip(Step::ExportOtherDatasets, None, "there are none");
@@ -272,16 +160,9 @@ impl Job<'_> {
                     self.steps.skip(Step::ExportOtherDataset, name, reason);
                     continue;
                 }
+                let against = Against { base: None, left_out: &[], fingerprint: false };
                 self.steps.run(Step::ExportOtherDataset, name, None, |meter| {
-                    if planned.encoding.is_native() {
-                        return self.stream(writer, planned, meter);
-                    }
-                    self.with_view(&self.snapshot_of(planned), |view| {
-                        let trees = Trees { base: None, now: &view.tree };
-                        let below = self.below(planned)?;
-                        self.tree(writer, trees, &path(&planned.member)?, &below, meter, counts, false, &[])?;
-                        Ok(())
-                    })
+                    self.dataset(writer, planned, &against, meter, done)
                 })?;
             }
             Ok(())
@@ -297,7 +178,12 @@ impl Job<'_> {
     }
 
     /// A dataset as a native stream.
-    fn stream(&self, writer: &mut Writer, planned: &PlannedDataset, meter: &Meter<'_>) -> Result<()> {
+    fn stream(
+        &self,
+        writer: &mut dyn MemberWriter,
+        planned: &PlannedDataset,
+        meter: &Meter<'_>,
+    ) -> Result<u64> {
         let streams = self
             .pool
             .backend()
@@ -308,11 +194,11 @@ impl Job<'_> {
         let failed = || Error::backend(format!("send {}", snapshot.dataset.as_str()));
         let expected = streams.estimate(&snapshot, options).map_err(failed())?;
         meter.expect(expected);
-        if let Some(needed_bytes) = expected.filter(|_| !writer.can_amend()) {
+        if let Some(needed_bytes) = expected.filter(|_| !writer.takes_streams()) {
             check_room(&std::env::temp_dir(), &planned.member, needed_bytes)?;
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
-        let mut metered = Metered { source, meter, interrupted: self.interrupted };
+        let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
         let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,
@@ -327,31 +213,42 @@ impl Job<'_> {
             acl: Acl::default(),
             flags: Flags::default(),
         };
-        match writer.member(member_line(&planned.member, entry)?, Body::Stream(&mut metered), 1) {
-            Ok(Written::Done(_)) => Ok(()),
-            Ok(Written::Unstable(line)) => Ok(writer.line(line)?),
+        let line = self.member_line(&planned.member, entry)?;
+        match writer.member(line, Body::Stream(&mut metered), 1) {
+            Ok(Written::Done(_)) => Ok(metered.bytes),
+            Ok(Written::Unstable(line)) => {
+                writer.line(line)?;
+                Ok(metered.bytes)
+            }
             Err(_) if self.interrupted.load(Ordering::Relaxed) => Err(Error::Interrupted),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(match metered.failed {
+                Some(failed) => Error::backend(format!("send the dataset {}", planned.name))(failed),
+                None => error.into(),
+            }),
         }
     }
 
     /// All that differs, or everything, as members below `prefix`.
-    #[allow(clippy::too_many_arguments)] // each is one independent decision of the caller
-    fn tree(
+    pub(super) fn tree(
         &self,
-        writer: &mut Writer,
+        writer: &mut dyn MemberWriter,
         trees: Trees<'_>,
         prefix: &TreePath,
-        exclude: &[TreePath],
+        (exclude, against): (&[TreePath], &Against<'_>),
         meter: &Meter<'_>,
         counts: &mut Counts,
-        fingerprint: bool,
-        left_out: &[BaseDirectory],
     ) -> Result<Option<Fingerprint>> {
-        let paths = left_out.iter().map(|directory| path(&directory.path)).collect::<Result<Vec<_>>>()?;
+        let paths =
+            against.left_out.iter().map(|directory| path(&directory.path)).collect::<Result<Vec<_>>>()?;
         let exclude = &[exclude, &paths].concat();
         let engine = if trees.base.is_some() { self.engine } else { &ByContent };
-        let options = change::Options { threads: 0, fingerprint, exclude, interrupted: self.interrupted };
+        let options = change::Options {
+            threads: 0,
+            fingerprint: against.fingerprint,
+            exclude,
+            interrupted: self.interrupted,
+            whole: Some(&|identity| self.shared.has(identity)),
+        };
         let mut members = self.members(writer, trees.now, prefix, meter);
         let summary = change::compare(engine, trees, options, &mut |change| {
             self.go_on()?;
@@ -376,16 +273,17 @@ impl Job<'_> {
         Ok(summary.fingerprint)
     }
 
-    fn members<'b>(
+    pub(super) fn members<'b>(
         &'b self,
-        writer: &'b mut Writer,
+        writer: &'b mut dyn MemberWriter,
         tree: &'b Tree,
         prefix: &'b TreePath,
         meter: &'b Meter<'b>,
     ) -> TreeMembers<'b> {
         let live = !self.pool.backend().capabilities().consistent_while_running;
         let counts = Counts::default();
-        TreeMembers { writer, tree, prefix, live, steps: self.steps, meter, counts }
+        let (resource, shared) = (self.number, self.shared);
+        TreeMembers { writer, tree, prefix, live, resource, shared, steps: self.steps, meter, counts }
     }
 
     pub(super) fn snapshot_of(&self, planned: &PlannedDataset) -> Snapshot {
@@ -397,9 +295,25 @@ impl Job<'_> {
         snapshot: &Snapshot,
         work: impl FnOnce(&View) -> Result<T>,
     ) -> Result<T> {
-        self.views.set(self.views.get() + 1);
-        let name = format!("{}-{}", self.run, self.views.get());
+        let name = format!("{}-{}", self.run, self.views.fetch_add(1, Ordering::Relaxed) + 1);
         crate::pool::with_view(self.pool.backend(), snapshot, &name, self.steps, work)
+    }
+
+    /// A place below the resource's prefix.
+    pub(super) fn place(&self, member: &str) -> Result<TreePath> {
+        Ok(path(member)?.components().fold(self.prefix.clone(), |path, part| path.join(part)))
+    }
+
+    pub(super) fn member_line(&self, name: &str, entry: Entry) -> Result<Line> {
+        Ok(Line {
+            name: MemberName::new(self.place(name)?),
+            role: Role::Member { digest: None },
+            entry: Some(entry),
+            group: None,
+            replaced: None,
+            unstable: false,
+            shared: Vec::new(),
+        })
     }
 
     fn go_on(&self) -> Result<()> {
@@ -419,14 +333,14 @@ fn check_room(place: &Path, what: &str, needed_bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// More than any fstab has; it is held in memory.
-const MAX_FSTAB_BYTES: usize = 16 << 20;
-
 /// Counts what passes, and stops when the user wants to.
 struct Metered<'a> {
     source: Box<dyn std::io::Read + Send>,
     meter: &'a Meter<'a>,
     interrupted: &'a AtomicBool,
+    bytes: u64,
+    /// What the backend said where it failed.
+    failed: Option<remand_backends::Error>,
 }
 
 impl std::io::Read for Metered<'_> {
@@ -434,45 +348,22 @@ impl std::io::Read for Metered<'_> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(std::io::Error::other("interrupted"));
         }
-        let count = self.source.read(buffer)?;
+        let read = self.source.read(buffer).map_err(|error| match error.downcast() {
+            Ok(failed) => {
+                self.failed = Some(failed);
+                std::io::Error::other("the stream failed")
+            }
+            Err(error) => error,
+        });
+        let count = read?;
         self.meter.add(count as u64, 0);
+        self.bytes += count as u64;
         Ok(count)
     }
 }
 
-fn path(text: &str) -> Result<TreePath> {
+pub(super) fn path(text: &str) -> Result<TreePath> {
     TreePath::new(text.as_bytes()).map_err(|error| Error::Usage(error.to_string()))
-}
-
-fn member_line(name: &str, entry: Entry) -> Result<Line> {
-    Ok(Line {
-        name: MemberName::new(path(name)?),
-        role: Role::Member { digest: None },
-        entry: Some(entry),
-        group: None,
-        replaced: None,
-        unstable: false,
-        shared: Vec::new(),
-    })
-}
-
-/// Puts the fingerprint into the manifest; without its places where they do not fit.
-fn amend(writer: &mut Writer, mut manifest: Manifest, fingerprint: Fingerprint) -> Result<()> {
-    let size =
-        |manifest: &Manifest| serde_json::to_vec_pretty(manifest).map_or(usize::MAX, |text| text.len());
-    let limit = size(&manifest) + SPARE_BYTES;
-    let places = fingerprint.places.clone();
-    if let Some(base) = manifest.resources[0].base.as_mut() {
-        base.fingerprint = Some(fingerprint);
-    }
-    if size(&manifest) > limit
-        && !places.is_empty()
-        && let Some(fingerprint) =
-            manifest.resources[0].base.as_mut().and_then(|base| base.fingerprint.as_mut())
-    {
-        fingerprint.places.clear();
-    }
-    Ok(writer.amend_manifest(&manifest)?)
 }
 
 #[cfg(test)]

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use remand_backends::DatasetKind;
+use remand_backends::{DatasetKind, Snapshot, SnapshotName};
 use serde_json::{Value, json};
 
-use super::datasets::Job;
+use super::Options;
+use super::datasets::{Done, Job};
+use crate::archive::Writer;
 use crate::archive::manifest::{
-    BaseDirectory, BaseRecord, DatasetRecord, Encoding, EntryFlags, FORMAT, Host, MAJOR, MINOR, Manifest,
-    ResourceRecord, Tool, Version,
+    BaseDirectory, BaseRecord, DatasetRecord, Encoding, EntryFlags, FORMAT, FailedRecord, Host, MAJOR, MINOR,
+    Manifest, ResourceRecord, Tool, Version,
 };
 use crate::change::{Fingerprint, Scope, walk};
 use crate::error::{Error, Result};
+use crate::event::Warning;
 use crate::run;
 use crate::tree;
 
@@ -19,18 +22,36 @@ use crate::tree;
 /// the base's root fit; for more the fingerprint goes without its places.
 pub(super) const SPARE_BYTES: usize = 8 << 10;
 
-/// Describes what `job` is going to write.
-pub(super) fn describe(
-    job: &Job<'_>,
-    guid: Option<&str>,
-    fingerprint: Option<Fingerprint>,
-    base_directories: &[BaseDirectory],
-) -> Result<Manifest> {
+/// Room that is kept for the size of a dataset, which is known when it is written.
+pub(super) const SIZE_BYTES: usize = 64;
+
+/// What is found out about a resource before its record is made.
+pub(super) struct Found<'a> {
+    /// Of the base.
+    pub(super) guid: Option<&'a str>,
+    /// Of the base, if it is known already.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) left_out: &'a [BaseDirectory],
+    /// RFC 3339.
+    pub(super) taken: &'a str,
+    /// Whether all its datasets are of one moment.
+    pub(super) consistent: bool,
+    /// As a manifest has it: `./jails/web01/`.
+    pub(super) prefix: &'a str,
+}
+
+/// The manifest of an archive of these resources.
+pub(super) fn manifest(
+    resources: Vec<ResourceRecord>,
+    failed: Vec<FailedRecord>,
+    consistent: bool,
+    (options, engines): (&Options, &[&str]),
+) -> Manifest {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     let mut id = [0u8; 16];
     run::fill_random(&mut id);
-    Ok(Manifest {
+    Manifest {
         format: FORMAT.into(),
         version: Version { major: MAJOR, minor: MINOR },
         tool: Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
@@ -42,17 +63,16 @@ pub(super) fn describe(
             release: text(uname.release()),
             architecture: text(uname.machine()),
         },
-        resources: vec![ResourceRecord {
-            base_directories: base_directories.to_vec(),
-            ..resource(job, guid, fingerprint)?
-        }],
-        consistent: Some(job.pool.backend().capabilities().atomic_recursive),
-        failed: Vec::new(),
-        options: options(job),
-    })
+        resources,
+        consistent: Some(consistent),
+        failed,
+        options: self::options(options, engines),
+    }
 }
 
-fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>) -> Result<ResourceRecord> {
+/// Describes what `job` is going to write.
+pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> {
+    let Found { guid, fingerprint, left_out, taken, consistent, prefix } = found;
     let resource = job.resource;
     let backend = job.pool.backend();
     let base = resource.base.as_ref().map(|base| BaseRecord {
@@ -67,15 +87,15 @@ fn resource(job: &Job<'_>, guid: Option<&str>, fingerprint: Option<Fingerprint>)
         layout: job.pool.layout().name().into(),
         backend: backend.kind().name().into(),
         mountpoint: resource.directory.to_string_lossy().into_owned(),
-        prefix: "./".into(),
+        prefix: prefix.into(),
         mode: job.plan.mode,
         base,
         snapshot: job.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
-        taken: None,
-        consistent: backend.capabilities().atomic_recursive,
+        taken: Some(taken.into()),
+        consistent,
         config: resource.config.map(str::to_owned),
         fstab: resource.fstab.then(|| "fstab".into()),
-        base_directories: Vec::new(),
+        base_directories: left_out.to_vec(),
         properties: backend
             .local_properties(&resource.dataset)
             .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
@@ -93,7 +113,14 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         let all = backend.snapshots(&part.dataset).map_err(failed())?;
         let names =
             all.into_iter().filter_map(|info| info.snapshot.name).map(|name| name.as_str().to_owned());
-        snapshots.extend(names.filter(|name| !run::is_run_id(name)));
+        for name in names.filter(|name| !run::is_run_id(name)) {
+            // What came after a snapshot that the user named does not travel.
+            let last = job.snapshot.name.as_ref().is_some_and(|last| last.as_str() == name);
+            snapshots.push(name);
+            if last {
+                break;
+            }
+        }
     }
     let base = match part.base.as_ref().filter(|_| planned.encoding == Encoding::Base) {
         Some(base) => {
@@ -110,16 +137,45 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         member: planned.member.clone(),
         base,
         volume: part.kind == DatasetKind::Volume,
-        flags: if planned.encoding == Encoding::Btrfs { flags(job, planned)? } else { Vec::new() },
+        flags: if planned.encoding == Encoding::Btrfs {
+            warn_of_flags(job, planned, &snapshots)?;
+            flags(job, planned, &job.snapshot_of(planned))?
+        } else {
+            Vec::new()
+        },
         properties: backend.local_properties(&part.dataset).map_err(failed())?,
         snapshots,
         bytes: None,
     })
 }
 
-/// The file flags in a dataset. No btrfs stream holds any.
-fn flags(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Vec<EntryFlags>> {
-    job.with_view(&job.snapshot_of(planned), |view| {
+/// The manifest has flags of the newest state alone.
+fn warn_of_flags(job: &Job<'_>, planned: &super::plan::PlannedDataset, snapshots: &[String]) -> Result<()> {
+    for name in snapshots {
+        let dataset = planned.part(job.resource).dataset.clone();
+        let snapshot = SnapshotName::new(name).map_err(|error| Error::Unsupported(error.to_string()))?;
+        let found = flags(job, planned, &Snapshot { dataset, name: Some(snapshot) })?;
+        let Some(first) = found.first() else { continue };
+        let path = String::from_utf8_lossy(&first.path().unwrap_or_default()).into_owned();
+        job.steps.warn(&Warning {
+            subject: format!("{}@{name}", planned.name),
+            message: format!(
+                "its file flags are not in the archive, of {} entries (/{path}: {}): no stream of btrfs holds any",
+                found.len(),
+                first.flags
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// The file flags in a snapshot of a dataset. No btrfs stream holds any.
+fn flags(
+    job: &Job<'_>,
+    planned: &super::plan::PlannedDataset,
+    snapshot: &Snapshot,
+) -> Result<Vec<EntryFlags>> {
+    job.with_view(snapshot, |view| {
         let failed = || Error::tree(format!("read the flags in the dataset {}", planned.name));
         let mut found = Vec::new();
         let root = view.tree.root_node().map_err(failed())?.entry.flags;
@@ -149,13 +205,39 @@ fn flags(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Vec<Ent
     })
 }
 
-fn options(job: &Job<'_>) -> BTreeMap<String, Value> {
-    let options = job.options;
+fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, Value> {
     BTreeMap::from([
         ("standalone".to_owned(), json!(options.standalone)),
         ("recursive".to_owned(), json!(options.recursive)),
         ("decrypted".to_owned(), json!(options.decrypted)),
         ("portable".to_owned(), json!(options.portable)),
-        ("engine".to_owned(), json!(job.engine.name())),
+        ("engine".to_owned(), json!(engines.join(", "))),
     ])
+}
+
+/// Completes a manifest with what was found on the way; the places of a fingerprint only where there is room for them.
+pub(super) fn amend(
+    writer: &mut Writer,
+    mut manifest: Manifest,
+    spare_bytes: usize,
+    done: &[Option<&Done>],
+) -> Result<()> {
+    let size =
+        |manifest: &Manifest| serde_json::to_vec_pretty(manifest).map_or(usize::MAX, |text| text.len());
+    let limit = size(&manifest) + spare_bytes;
+    for (record, done) in manifest.resources.iter_mut().zip(done) {
+        let Some(done) = done else { continue };
+        for dataset in &mut record.datasets {
+            dataset.bytes = done.bytes.get(&dataset.name).copied();
+        }
+        if let (Some(base), Some(fingerprint)) = (record.base.as_mut(), &done.fingerprint) {
+            base.fingerprint = Some(fingerprint.clone());
+        }
+    }
+    if size(&manifest) > limit {
+        let fingerprints =
+            manifest.resources.iter_mut().filter_map(|record| record.base.as_mut()?.fingerprint.as_mut());
+        fingerprints.for_each(|fingerprint| fingerprint.places.clear());
+    }
+    Ok(writer.amend_manifest(&manifest)?)
 }

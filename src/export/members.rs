@@ -1,7 +1,9 @@
 //! From a change to a member and its index line.
 
+use super::queue::MemberWriter;
+use super::shared::SharedFiles;
 use crate::archive::index::Role;
-use crate::archive::{Body, Line, MemberName, Writer, Written};
+use crate::archive::{Body, Line, MemberName, Written};
 use crate::change::{Change, What};
 use crate::error::{Error, Result};
 use crate::event::Warning;
@@ -52,12 +54,15 @@ impl Counts {
 
 /// Writes the changes of one tree.
 pub(crate) struct TreeMembers<'a> {
-    pub(crate) writer: &'a mut Writer,
+    pub(crate) writer: &'a mut dyn MemberWriter,
     pub(crate) tree: &'a Tree,
     /// Directory of the archive that the members are in.
     pub(crate) prefix: &'a TreePath,
     /// Whether the tree can change while it is read.
     pub(crate) live: bool,
+    /// Which of the archive's resources it belongs to, and files that other ones have names of.
+    pub(crate) resource: u32,
+    pub(crate) shared: &'a SharedFiles,
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) meter: &'a Meter<'a>,
     pub(crate) counts: Counts,
@@ -95,13 +100,24 @@ impl TreeMembers<'_> {
                 self.member(line(role, Some(node.entry), replaced), Body::Empty)
             }
             What::Whole { node, replaced } => {
-                let regular = node.entry.kind == Kind::File;
-                let line = line(Role::Member { digest: None }, Some(node.entry.clone()), replaced);
-                if regular {
-                    self.file(&path, &node, line, directory)
-                } else {
-                    self.member(line, Body::Empty)
+                let entry = Some(node.entry.clone());
+                let identity = node.identity;
+                if let Some(to) = self.shared.written_before(self.resource, &identity) {
+                    return self.member(line(Role::Link { to }, entry, replaced), Body::Empty);
                 }
+                let mut line = line(Role::Member { digest: None }, entry, replaced);
+                line.shared = self.shared.after(self.resource, &identity);
+                let name = line.name.clone();
+                let written = if node.entry.kind == Kind::File {
+                    self.file(&path, &node, line, directory)?
+                } else {
+                    self.member(line, Body::Empty)?;
+                    true
+                };
+                if written {
+                    self.shared.written(self.resource, &identity, &name);
+                }
+                Ok(())
             }
         }
     }
@@ -125,8 +141,8 @@ impl TreeMembers<'_> {
         }
     }
 
-    /// A regular file, read again as long as it changes while it is read, and reported if it always does.
-    fn file(&mut self, path: &TreePath, node: &Node, mut line: Line, directory: Option<Dir>) -> Result<()> {
+    /// A regular file, read again as long as it changes while it is read, and reported if it always does. False if it is gone.
+    fn file(&mut self, path: &TreePath, node: &Node, mut line: Line, directory: Option<Dir>) -> Result<bool> {
         let (above, name) = path.split().unwrap_or((TreePath::root(), b""));
         let directory = match directory {
             Some(directory) => Some(directory),
@@ -134,19 +150,25 @@ impl TreeMembers<'_> {
         };
         for attempt in 1..=ATTEMPTS {
             let Some((entry, mut content)) = self.open(path, node, directory.as_ref(), name, attempt)? else {
-                return if attempt == 1 { self.vanished(line) } else { self.keep_unstable(path, line) };
+                if attempt > 1 {
+                    self.keep_unstable(path, line)?;
+                    return Ok(true);
+                }
+                self.vanished(line)?;
+                return Ok(false);
             };
             let size = content.size();
             line.entry = Some(entry);
             match self.writer.member(line, Body::Content(&mut content), attempt)? {
                 Written::Done(_) => {
                     self.meter.add(size, 0);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Written::Unstable(kept) => line = kept,
             }
         }
-        self.keep_unstable(path, line)
+        self.keep_unstable(path, line)?;
+        Ok(true)
     }
 
     /// Keeps what the last attempt wrote of a file that changed each time, and says so.
@@ -199,7 +221,7 @@ impl TreeMembers<'_> {
         if line.replaced.is_none() {
             return Ok(());
         }
-        self.index(Line { role: Role::Deleted, entry: None, group: None, ..line })
+        self.index(Line { role: Role::Deleted, entry: None, group: None, shared: Vec::new(), ..line })
     }
 }
 

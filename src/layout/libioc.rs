@@ -25,10 +25,16 @@ impl Layout for Libioc {
 
     fn resources(&self, backend: &dyn Backend) -> Result<Vec<Resource>> {
         let mut found = Vec::new();
+        for (kind, name) in self.names(backend)? {
+            found.extend(self.resource(backend, kind, &name)?);
+        }
+        Ok(found)
+    }
+
+    fn names(&self, backend: &dyn Backend) -> Result<Vec<(ResourceKind, String)>> {
+        let mut found = Vec::new();
         for kind in [ResourceKind::Jail, ResourceKind::Release] {
-            for name in names(backend, kind)? {
-                found.extend(self.resource(backend, kind, &name)?);
-            }
+            found.extend(names(backend, kind)?.into_iter().map(|name| (kind, name)));
         }
         Ok(found)
     }

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{Created, DatasetName, Leftover};
+use remand_backends::{Created, DatasetName, Leftover, Partial};
 
 use super::received::{Guarded, Ledger, Marks, Received};
 use crate::archive::Manifest;
@@ -150,14 +150,33 @@ fn covered<'a>(
     if !received.is_of(manifest) {
         return None;
     }
-    let (last, _) = received.marks(name)?.last()?;
-    if received_bytes > last + COUNTED_TWICE_BYTES {
+    if !reaches(received, name, received_bytes) {
         return None;
     }
     std::iter::once(name.to_owned())
         .chain(below)
         .map(|name| received.marks(&name).map(|marks| (name, marks)))
         .collect()
+}
+
+/// Whether the last line of a dataset covers so many bytes.
+fn reaches(received: &Received, name: &str, received_bytes: u64) -> bool {
+    let last = received.marks(name).and_then(|marks| marks.last());
+    last.is_some_and(|(last, _)| received_bytes <= last + COUNTED_TWICE_BYTES)
+}
+
+/// How many bytes a restore of the same archive can go on from, of what a dead run has received in its `staging`: what the run's
+/// lines cover, see [`super::received`].
+pub(crate) fn resumable_bytes(received: &Path, staging: &DatasetName, partials: &[Partial]) -> Result<u64> {
+    let Some(received) = Received::read(received)? else { return Ok(0) };
+    let above = format!("{staging}/");
+    let number = staging.as_str().rsplit_once('/').and_then(|(_, last)| last.get(run::ID_BYTES..));
+    let number = number.and_then(|number| number.strip_prefix('-')?.parse().ok());
+    let covered = partials.iter().filter(|partial| {
+        let name = partial.dataset.as_str().strip_prefix(&above);
+        name.is_some_and(|name| reaches(&received, &key(number, name), partial.received_bytes))
+    });
+    Ok(covered.map(|partial| partial.received_bytes).sum())
 }
 
 /// More than a receiver that has gone on can have counted twice. The exact place is checked while the stream passes.
@@ -227,5 +246,28 @@ mod tests {
         assert_eq!(taken(ours, "begun", &[], 0), None);
         assert_eq!(taken(ours, "none", &[], 0), None);
         assert_eq!(taken(ours, "data", &[], 15 << 20), None);
+    }
+
+    #[test]
+    fn cleanup_calls_resumable_what_a_restore_would_take() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lines");
+        let staging = staging("remand-20260101T000000Z-00000000", None).unwrap();
+        let partial =
+            |name: &str, received_bytes| Partial { dataset: staging.join(name).unwrap(), received_bytes };
+        let partials = [partial("data", 9 << 20), partial("data/in", 15 << 20), partial("other", 1)];
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 0);
+        let mut ledger = Ledger::create(&path, Digest::of(b"ours")).unwrap();
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 0);
+        let marks = vec![(0, Digest::of(b"")), (10 << 20, Digest::of(b"x"))];
+        ledger.inherit("data", &marks).unwrap();
+        ledger.inherit("data/in", &marks).unwrap();
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 9 << 20);
+        // One of several.
+        let staging = super::staging("remand-20260101T000000Z-00000000", Some(7)).unwrap();
+        let partials = [Partial { dataset: staging.join("data").unwrap(), received_bytes: 9 << 20 }];
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 0);
+        ledger.inherit(&key(Some(7), "data"), &marks).unwrap();
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 9 << 20);
     }
 }

@@ -366,8 +366,7 @@ impl Visitor for Restore<'_> {
 /// Whether nothing of the archive can be restored then, or nothing may.
 pub(super) fn is_fatal(error: &Error) -> bool {
     use Error as E;
-    error.is_interrupt()
-        || matches!(error, E::Archive(_) | E::Refused(_) | E::Usage(_) | E::NotInArchive(_) | E::Kept { .. })
+    error.is_interrupt() || matches!(error, E::Archive(_) | E::Refused(_) | E::Usage(_) | E::Kept { .. })
 }
 
 fn no_manifest() -> Error {

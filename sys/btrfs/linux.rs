@@ -6,12 +6,19 @@ use rustix::ioctl::{self, Opcode, Updater, opcode};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+#[path = "search.rs"]
+mod search;
+
+pub(super) use search::{changed_inodes, find_subvolume};
+
 const MAGIC: u8 = 0x94;
 const FILE_SYSTEM: u64 = 0x9123_683E;
 /// As the ioctls about flags have it.
 const READ_ONLY: u64 = 1 << 1;
 /// As it is stored, which the ioctl about subvolumes passes on.
 const STORED_READ_ONLY: u64 = 1 << 0;
+/// Leaves the content of files out of a stream.
+const NO_FILE_DATA: u64 = 1 << 0;
 /// Names and paths are as long as these, with their final zero byte.
 const NAME_BYTES: usize = 256;
 const V2_NAME_BYTES: usize = 4040;
@@ -19,10 +26,6 @@ const V1_NAME_BYTES: usize = 4088;
 const USER_PATH_BYTES: usize = 3824;
 const LOOKUP_BYTES: usize = 4080;
 const REFS: usize = 255;
-/// Larger than any item of a tree, whose nodes have at most 64 KiB.
-const SEARCH_BYTES: usize = 128 * 1024;
-const INODE_REF: u32 = 12;
-const INODE_EXTREF: u32 = 13;
 
 #[repr(C)]
 struct NameV1 {
@@ -73,6 +76,17 @@ struct Ref {
 }
 
 #[repr(C)]
+struct Send {
+    fd: i64,
+    clone_sources_count: u64,
+    clone_sources: u64,
+    parent: u64,
+    flags: u64,
+    version: u32,
+    reserved: [u8; 28],
+}
+
+#[repr(C)]
 struct Refs {
     min_id: u64,
     found: [Ref; REFS],
@@ -95,54 +109,23 @@ struct Lookup {
     path: [u8; LOOKUP_BYTES],
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct SearchKey {
-    tree: u64,
-    min_inode: u64,
-    max_inode: u64,
-    min_offset: u64,
-    max_offset: u64,
-    min_transaction: u64,
-    max_transaction: u64,
-    min_type: u32,
-    max_type: u32,
-    count: u32,
-    unused: u32,
-    reserved: [u64; 4],
-}
-
-/// The part of the argument that the opcode counts; what is found comes behind it.
-#[repr(C)]
-struct SearchHead {
-    key: SearchKey,
-    size: u64,
-}
-
-#[repr(C)]
-struct Search {
-    head: SearchHead,
-    found: [u8; SEARCH_BYTES],
-}
-
 const _: () = {
+    assert!(size_of::<Send>() == 72);
     assert!(size_of::<NameV1>() == 4096);
     assert!(size_of::<NameV2>() == 4096);
     assert!(size_of::<Info>() == 504);
     assert!(size_of::<Refs>() == 4096);
     assert!(size_of::<LookupUser>() == 4096);
     assert!(size_of::<Lookup>() == 4096);
-    assert!(size_of::<SearchHead>() == 112);
-    assert!(size_of::<Search>() == 112 + SEARCH_BYTES);
 };
 
 const SNAP_DESTROY: Opcode = opcode::write::<NameV1>(MAGIC, 15);
-const TREE_SEARCH: Opcode = opcode::read_write::<SearchHead>(MAGIC, 17);
 const INO_LOOKUP: Opcode = opcode::read_write::<Lookup>(MAGIC, 18);
 const SNAP_CREATE: Opcode = opcode::write::<NameV2>(MAGIC, 23);
 const SUBVOL_CREATE: Opcode = opcode::write::<NameV2>(MAGIC, 24);
 const GET_FLAGS: Opcode = opcode::read::<u64>(MAGIC, 25);
 const SET_FLAGS: Opcode = opcode::write::<u64>(MAGIC, 26);
+const SEND: Opcode = opcode::write::<Send>(MAGIC, 38);
 const SUBVOL_INFO: Opcode = opcode::read::<Info>(MAGIC, 60);
 const SUBVOL_REFS: Opcode = opcode::read_write::<Refs>(MAGIC, 61);
 const INO_LOOKUP_USER: Opcode = opcode::read_write::<LookupUser>(MAGIC, 62);
@@ -175,14 +158,14 @@ unsafe impl Plain for NameV1 {}
 unsafe impl Plain for NameV2 {}
 // SAFETY: integers alone.
 unsafe impl Plain for Info {}
+// SAFETY: integers alone. What the address among them would point to is read where its count is not 0, and it is 0.
+unsafe impl Plain for Send {}
 // SAFETY: integers alone.
 unsafe impl Plain for Refs {}
 // SAFETY: integers alone.
 unsafe impl Plain for LookupUser {}
 // SAFETY: integers alone.
 unsafe impl Plain for Lookup {}
-// SAFETY: integers alone.
-unsafe impl Plain for Search {}
 // SAFETY: integers alone.
 unsafe impl Plain for u64 {}
 
@@ -227,6 +210,7 @@ pub(super) fn subvolume(file: BorrowedFd<'_>) -> io::Result<Subvolume> {
         received_uuid: some(info.received_uuid),
         read_only: info.flags & STORED_READ_ONLY != 0,
         changed_transaction: info.changed,
+        created_transaction: info.created,
         created_seconds: info.times[1].seconds.cast_signed(),
     })
 }
@@ -276,7 +260,7 @@ pub(super) fn names_of_inode(file: BorrowedFd<'_>, inode: u64) -> io::Result<Vec
         return Ok(vec![Vec::new()]);
     }
     let mut names = Vec::new();
-    for (parent, name) in references(file, inode)? {
+    for (parent, name) in search::references(file, inode)? {
         let mut path = path_of_inode(file, parent)?;
         if !path.is_empty() {
             path.push(b'/');
@@ -285,78 +269,6 @@ pub(super) fn names_of_inode(file: BorrowedFd<'_>, inode: u64) -> io::Result<Vec
         names.push(path);
     }
     Ok(names)
-}
-
-/// The directories that hold an inode, with its names in them.
-fn references(file: BorrowedFd<'_>, inode: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
-    let mut found = Vec::new();
-    let (mut min_type, mut min_offset) = (INODE_REF, 0);
-    loop {
-        let mut search = Search::zeroed();
-        search.head.key = SearchKey {
-            min_inode: inode,
-            max_inode: inode,
-            min_type,
-            max_type: INODE_EXTREF,
-            min_offset,
-            max_offset: u64::MAX,
-            max_transaction: u64::MAX,
-            count: u32::MAX,
-            ..SearchKey::default()
-        };
-        search.head.size = SEARCH_BYTES as u64;
-        call::<TREE_SEARCH, _>(file, &mut *search)?;
-        let mut rest = &search.found[..];
-        if search.head.key.count == 0 {
-            return Ok(found);
-        }
-        for _ in 0..search.head.key.count {
-            let (header, behind) = split(rest, 32)?;
-            // Transaction, inode, offset, type, length, in the byte order of this machine.
-            let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|byte| header[at + byte]));
-            let offset = u64::from_ne_bytes(std::array::from_fn(|byte| header[16 + byte]));
-            let (kind, length) = (word(24), word(28));
-            let (item, behind) = split(behind, length as usize)?;
-            rest = behind;
-            match kind {
-                INODE_REF => names_in(item, Some(offset), &mut found)?,
-                INODE_EXTREF => names_in(item, None, &mut found)?,
-                _ => return Err(io::ErrorKind::InvalidData.into()),
-            }
-            (min_type, min_offset) = match (kind, offset.checked_add(1)) {
-                (kind, Some(next)) => (kind, next),
-                (INODE_REF, None) => (INODE_EXTREF, 0),
-                _ => return Ok(found),
-            };
-        }
-    }
-}
-
-/// An item holds names one behind the other; those of the second kind each tell their directory themselves.
-fn names_in(mut item: &[u8], parent: Option<u64>, found: &mut Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-    while !item.is_empty() {
-        let (directory, behind) = if let Some(parent) = parent {
-            (parent, item)
-        } else {
-            let (head, behind) = split(item, 8)?;
-            (number(head, 0, 8), behind)
-        };
-        let (head, behind) = split(behind, 10)?;
-        let length = usize::try_from(number(head, 8, 2)).unwrap_or(usize::MAX);
-        let (name, behind) = split(behind, length)?;
-        found.push((directory, name.to_vec()));
-        item = behind;
-    }
-    Ok(())
-}
-
-fn split(bytes: &[u8], count: usize) -> io::Result<(&[u8], &[u8])> {
-    bytes.split_at_checked(count).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// A number in an item of the tree, where they are little-endian.
-fn number(bytes: &[u8], at: usize, count: usize) -> u64 {
-    bytes[at..at + count].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 pub(super) fn create(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
@@ -392,4 +304,16 @@ pub(super) fn set_read_only(directory: BorrowedFd<'_>, read_only: bool) -> io::R
         call::<SET_FLAGS, _>(directory, &mut wanted)?;
     }
     Ok(())
+}
+
+pub(super) fn send_without_data(
+    directory: BorrowedFd<'_>,
+    parent: u64,
+    target: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let mut argument = Send::zeroed();
+    argument.fd = i64::from(target.as_raw_fd());
+    argument.parent = parent;
+    argument.flags = NO_FILE_DATA;
+    Ok(call::<SEND, _>(directory, &mut *argument)?)
 }

@@ -1,6 +1,6 @@
 //! Where there is no btrfs.
 
-use super::Subvolume;
+use super::{Changed, Subvolume, Uuid};
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -42,5 +42,21 @@ pub(super) fn delete(_: BorrowedFd<'_>, _: &[u8]) -> io::Result<()> {
 }
 
 pub(super) fn set_read_only(_: BorrowedFd<'_>, _: bool) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn send_without_data(_: BorrowedFd<'_>, _: u64, _: BorrowedFd<'_>) -> io::Result<()> {
+    unsupported()
+}
+
+pub(super) fn find_subvolume(_: BorrowedFd<'_>, _: &Uuid) -> io::Result<Option<Subvolume>> {
+    unsupported()
+}
+
+pub(super) fn changed_inodes(
+    _: BorrowedFd<'_>,
+    _: u64,
+    _: &mut dyn FnMut(Changed) -> bool,
+) -> io::Result<()> {
     unsupported()
 }

@@ -133,3 +133,125 @@ fn elsewhere_nothing_is_answered() {
     assert!(subvolumes_below(&proc).is_err());
     assert!(names_of_inode(&proc, 300).is_err());
 }
+
+#[test]
+fn what_changed_is_sent_without_content() {
+    let Some(place) = Place::new("send") else { return };
+    let top = place.open("");
+    create(&top, b"live").unwrap();
+    fs::write(place.0.join("live/file"), "before").unwrap();
+    snapshot(&top, b"old", place.open("live"), true).unwrap();
+    fs::write(place.0.join("live/new"), "secret content").unwrap();
+    snapshot(&top, b"now", place.open("live"), true).unwrap();
+    let stream = |of: &str, parent: u64| {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let of = place.open(of);
+        let sending = std::thread::spawn(move || send_without_data(of, parent, &writer));
+        let mut stream = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut stream).unwrap();
+        (sending.join().unwrap(), stream)
+    };
+    let old = subvolume(place.open("old")).unwrap().id;
+    let (sent, bytes) = stream("now", old);
+    sent.unwrap();
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|at| at == text);
+    assert!(bytes.starts_with(b"btrfs-stream\0") && holds(b"new") && !holds(b"secret content"));
+    // Not of what can be written, and not against it.
+    stream("live", old).0.unwrap_err();
+    stream("now", subvolume(place.open("live")).unwrap().id).0.unwrap_err();
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let error = send_without_data(place.open("now"), old, &writer).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    for name in [&b"now"[..], b"old", b"live"] {
+        delete(&top, name).unwrap();
+    }
+}
+
+#[test]
+fn a_subvolume_is_found_by_its_identity() {
+    let Some(place) = Place::new("identity") else { return };
+    let top = place.open("");
+    create(&top, b"live").unwrap();
+    snapshot(&top, b"old", place.open("live"), true).unwrap();
+    for name in ["live", "old"] {
+        let known = subvolume(place.open(name)).unwrap();
+        assert_eq!(find_subvolume(&top, &known.uuid).unwrap(), Some(known));
+    }
+    let gone = subvolume(place.open("old")).unwrap().uuid;
+    assert_eq!(
+        Some(subvolume(place.open("live")).unwrap().uuid),
+        subvolume(place.open("old")).unwrap().parent_uuid
+    );
+    for name in [&b"old"[..], b"live"] {
+        delete(&top, name).unwrap();
+    }
+    assert_eq!(find_subvolume(&top, &gone).unwrap(), None);
+    assert_eq!(find_subvolume(&top, &[7; 16]).unwrap(), None);
+}
+
+#[test]
+fn changed_inodes_are_those_since_a_transaction() {
+    let Some(place) = Place::new("stamps") else { return };
+    let top = place.open("");
+    create(&top, b"live").unwrap();
+    fs::create_dir_all(place.0.join("live/dir/untouched")).unwrap();
+    for name in ["same", "content", "mode", "gone", "open"] {
+        fs::write(place.0.join("live/dir").join(name), name).unwrap();
+    }
+    for number in 0..2000 {
+        // So that its inode and its names are in several parts of the tree.
+        fs::write(place.0.join(format!("live/dir/untouched/{number}")), vec![0; 500]).unwrap();
+    }
+    snapshot(&top, b"old", place.open("live"), true).unwrap();
+    let at = |name: &str| place.0.join("live/dir").join(name);
+    fs::write(at("content"), "other").unwrap();
+    fs::set_permissions(at("mode"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::remove_file(at("gone")).unwrap();
+    let held = fs::File::open(at("open")).unwrap();
+    fs::remove_file(at("open")).unwrap();
+    fs::hard_link(at("mode"), place.0.join("live/second")).unwrap();
+    snapshot(&top, b"now", place.open("live"), true).unwrap();
+    drop(held);
+    let since = subvolume(place.open("old")).unwrap().created_transaction;
+    let told = |of: &str, since: u64, most: usize| {
+        let (of, mut told) = (place.open(of), Vec::new());
+        changed_inodes(&of, since, &mut |changed| {
+            told.push(changed);
+            told.len() < most
+        })
+        .unwrap();
+        let mut names: Vec<_> = told
+            .iter()
+            .map(|changed| {
+                let names = names_of_inode(&of, changed.inode).unwrap();
+                let last = |name: &Vec<u8>| name.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
+                if let Some((_, name)) = changed.name.as_ref().filter(|_| changed.inode != ROOT_INODE) {
+                    assert!(names.iter().any(|known| last(known).as_ref() == Some(name)));
+                }
+                (String::from_utf8(names[0].clone()).unwrap(), changed.is_directory)
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    let of = |name: &str, is_directory| (name.to_owned(), is_directory);
+    // What was made in the transaction of the first snapshot may come too; nothing was changed in it since.
+    let next = since + 1;
+    let all = told("now", next, usize::MAX);
+    assert_eq!(
+        all.iter().filter(|(name, _)| name.ends_with("second")).count()
+            + all.iter().filter(|(name, _)| name == "dir/mode").count(),
+        1
+    );
+    let others: Vec<_> =
+        all.iter().filter(|(name, _)| name != "second" && name != "dir/mode").cloned().collect();
+    assert_eq!(others, [of("", true), of("dir", true), of("dir/content", false)]);
+    assert_eq!(told("now", next, 2).len(), 2);
+    assert_eq!(told("old", next, usize::MAX), []);
+    assert_eq!(told("old", 0, usize::MAX).len(), 2 + 1 + 5 + 2000);
+    for name in [&b"now"[..], b"old", b"live"] {
+        delete(&top, name).unwrap();
+    }
+}

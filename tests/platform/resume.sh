@@ -111,7 +111,10 @@ forget files
 "$remand" cleanup -q --yes --pool "$other"
 check 'nothing is left' clean
 check 'killed' status 137 interrupted KILL data 120 "$archives/files"
+check 'cleanup calls it resumable' bash -c '"$0" cleanup --pool "$1" | grep -q resumable' "$remand" "$other"
 rm "$(directory "$other")"/.remand/runs/*.received
+check 'cleanup does not call resumable what nothing was noted of' \
+  bash -c 'found=$("$0" cleanup --pool "$1") && ! grep -q resumable <<< "$found"' "$remand" "$other"
 check 'what nothing was noted of is not used' status 0 restore "$archives/files"
 check 'it says so' tells 'it is not used'
 check 'the files are the same' same_files jails/files/data

@@ -15,108 +15,52 @@ use crate::support::Scratch;
 use crate::support::pool::Pool;
 use crate::support::run::remand;
 
-/// What is different in the whole from its parts.
-#[derive(Default)]
-pub(crate) struct Twist {
-    /// Members that become hard links to another resource's, by their names in the whole: which, and to which.
-    pub(crate) links: Vec<(&'static str, &'static str)>,
-    /// Resources that are not whole, by their place.
-    pub(crate) failed: Vec<u32>,
-}
-
-/// Exports each of `names` and puts them into one archive.
+/// Exports `names` into one archive.
 pub(crate) fn archive_of(pool: &Pool, names: &[&str], options: &[&str], to: &Path) {
-    twisted(pool, names, options, &Twist::default(), to);
+    let ended = remand(["export"]).on(pool).args(options).args(names).arg(to).end();
+    assert!([0, 3].contains(&ended.status), "{}", ended.describe());
 }
 
-/// The same with something different.
-pub(crate) fn twisted(pool: &Pool, names: &[&str], options: &[&str], twist: &Twist, to: &Path) {
+/// The same, but the one at `failed` is told not to be whole.
+pub(crate) fn with_failure(pool: &Pool, names: &[&str], failed: u32, to: &Path) {
     let scratch = Scratch::new();
-    let mut parts = Vec::new();
-    for (number, name) in names.iter().enumerate() {
-        let part = scratch.join(&format!("{number}.tar"));
-        let ended = remand(["export"]).on(pool).args(options).arg(name).arg(&part).end();
-        assert!([0, 3].contains(&ended.status), "{}", ended.describe());
-        parts.push(part);
-    }
-    combine(&parts, twist, to).unwrap();
+    let parts: Vec<_> = names.iter().map(|name| (part_of(pool, name, &scratch), None)).collect();
+    combine(&parts, Some(failed), to);
 }
 
 /// One jail as many, which are called `j000` and so on.
 pub(crate) fn copies(pool: &Pool, name: &str, count: usize, to: &Path) {
     let scratch = Scratch::new();
-    let part = scratch.join("part.tar");
+    let part = part_of(pool, name, &scratch);
+    let parts: Vec<_> = (0..count).map(|number| (part.clone(), Some(format!("j{number:03}")))).collect();
+    combine(&parts, None, to);
+}
+
+fn part_of(pool: &Pool, name: &str, scratch: &Scratch) -> PathBuf {
+    let part = scratch.join(&format!("{name}.tar"));
     remand(["export"]).on(pool).arg(name).arg(&part).ends(0);
+    part
+}
+
+/// Puts archives of one resource each, under other names where such are given, into one.
+fn combine(parts: &[(PathBuf, Option<String>)], failed: Option<u32>, to: &Path) {
     let mut index = Index::default();
-    read(Source::Path(part.clone()), "part", &mut index).unwrap();
-    let mut whole = index.whole.expect("a part");
-    let record = whole.resources.remove(0);
-    for number in 0..count {
-        let mut record = record.clone();
-        record.name = format!("j{number:03}");
-        record.prefix = format!("./jails/{}/", record.name);
-        whole.resources.push(record);
-    }
-    let id = "remand-20260101T000000Z-00000000";
-    let sink = FileSink::create(to, false, id).unwrap();
-    let mut writer = Writer::tar(Box::new(sink), Compression::None, to.parent().unwrap()).unwrap();
-    writer.manifest(&whole, 0).unwrap();
-    for record in &whole.resources {
-        let mut index = Index { rename: Some(record.name.clone()), ..Index::default() };
+    for (part, rename) in parts {
+        index.rename.clone_from(rename);
         read(Source::Path(part.clone()), "part", &mut index).unwrap();
-        let rename = Some(record.name.clone());
-        let mut copy = Copy { lines: index.lines, writer: &mut writer, prefix: String::new(), rename };
+    }
+    let sink = FileSink::create(to, false, "remand-20260101T000000Z-00000000").unwrap();
+    let mut writer = Writer::tar(Box::new(sink), Compression::None, to.parent().unwrap()).unwrap();
+    writer.manifest(&index.whole.expect("a part"), 0).unwrap();
+    let mut copy = Copy { lines: index.lines, writer: &mut writer, prefix: String::new(), rename: None };
+    for (part, rename) in parts {
+        copy.rename.clone_from(rename);
         read(Source::Path(part.clone()), "part", &mut copy).unwrap();
     }
+    if let Some(resource) = failed {
+        writer.fail(&Failure { resource, error: "the disk is broken".into() }).unwrap();
+    }
     writer.finish().unwrap();
-}
-
-fn combine(parts: &[PathBuf], twist: &Twist, to: &Path) -> Result<()> {
-    let mut index = Index::default();
-    for part in parts {
-        index.prefix.clear();
-        read(Source::Path(part.clone()), "part", &mut index)?;
-    }
-    let mut whole = index.whole.expect("a part");
-    whole.consistent = Some(false);
-    let id = "remand-20260101T000000Z-00000000";
-    let mut writer = match to.extension() {
-        None => Writer::directory(to, false, id)?,
-        Some(_) => {
-            let compression = if to.extension().is_some_and(|it| it == "gz") {
-                Compression::Gzip(1)
-            } else {
-                Compression::None
-            };
-            Writer::tar(Box::new(FileSink::create(to, false, id)?), compression, to.parent().unwrap())?
-        }
-    };
-    writer.manifest(&whole, 0)?;
-    let place = |name: &str| {
-        let of = |prefix: &str| name.starts_with(&prefix[2..]);
-        u32::try_from(whole.resources.iter().position(|it| of(&it.prefix)).unwrap()).unwrap()
-    };
-    for (link, target) in &twist.links {
-        let line = index.lines.get_mut(&member(target)).expect("the link's target");
-        line.shared.push(place(link));
-        line.shared.sort_unstable();
-        line.shared.dedup();
-        let line = index.lines.get_mut(&member(link)).expect("the link");
-        line.role = Role::Link { to: member(target) };
-    }
-    let mut copy = Copy { lines: index.lines, writer: &mut writer, prefix: String::new(), rename: None };
-    for part in parts {
-        read(Source::Path(part.clone()), "part", &mut copy)?;
-    }
-    for resource in &twist.failed {
-        writer.fail(&Failure { resource: *resource, error: "the disk is broken".into() })?;
-    }
-    writer.finish()?;
-    Ok(())
-}
-
-fn member(name: &str) -> MemberName {
-    MemberName::new(TreePath::new(name.as_bytes()).unwrap())
 }
 
 fn below(prefix: &str, name: &MemberName) -> MemberName {
@@ -153,6 +97,7 @@ impl Visitor for Index {
     fn manifest(&mut self, manifest: &Manifest) -> Result<()> {
         self.prefix = prefix_of(manifest, self.rename.as_ref());
         let mut record = manifest.resources[0].clone();
+        record.name = self.rename.clone().unwrap_or(record.name);
         record.prefix = format!("./{}", self.prefix);
         match &mut self.whole {
             Some(whole) => whole.resources.push(record),

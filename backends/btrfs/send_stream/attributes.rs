@@ -2,10 +2,11 @@
 
 use super::Malformed;
 use super::command::Time;
+use super::frame::fields;
 
 /// Defines the types with their numbers, in the order of the format.
 macro_rules! types {
-    ($($name:ident = $number:literal;)*) => { $(pub(super) const $name: u16 = $number;)* };
+    ($($name:ident = $number:literal;)*) => { $(pub(in crate::btrfs) const $name: u16 = $number;)* };
 }
 
 types! {
@@ -34,23 +35,16 @@ fn largest(version: u32) -> u16 {
 pub(super) struct Attributes<'a>([Option<&'a [u8]>; COUNT]);
 
 impl<'a> Attributes<'a> {
-    pub(super) fn read(version: u32, mut body: &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn read(version: u32, body: &'a [u8]) -> Result<Self, Malformed> {
         let mut values = [None; COUNT];
-        while !body.is_empty() {
-            let (kind, rest) = number(body).ok_or(Malformed::Truncated)?;
+        for field in fields(version, body) {
+            let (kind, value) = field?;
             if kind == 0 || kind > largest(version) {
                 return Err(Malformed::Attribute(kind));
             }
-            let (value, rest) = if kind == DATA && version >= 2 {
-                rest.split_at(rest.len())
-            } else {
-                let (bytes, rest) = number(rest).ok_or(Malformed::CutShort(kind))?;
-                rest.split_at_checked(usize::from(bytes)).ok_or(Malformed::CutShort(kind))?
-            };
             if values[usize::from(kind)].replace(value).is_some() {
                 return Err(Malformed::Twice(kind));
             }
-            body = rest;
         }
         Ok(Self(values))
     }
@@ -97,9 +91,4 @@ impl<'a> Attributes<'a> {
     pub(super) fn u32_or_0(&self, kind: u16) -> Result<u32, Malformed> {
         if self.0[usize::from(kind)].is_some() { self.u32(kind) } else { Ok(0) }
     }
-}
-
-fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((u16::from_le_bytes(*number), rest))
 }

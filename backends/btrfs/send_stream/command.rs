@@ -3,11 +3,18 @@
 use super::Malformed;
 use super::attributes::{self as kind, Attributes};
 
-/// A point in time since 1970.
+/// Numbers of the commands that a stream begins and ends with, and of the one that takes from another subvolume.
+pub(in crate::btrfs) const SUBVOL: u16 = 1;
+pub(in crate::btrfs) const SNAPSHOT: u16 = 2;
+pub(in crate::btrfs) const CLONE: u16 = 16;
+pub(in crate::btrfs) const END: u16 = 21;
+
+/// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Time {
+    /// Since 1970, or before it.
     pub seconds: i64,
+    /// Added to the seconds; a stream can have more than a second of them.
     pub nanoseconds: u32,
 }
 
@@ -166,12 +173,12 @@ impl<'a> Command<'a> {
         if number > largest(version) {
             return Err(Malformed::Command(number));
         }
-        if number == 21 {
+        if number == END {
             return Ok(Self::End);
         }
         let path = given.path(kind::PATH);
         Ok(match number {
-            1 | 2 => Self::subvolume(number, given)?,
+            SUBVOL | SNAPSHOT => Self::subvolume(number, given)?,
             3..=8 => Self::make(number, given)?,
             9 => Self::Rename { path: path?, to: given.path(kind::PATH_TO)? },
             10 => Self::Link { path: path?, existing: given.path(kind::PATH_LINK)? },
@@ -207,7 +214,7 @@ impl<'a> Command<'a> {
         let path = given.path(kind::PATH)?;
         let uuid = given.array(kind::UUID)?;
         let ctransid = given.u64(kind::CTRANSID)?;
-        if number == 1 {
+        if number == SUBVOL {
             return Ok(Self::Subvol { path, uuid, ctransid });
         }
         let clone_uuid = given.array(kind::CLONE_UUID)?;
@@ -240,7 +247,7 @@ impl<'a> Command<'a> {
         let offset = given.u64(kind::FILE_OFFSET)?;
         Ok(match number {
             15 => Self::Write { path, offset, data: given.bytes(kind::DATA)? },
-            16 => Self::Clone {
+            CLONE => Self::Clone {
                 path,
                 offset,
                 bytes: given.u64(kind::CLONE_LEN)?,

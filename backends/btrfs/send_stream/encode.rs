@@ -1,13 +1,12 @@
 //! The other way round, for tests: commands as a stream.
 
 use super::attributes as kind;
-use super::command::{Command, Time};
-use super::crc;
+use super::command::{self, Command, Time};
+use super::frame::{self, Frame};
 
 /// A stream of these commands, whose last one should be `end`.
-pub(super) fn stream(version: u32, commands: &[Command<'_>]) -> Vec<u8> {
-    let mut stream = b"btrfs-stream\0".to_vec();
-    stream.extend(version.to_le_bytes());
+pub(in crate::btrfs) fn stream(version: u32, commands: &[Command<'_>]) -> Vec<u8> {
+    let mut stream = frame::begin(version);
     for command in commands {
         stream.extend(encoded(version, command));
     }
@@ -15,21 +14,19 @@ pub(super) fn stream(version: u32, commands: &[Command<'_>]) -> Vec<u8> {
 }
 
 /// One command from its number and attributes, with a correct checksum.
-pub(super) fn raw(version: u32, number: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+pub(in crate::btrfs) fn raw(version: u32, number: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
-    for (kind, value) in attributes {
-        body.extend(kind.to_le_bytes());
-        if *kind != kind::DATA || version < 2 {
-            body.extend(u16::try_from(value.len()).expect("a short value").to_le_bytes());
-        }
-        body.extend(*value);
+    for attribute in attributes {
+        frame::put(version, *attribute, &mut body).expect("a short value");
     }
-    let mut header = u32::try_from(body.len()).expect("a short command").to_le_bytes().to_vec();
-    header.extend(number.to_le_bytes());
-    let crc = crc::crc32c(crc::crc32c(crc::crc32c(0, &header), &[0; 4]), &body);
-    header.extend(crc.to_le_bytes());
-    header.extend(body);
-    header
+    checked(number, body)
+}
+
+/// A command of any body, with a correct checksum.
+pub(in crate::btrfs) fn checked(number: u16, body: Vec<u8>) -> Vec<u8> {
+    let mut command = Vec::new();
+    Frame::new(number, body).write(&mut command);
+    command
 }
 
 fn time(time: Time) -> Vec<u8> {
@@ -95,7 +92,7 @@ fn encoded(version: u32, command: &Command<'_>) -> Vec<u8> {
             path,
             vec![(kind::ATIME, time(atime)), (kind::MTIME, time(mtime)), (kind::CTIME, time(ctime))],
         ),
-        Command::End => return raw(version, 21, &[]),
+        Command::End => return raw(version, command::END, &[]),
         Command::UpdateExtent { path, offset, bytes } => {
             (22, path, vec![(kind::FILE_OFFSET, u64(offset)), (kind::SIZE, u64(bytes))])
         }

@@ -30,15 +30,19 @@ impl Lzc {
 }
 
 impl ZfsEngine for Lzc {
-    fn snapshot(&self, dataset: &str, name: &str, recursive: bool) -> Result<()> {
-        let snapshots = if recursive {
-            on_each(&below(dataset)?.ok_or_else(|| Zfs::missing(dataset))?, name)
-        } else {
-            vec![format!("{dataset}@{name}").into()]
-        };
+    fn snapshot(&self, datasets: &[String], name: &str, recursive: bool) -> Result<()> {
+        let mut snapshots = Vec::new();
+        for dataset in datasets {
+            if recursive {
+                snapshots.extend(on_each(&below(dataset)?.ok_or_else(|| Zfs::missing(dataset))?, name));
+            } else {
+                snapshots.push(format!("{dataset}@{name}").into());
+            }
+        }
         let mark = HashMap::from([(RUN.to_owned(), name.to_owned())]);
         self.0.snapshot(&snapshots, Some(mark)).map_err(|error| {
-            match failure("make the snapshot", &format!("{dataset}@{name}"), error) {
+            let subject = format!("{}@{name}", datasets.join(" "));
+            match failure("make the snapshot", &subject, error) {
                 // What is missing is what it was to be made of.
                 Error::NotFound(full) => Zfs::missing(full.split('@').next().unwrap_or_default()),
                 other => other,

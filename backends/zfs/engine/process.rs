@@ -9,13 +9,16 @@ use std::io::Read;
 pub(super) struct Process;
 
 impl ZfsEngine for Process {
-    fn snapshot(&self, dataset: &str, name: &str, recursive: bool) -> Result<()> {
-        if list_one(dataset)?.is_none() {
-            return Err(Zfs::missing(dataset));
+    fn snapshot(&self, datasets: &[String], name: &str, recursive: bool) -> Result<()> {
+        for dataset in datasets {
+            if list_one(dataset)?.is_none() {
+                return Err(Zfs::missing(dataset));
+            }
         }
-        let (full, mark) = (format!("{dataset}@{name}"), format!("{RUN}={name}"));
-        let recursive = recursive.then_some("-r");
-        tool::run(["snapshot"].into_iter().chain(recursive).chain(["-o", &mark, &full])).map(drop)
+        let full: Vec<_> = datasets.iter().map(|dataset| format!("{dataset}@{name}")).collect();
+        let mark = format!("{RUN}={name}");
+        let options = recursive.then_some("-r").into_iter().chain(["-o", &mark]);
+        tool::run(["snapshot"].into_iter().chain(options).chain(full.iter().map(String::as_str))).map(drop)
     }
 
     fn destroy_snapshots(&self, dataset: &str, name: &str, recursive: bool) -> Result<()> {

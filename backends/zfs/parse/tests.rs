@@ -11,6 +11,7 @@ where 'command' is one of the following:
 \tlist [-Hp] [-j [--json-int]] [-r|-d max] [-o property[,...]] [-s property]...
 \t    [-S property]... [-t type[,...]] [filesystem|volume|snapshot] ...
 
+\tsnapshot [-r] [-o property=value] ... <filesystem|volume>@<snap> ...
 \tsend [-DLPbcehnpsVvw] [-i|-I snapshot]
 \t     [-R [-X dataset[,dataset]...]]     <snapshot>
 \tsend [-nVvPe] -t <receive_resume_token>
@@ -24,6 +25,7 @@ const FUSE_USAGE: &str = "missing command
 usage: zfs command args ...
 \tcreate [-p] [-o property=value] ... <filesystem>
 \tlist [-rH][-d max] [-o property[,...]] [-t type[,...]] [-s property] ...
+\tsnapshot [-r] [-o property=value] ... <filesystem@snapname|volume@snapname>
 \tsend [-RDp] [-[iI] snapshot] <snapshot>
 \treceive [-vnF] <filesystem|volume|snapshot>
 \treceive [-vnF] -d <filesystem>
@@ -32,10 +34,10 @@ usage: zfs command args ...
 #[test]
 fn features_come_from_the_usage() {
     let new = features(OPENZFS_USAGE);
-    assert!(new.receive_override && new.receive_resumable && new.diff);
+    assert!(new.receive_override && new.receive_resumable && new.diff && new.snapshot_many);
     assert!("LPcenpwR".chars().all(|letter| new.send.contains(&letter)), "{new:?}");
     let old = features(FUSE_USAGE);
-    assert!(!old.receive_override && !old.receive_resumable && !old.diff);
+    assert!(!old.receive_override && !old.receive_resumable && !old.diff && !old.snapshot_many);
     assert!("RDp".chars().all(|letter| old.send.contains(&letter)));
     assert!("LPcenw".chars().all(|letter| !old.send.contains(&letter)), "{old:?}");
     assert_eq!(features(""), Features::default());

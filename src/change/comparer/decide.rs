@@ -9,7 +9,7 @@ use super::bytes::Buffers;
 use super::cache::{Cache, lock};
 use crate::archive::Digest;
 use crate::change::links::{Inode, Same};
-use crate::change::{Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What};
+use crate::change::{Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What, Whole};
 use crate::tree::{self, Dir, Identity, Kind, Node, Stat, TreePath};
 
 /// How often a name is looked at anew that changes while it is looked at.
@@ -23,6 +23,7 @@ pub(super) struct Shared<'a> {
     /// Whether everything of the base is wanted, for its fingerprint.
     pub(super) fingerprint: bool,
     pub(super) scope: Scope<'a>,
+    pub(super) whole: Option<&'a Whole<'a>>,
     pub(super) cache: Cache,
     pub(super) seen_entries: AtomicU64,
     pub(super) compared_bytes: AtomicU64,
@@ -196,6 +197,12 @@ impl Decider<'_> {
         let base_node = node(sides.pair.base.as_ref(), sides.name, base)?;
         let now_node = node(sides.pair.now.as_ref(), sides.name, now)?;
         let mut differs = differences(&base_node.entry, &now_node.entry);
+        if now.kind != Kind::Directory
+            && inode(&base.identity) != inode(&now.identity)
+            && self.shared.whole.is_some_and(|whole| whole(&now.identity))
+        {
+            differs.content = true;
+        }
         let mut digest = None;
         if base.kind == Kind::File {
             let compared = self.contents(sides, (base, now), untouched, &mut differs)?;

@@ -46,6 +46,8 @@ const INODE_FLAGS: &[(IFlags, Flags)] = &[
 
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+/// What XFS shows of the same ACLs to root a second time, in its own form. Elsewhere they are names like any other.
+const ACLS_OF_XFS: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
 
 /// Looks at `name` in `dir`; an empty name is `dir` itself. `device` is that of the tree.
 pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64>) -> io::Result<Seen> {
@@ -138,6 +140,7 @@ pub(in crate::tree) fn attributes(place: &Place<'_>) -> io::Result<Attributes> {
     Ok(attributes)
 }
 
+/// Without what tells of the ACLs a second time.
 fn xattr_names(place: &Place<'_>) -> io::Result<Vec<Vec<u8>>> {
     let length = || match place.own {
         Some(own) => rustix::fs::flistxattr_query(own),
@@ -149,7 +152,8 @@ fn xattr_names(place: &Place<'_>) -> io::Result<Vec<Vec<u8>>> {
     });
     match list {
         Ok(list) => {
-            Ok(list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+            let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+            Ok(names.filter(|name| !is_acl_of_xfs(place, name)).map(<[u8]>::to_vec).collect())
         }
         Err(error) => Err(error.into()),
     }
@@ -294,7 +298,8 @@ pub(in crate::tree) fn set_xattrs(
     }
     for (name, value) in xattrs {
         // An ACL that comes this way would escape all checks.
-        let done = if is_acl(name) { Err(Errno::INVAL) } else { set_xattr(place, name, value) };
+        let is_acl = is_acl(name) || is_acl_of_xfs(place, name);
+        let done = if is_acl { Err(Errno::INVAL) } else { set_xattr(place, name, value) };
         refused.extend(done.err().map(|error| (label(name), error.into())));
     }
     refused
@@ -348,6 +353,13 @@ fn is_given_by_the_host(name: &[u8]) -> bool {
 
 fn is_acl(name: &[u8]) -> bool {
     name == ACL_ACCESS || name == ACL_DEFAULT
+}
+
+fn is_acl_of_xfs(place: &Place<'_>, name: &[u8]) -> bool {
+    const XFS_SUPER_MAGIC: rustix::fs::FsWord = 0x5846_5342;
+    ACLS_OF_XFS.contains(&name)
+        && rustix::fs::fstatfs(place.own.unwrap_or(place.dir))
+            .is_ok_and(|found| found.f_type == XFS_SUPER_MAGIC)
 }
 
 /// What a loss is called.

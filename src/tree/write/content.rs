@@ -121,7 +121,7 @@ fn copy_extent(file: &OwnedFd, source: BorrowedFd<'_>, extent: Extent) -> rustix
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
         match platform::copy_range(source, file.as_fd(), at, wanted) {
-            Ok(0) => return Err(Errno::NODATA),
+            Ok(0) => return Err(Errno::IO),
             Ok(count) => at += count as u64,
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

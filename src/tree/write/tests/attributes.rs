@@ -249,3 +249,45 @@ fn a_lenient_writer_leaves_flags_alone() {
     assert_eq!(found["directory"], Entry { flags: Flags::empty(), ..rich(Kind::Directory) });
     assert_eq!(found["directory/file"], Entry { flags: Flags::empty(), ..rich(Kind::File) });
 }
+
+#[test]
+fn acls_that_xfs_shows_twice_are_read_once_and_stay() {
+    let Some(xfs) = std::env::var_os("REMAND_TEST_XFS").filter(|value| !value.is_empty()) else {
+        return eprintln!("SKIPPED ACLs of XFS: REMAND_TEST_XFS names no directory");
+    };
+    let place = Place(tempfile::tempdir_in(xfs).unwrap());
+    let mut wanted = rich(Kind::Directory);
+    // Flags that XFS does not have.
+    wanted.flags = Flags::NODUMP;
+    let mut writer = place.writer();
+    writer.put(&path("directory"), &wanted, None).unwrap();
+    finish(writer);
+    let twice = |name: &str| rustix::fs::getxattr(place.at("directory"), name, &mut [0; 1000]);
+    assert!(twice("trusted.SGI_ACL_FILE").is_ok() && twice("trusted.SGI_ACL_DEFAULT").is_ok());
+    assert_eq!(place.entry("directory"), wanted);
+    // Written again, what is not among the attributes is not removed.
+    let mut writer = place.writer();
+    writer.set_metadata(&path("directory"), &wanted).unwrap();
+    finish(writer);
+    assert_eq!(place.entry("directory"), wanted);
+    // It would set an ACL that nobody has checked.
+    let mut forged = wanted.clone();
+    forged.xattrs.insert(b"trusted.SGI_ACL_FILE".to_vec(), b"x".to_vec());
+    let mut writer = place.writer();
+    writer.set_metadata(&path("directory"), &forged).unwrap();
+    let losses = writer.finish().unwrap();
+    assert_eq!(losses.len(), 1);
+    assert_eq!(losses[0].what, "xattr trusted.SGI_ACL_FILE");
+    assert_eq!(place.entry("directory"), wanted);
+}
+
+#[test]
+fn names_of_acls_of_xfs_are_names_elsewhere() {
+    let place = Place::in_memory();
+    let mut wanted = plain(Kind::File);
+    wanted.xattrs.insert(b"trusted.SGI_ACL_FILE".to_vec(), b"x".to_vec());
+    let mut writer = place.writer();
+    writer.put(&path("file"), &wanted, None).unwrap();
+    finish(writer);
+    assert_eq!(place.entry("file"), wanted);
+}

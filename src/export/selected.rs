@@ -1,0 +1,207 @@
+//! What an export takes: each resource with all that is decided about it before anything is made.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use remand_backends::{BackendKind, DatasetKind, NativeDiff, Snapshot, SnapshotInfo, SnapshotName};
+
+use super::plan::{self, Plan};
+use super::{Options, encryption};
+use crate::archive::manifest::{Encoding, FailedRecord, Mode};
+use crate::change::Choice;
+use crate::error::{Error, Result};
+use crate::event::Warning;
+use crate::lock::Lock;
+use crate::pool::Pool;
+use crate::resource::{Base, Resource, ResourceKind, label};
+use crate::run::Record;
+use crate::step::Steps;
+use crate::undo::chain;
+
+/// A resource by name, and maybe a snapshot of it that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) kind: ResourceKind,
+    pub(crate) name: String,
+    pub(crate) snapshot: Option<SnapshotName>,
+}
+
+impl Chosen {
+    pub(crate) fn label(&self) -> String {
+        label(self.kind, &self.name)
+    }
+}
+
+/// A resource that will be exported.
+pub(crate) struct Selected {
+    pub(crate) resource: Resource,
+    pub(crate) plan: Plan,
+    pub(super) wishes: plan::Wishes,
+    pub(super) choice: Choice,
+    /// The snapshot that the user named.
+    pub(super) given: Option<SnapshotInfo>,
+}
+
+impl Selected {
+    /// The base that the plan needs: none for a standalone export.
+    pub(super) fn base(&self) -> Option<&Base> {
+        super::base_of(&self.resource, &self.plan)
+    }
+
+    /// Decides everything about one resource. Makes nothing.
+    pub(super) fn new(pool: &Pool, chosen: &Chosen, options: &Options, steps: &Steps<'_>) -> Result<Self> {
+        let backend = pool.backend();
+        let wanted = crate::resource::Selector { kind: chosen.kind, name: chosen.name.clone() };
+        let mut resource = pool.resource(&wanted)?;
+        let given = match &chosen.snapshot {
+            None => None,
+            Some(name) => Some(given(pool, &mut resource, name, steps)?),
+        };
+        let (plan, wishes) = make_plan(pool, &resource, options)?;
+        let base = super::base_of(&resource, &plan);
+        let native = backend.native_diff();
+        let choice = crate::base::choose(base, options.engine.as_deref(), native)?;
+        if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
+            steps.notice("root", format!("the snapshot engine does not see {what}"));
+        }
+        Ok(Self { resource, plan, wishes, choice, given })
+    }
+}
+
+/// Decides how the datasets of a resource travel.
+pub(super) fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<(Plan, plan::Wishes)> {
+    let backend = pool.backend();
+    let wishes = plan::Wishes {
+        standalone: options.standalone,
+        recursive: options.recursive,
+        portable: options.portable,
+        native: backend.streams().map(|_| native_encoding(backend.kind())),
+    };
+    let plan = plan::plan(resource, backend.capabilities(), wishes)?;
+    encryption::check(pool, resource, &plan, options.decrypted)?;
+    Ok((plan, wishes))
+}
+
+/// How native streams of a backend lie in an archive.
+pub(crate) fn native_encoding(kind: BackendKind) -> Encoding {
+    match kind {
+        BackendKind::Btrfs => Encoding::Btrfs,
+        _ => Encoding::Zfs,
+    }
+}
+
+/// The base that the plan needs: none for a standalone export.
+pub(crate) fn base_of<'a>(resource: &'a Resource, plan: &Plan) -> Option<&'a Base> {
+    resource.base.as_ref().filter(|_| plan.mode == Mode::Differential)
+}
+
+/// Looks for a snapshot that the user named in all datasets of a resource. A dataset that did not exist yet when it was made is not in
+/// the result; that is a warning.
+fn given(
+    pool: &Pool,
+    resource: &mut Resource,
+    name: &SnapshotName,
+    steps: &Steps<'_>,
+) -> Result<SnapshotInfo> {
+    let backend = pool.backend();
+    if !backend.capabilities().consistent_while_running {
+        return Err(Error::Usage(format!(
+            "The {} has no snapshot {name}: the pool is a plain directory, which has none",
+            resource.label()
+        )));
+    }
+    let find = |dataset: &remand_backends::DatasetName| {
+        let wanted = Snapshot { dataset: dataset.clone(), name: Some(name.clone()) };
+        backend.snapshot_info(&wanted).map_err(Error::backend(format!("look {} up", dataset.as_str())))
+    };
+    let missing = || Error::NoResource {
+        what: format!("snapshot {name} of the {}", resource.label()),
+        pool: pool.label(),
+    };
+    let info = find(&resource.dataset)?.ok_or_else(missing)?;
+    let mut absent = BTreeSet::new();
+    for (at, part) in resource.datasets.iter().enumerate() {
+        if part.kind == DatasetKind::Directory || find(&part.dataset)?.is_some() {
+            continue;
+        }
+        if at == 0 {
+            return Err(missing());
+        }
+        absent.insert(part.name.clone());
+    }
+    for dataset in &absent {
+        let message = format!("it has no snapshot {name}; it is not in the archive");
+        steps.warn(&Warning { subject: format!("{} of the {}", dataset, resource.label()), message });
+    }
+    resource.datasets.retain(|part| !absent.contains(&part.name));
+    // What is in its place in the snapshot is at most an empty directory, which is its parent's.
+    resource.enclosed.extend(absent);
+    Ok(info)
+}
+
+/// Resources that are left out because they failed.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    pub(super) keep_going: bool,
+    pub(super) records: Vec<FailedRecord>,
+    first: Option<Error>,
+}
+
+impl Failures {
+    pub(super) fn new(keep_going: bool) -> Self {
+        Self { keep_going, ..Self::default() }
+    }
+
+    /// Leaves a resource out that failed, if the user wants to go on without it.
+    pub(super) fn take<T>(
+        &mut self,
+        (kind, name): (ResourceKind, &str),
+        outcome: Result<T>,
+        steps: &Steps<'_>,
+    ) -> Result<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if !self.keep_going || error.exit_status() == 130 => Err(error),
+            Err(error) => {
+                let text = chain(&error);
+                let message = format!("failed, and is not in the archive: {text}");
+                steps.warn(&Warning { subject: label(kind, name), message });
+                self.records.push(FailedRecord { kind, name: name.to_owned(), error: text });
+                self.first.get_or_insert(error);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn into_records(self) -> Vec<FailedRecord> {
+        self.records
+    }
+
+    /// What to fail with where nothing is left.
+    pub(super) fn all(&mut self) -> Error {
+        self.first.take().unwrap_or_else(|| Error::Usage("Nothing was selected".into()))
+    }
+}
+
+/// The locks of all resources, taken in their order, so that two exports never wait for each other.
+pub(super) fn lock(
+    state: &std::path::Path,
+    chosen: Vec<Chosen>,
+    (record, options): (&Record, &Options),
+    failures: &mut Failures,
+    (steps, interrupted): (&Steps<'_>, &AtomicBool),
+) -> Result<Vec<(Chosen, Lock)>> {
+    let many = chosen.len() > 1;
+    let mut locked = Vec::new();
+    for chosen in chosen {
+        let what = chosen.label();
+        let lock = steps.run(crate::event::Step::Lock, many.then_some(what.as_str()), None, |_| {
+            let record = Record { resource: what.clone(), ..record.clone() };
+            Lock::acquire(state, &what.replace(' ', "-"), &record, options.wait, interrupted)
+        });
+        if let Some(lock) = failures.take((chosen.kind, &chosen.name), lock, steps)? {
+            locked.push((chosen, lock));
+        }
+    }
+    Ok(locked)
+}

@@ -1,0 +1,386 @@
+//! Writing an archive: what it will hold is described, then each resource's members come, then the seal.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use remand_backends::{NativeDiff, Snapshot};
+
+use super::datasets::{Against, Done, Job};
+use super::manifest::{Found, SIZE_BYTES, SPARE_BYTES, amend, manifest, record};
+use super::queue::MemberWriter;
+use super::selected::{Failures, Selected};
+use super::shared::SharedFiles;
+use super::snapshot::Moment;
+use super::{Options, basejail, encryption, side_by_side};
+use crate::archive::manifest::{BaseDirectory, ResourceKind, ResourceRecord};
+use crate::archive::{Failure, Seal, Writer};
+use crate::base::OpenBase;
+use crate::change::snapshot::Asked;
+use crate::change::{Fingerprint, Proof};
+use crate::error::Result;
+use crate::event::{Observer, Step, Warning};
+use crate::pool::{Pool, View};
+use crate::resource::Base;
+use crate::step::Steps;
+use crate::tree::TreePath;
+use crate::undo::chain;
+
+/// What all parts of one export share.
+pub(super) struct Context<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) options: &'a Options,
+    pub(super) run: &'a str,
+    pub(super) state: &'a Path,
+    pub(super) interrupted: &'a AtomicBool,
+    pub(super) views: AtomicU32,
+    /// Whether several resources were chosen.
+    pub(super) many: bool,
+    /// Who was asked already how the only resource differs from its base.
+    pub(super) early: Option<&'a dyn NativeDiff>,
+}
+
+/// A resource that is about to be written.
+pub(super) struct Ready {
+    pub(super) selected: Selected,
+    pub(super) moment: Moment,
+    prefix: TreePath,
+    left_out: Vec<BaseDirectory>,
+    /// Where the base's fingerprint will be found on the way.
+    on_the_way: bool,
+}
+
+/// What became of a resource: how much was written, or why it failed.
+pub(super) type Outcome = std::result::Result<Done, String>;
+
+/// Bases that are open for reading, each once.
+struct Bases {
+    views: Vec<(Snapshot, View)>,
+}
+
+impl Bases {
+    fn open(
+        context: &Context<'_>,
+        all: &[(Selected, Moment)],
+        failures: &mut Failures,
+        steps: &Steps<'_>,
+    ) -> Result<(Self, Vec<bool>)> {
+        let mut this = Self { views: Vec::new() };
+        let mut usable = Vec::new();
+        for (selected, _) in all {
+            let base = selected.base().filter(|base| this.tree(base).is_none());
+            let opened = base.map_or(Ok(None), |base| {
+                let name = format!("{}-base{}", context.run, this.views.len());
+                Ok(Some((base.snapshot.clone(), View::open(context.pool.backend(), &base.snapshot, &name)?)))
+            });
+            let who = (selected.resource.kind, selected.resource.name.as_str());
+            match failures.take(who, opened, steps) {
+                Ok(opened) => {
+                    usable.push(opened.is_some());
+                    this.views.extend(opened.flatten());
+                }
+                Err(error) => {
+                    this.close(steps);
+                    return Err(error);
+                }
+            }
+        }
+        Ok((this, usable))
+    }
+
+    fn tree(&self, base: &Base) -> Option<&View> {
+        self.views.iter().find(|(snapshot, _)| *snapshot == base.snapshot).map(|(_, view)| view)
+    }
+
+    fn close(self, steps: &Steps<'_>) {
+        for (_, view) in self.views {
+            crate::pool::close(view, "the base", steps);
+        }
+    }
+}
+
+/// Writes everything.
+pub(super) fn write(
+    context: &Context<'_>,
+    selected: Vec<(Selected, Moment)>,
+    one_moment: bool,
+    writer: Writer,
+    failures: &mut Failures,
+    steps: &Steps<'_>,
+) -> Result<(Seal, Vec<(Ready, Outcome)>)> {
+    let mut changed = Vec::new();
+    for (mut selected, moment) in selected {
+        let kept = keep_changed(context, &mut selected, &moment, steps);
+        let who = (selected.resource.kind, selected.resource.name.clone());
+        if failures.take((who.0, &who.1), kept, steps)?.is_some() {
+            changed.push((selected, moment));
+        }
+    }
+    let (bases, usable) = Bases::open(context, &changed, failures, steps)?;
+    let usable = changed.into_iter().zip(usable).filter_map(|(one, usable)| usable.then_some(one)).collect();
+    let outcome = described(context, usable, &bases, one_moment, writer, failures, steps);
+    bases.close(steps);
+    outcome
+}
+
+/// Decides what needs a look at the snapshot.
+fn keep_changed(
+    context: &Context<'_>,
+    selected: &mut Selected,
+    moment: &Moment,
+    steps: &Steps<'_>,
+) -> Result<()> {
+    encryption::tell(context.pool, &selected.resource, context.options.decrypted, steps)?;
+    if selected.given.is_some() {
+        // Which files it has now says nothing of then.
+        let view = format!("{}-own", context.run);
+        let resource = &mut selected.resource;
+        crate::pool::with_view(context.pool.backend(), &moment.snapshot, &view, steps, |view| {
+            let directory = view.tree.root();
+            let has = |name: &str| {
+                let stat = directory.stat(name.as_bytes());
+                stat.map_err(crate::error::Error::tree(format!("look for {name}"))).map(|stat| stat.is_some())
+            };
+            if let Some(config) = resource.config
+                && !has(config)?
+            {
+                resource.config = None;
+            }
+            resource.fstab = resource.fstab && has("fstab")?;
+            Ok(())
+        })?;
+    }
+    let comparison = basejail::Comparison {
+        pool: context.pool,
+        resource: &selected.resource,
+        steps,
+        interrupted: context.interrupted,
+        snapshot: Some((context.run, moment.snapshot.name.clone())),
+    };
+    comparison.keep_changed(&mut selected.plan, selected.wishes)
+}
+
+fn described(
+    context: &Context<'_>,
+    selected: Vec<(Selected, Moment)>,
+    bases: &Bases,
+    one_moment: bool,
+    mut writer: Writer,
+    failures: &mut Failures,
+    steps: &Steps<'_>,
+) -> Result<(Seal, Vec<(Ready, Outcome)>)> {
+    let none = SharedFiles::default();
+    let (mut ready, mut records) = (Vec::new(), Vec::new());
+    let mut fingerprints = Vec::new();
+    for (selected, moment) in selected {
+        let who = (selected.resource.kind, selected.resource.name.clone());
+        let described =
+            describe(context, selected, moment, bases, (&mut fingerprints, &none), writer.can_amend(), steps);
+        if let Some((one, record)) = failures.take((who.0, &who.1), described, steps)? {
+            ready.push(one);
+            records.push(record);
+        }
+    }
+    if ready.is_empty() {
+        return Err(failures.all());
+    }
+    let engines: std::collections::BTreeSet<_> = ready.iter().map(|one| one.selected.choice.name()).collect();
+    let engines: Vec<_> = engines.into_iter().collect();
+    let consistent = one_moment && (ready.len() > 1 || ready[0].moment.consistent);
+    let manifest = manifest(records, failures.records.clone(), consistent, (context.options, &engines));
+    let spare = ready.iter().map(|one| {
+        let fingerprint = if one.on_the_way { SPARE_BYTES } else { 0 };
+        fingerprint + SIZE_BYTES * one.selected.plan.datasets.len()
+    });
+    let spare_bytes = spare.sum();
+    writer.manifest(&manifest, spare_bytes)?;
+    let outcomes = members(context, &ready, bases, &mut writer, failures, steps)?;
+    let seal = steps.run(Step::BundleBackup, None, None, |_| {
+        if writer.can_amend() {
+            let done: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok()).collect();
+            amend(&mut writer, manifest, spare_bytes, &done)?;
+        }
+        go_on(context)?;
+        Ok(writer.finish()?)
+    })?;
+    Ok((seal, ready.into_iter().zip(outcomes).collect()))
+}
+
+/// The record of one resource, and what is left to do.
+fn describe(
+    context: &Context<'_>,
+    selected: Selected,
+    moment: Moment,
+    bases: &Bases,
+    (fingerprints, shared): (&mut Vec<(Snapshot, Fingerprint)>, &SharedFiles),
+    can_amend: bool,
+    steps: &Steps<'_>,
+) -> Result<(Ready, ResourceRecord)> {
+    go_on(context)?;
+    let prefix = match (context.many, selected.resource.kind) {
+        (false, _) => "./".to_owned(),
+        (true, ResourceKind::Release) => format!("./releases/{}/", selected.resource.name),
+        (true, ResourceKind::Jail) => format!("./jails/{}/", selected.resource.name),
+        (true, ResourceKind::Plain) => format!("./datasets/{}/", selected.resource.name),
+    };
+    let path = super::datasets::path(prefix.trim_start_matches("./").trim_end_matches('/'))?;
+    let mut ready = Ready { selected, moment, prefix: path, left_out: Vec::new(), on_the_way: false };
+    let base = ready.selected.base().cloned();
+    let view = base.as_ref().and_then(|base| bases.tree(base));
+    let open = match (&base, view) {
+        (Some(base), Some(view)) => {
+            let backend = context.pool.backend();
+            Some(OpenBase::new(backend, Some(context.state), base, &view.tree, context.interrupted)?)
+        }
+        _ => None,
+    };
+    let mut known = None;
+    if let (Some(open), Some(base)) = (&open, &base) {
+        let before = fingerprints.iter().find(|(snapshot, _)| *snapshot == base.snapshot);
+        known = before.map(|(_, fingerprint)| fingerprint.clone()).or_else(|| open.known());
+        let engine = ready.selected.choice.engine(None);
+        let reads_base = engine.visits_everything() && engine.proof() == Proof::Bytes;
+        ready.on_the_way = known.is_none() && reads_base && can_amend && !context.many;
+        if known.is_none() && !ready.on_the_way {
+            known = Some(steps.run(Step::CheckBase, Some(&base.label()), None, |_| {
+                open.compute(context.interrupted, &|_, _| {})
+            })?);
+        }
+        if let (Some(known), None) = (&known, before) {
+            fingerprints.push((base.snapshot.clone(), known.clone()));
+        }
+    }
+    let (left_out, record) = with_job(context, &ready, (0, shared), steps, |job| {
+        let left_out = job.left_out(view.map(|view| &view.tree))?;
+        let found = Found {
+            guid: open.as_ref().and_then(OpenBase::guid),
+            fingerprint: known.clone(),
+            left_out: &left_out,
+            taken: &ready.moment.taken,
+            consistent: ready.moment.consistent,
+            prefix: &prefix,
+        };
+        let record = record(job, found)?;
+        Ok((left_out, record))
+    })?;
+    ready.left_out = left_out;
+    Ok((ready, record))
+}
+
+/// The members of all resources.
+fn members(
+    context: &Context<'_>,
+    ready: &[Ready],
+    bases: &Bases,
+    writer: &mut Writer,
+    failures: &Failures,
+    steps: &Steps<'_>,
+) -> Result<Vec<Outcome>> {
+    let resources: Vec<_> = ready.iter().map(|one| &one.selected.resource).collect();
+    let shared = SharedFiles::find(context.pool, &resources, context.interrupted)?;
+    if !context.many {
+        return Ok(vec![Ok(one(context, ready, 0, bases, (writer, &shared), steps)?)]);
+    }
+    let depth = steps.depth();
+    let read = |number: usize, queue: &mut super::queue::Queue, observer: &dyn Observer| {
+        let steps = Steps::nested(observer, &ready[number].selected.resource.name, depth);
+        let done = steps.run(Step::ResourceBackup, None, None, |_| {
+            one(context, ready, number, bases, (queue, &shared), &steps)
+        });
+        shared.done(u32::try_from(number).unwrap_or(u32::MAX));
+        (done, steps.warnings())
+    };
+    let mut outcomes = Vec::new();
+    let mut finished = |number: usize, writer: &mut Writer, done: Result<Done>, warnings: u64| {
+        steps.count_warnings(warnings);
+        outcomes.push(match done {
+            Ok(done) => Ok(done),
+            Err(error) if !failures.keep_going || error.exit_status() == 130 => return Err(error),
+            Err(error) => {
+                let error = chain(&error);
+                let subject = ready[number].selected.resource.label();
+                steps.warn(&Warning {
+                    subject,
+                    message: format!("failed, and is not whole in the archive: {error}"),
+                });
+                let resource = u32::try_from(number).unwrap_or(u32::MAX);
+                writer.fail(&Failure { resource, error: error.clone() })?;
+                Err(error)
+            }
+        });
+        Ok(())
+    };
+    side_by_side::run(ready.len(), writer, steps.observer(), &read, &mut finished)?;
+    if outcomes.iter().all(std::result::Result::is_err) {
+        let reasons = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let reasons: Vec<_> = reasons.map(String::as_str).collect();
+        return Err(crate::error::Error::Unsupported(format!(
+            "Every resource failed: {}",
+            reasons.join("; ")
+        )));
+    }
+    Ok(outcomes)
+}
+
+/// The members of one resource.
+fn one(
+    context: &Context<'_>,
+    ready: &[Ready],
+    number: usize,
+    bases: &Bases,
+    (writer, shared): (&mut dyn MemberWriter, &SharedFiles),
+    steps: &Steps<'_>,
+) -> Result<Done> {
+    let one = &ready[number];
+    let base = one.selected.base();
+    let view = base.and_then(|base| bases.tree(base));
+    let base_tree = view.map(|view| &view.tree);
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
+    let done = with_job(context, one, (number, shared), steps, |job| {
+        let against = Against { base: base_tree, left_out: &one.left_out, fingerprint: one.on_the_way };
+        job.write(writer, &against)
+    })?;
+    if let (Some(fingerprint), Some(base), Some(tree)) = (&done.fingerprint, base, base_tree) {
+        let backend = context.pool.backend();
+        OpenBase::new(backend, Some(context.state), base, tree, context.interrupted)?.keep(fingerprint)?;
+    }
+    Ok(done)
+}
+
+/// Runs `work` with a resource's job.
+fn with_job<T>(
+    context: &Context<'_>,
+    ready: &Ready,
+    (number, shared): (u32, &SharedFiles),
+    steps: &Steps<'_>,
+    work: impl FnOnce(&Job<'_>) -> Result<T>,
+) -> Result<T> {
+    let Ready { selected, moment, prefix, .. } = ready;
+    let native = context.early.or_else(|| context.pool.backend().native_diff());
+    let now =
+        Snapshot { dataset: selected.resource.root().dataset.clone(), name: moment.snapshot.name.clone() };
+    let asked =
+        native.zip(selected.base()).map(|(native, base)| Asked { native, base: &base.snapshot, now: &now });
+    let engine = selected.choice.engine(asked);
+    work(&Job {
+        pool: context.pool,
+        resource: &selected.resource,
+        number,
+        prefix,
+        plan: &selected.plan,
+        options: context.options,
+        engine: engine.as_ref(),
+        run: context.run,
+        snapshot: &moment.snapshot,
+        steps,
+        interrupted: context.interrupted,
+        views: &context.views,
+        shared,
+    })
+}
+
+fn go_on(context: &Context<'_>) -> Result<()> {
+    if context.interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(crate::error::Error::Interrupted);
+    }
+    Ok(())
+}

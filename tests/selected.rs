@@ -1,0 +1,185 @@
+//! Exports of several resources into one archive.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use support::Scratch;
+use support::bundle::Bundle;
+use support::pool::{Place, Pool, Size, zfs};
+use support::run::remand;
+
+/// A pool with a release and these jails.
+fn fleet(place: &Place, jails: &[&str]) -> Pool {
+    let pool = Pool::with_release(place, Size::Small);
+    for jail in jails {
+        pool.jail(jail, "base-1.0", Size::Small);
+    }
+    pool
+}
+
+fn names(manifest: &Value) -> Vec<String> {
+    let resources = manifest["resources"].as_array().expect("resources");
+    let name = |resource: &Value| {
+        format!(
+            "{} {}",
+            resource["kind"].as_str().expect("a kind"),
+            resource["name"].as_str().expect("a name")
+        )
+    };
+    resources.iter().map(name).collect()
+}
+
+#[test]
+fn resources_are_selected_and_lie_below_their_own_prefix() {
+    for place in Place::all("selected") {
+        let scratch = Scratch::new();
+        let pool = fleet(&place, &["web", "db1", "db2", "test"]);
+        let archive = scratch.join("some.tar");
+        remand(["export", "db*", "release:*", "web"]).arg(&archive).on(&pool).ends(0);
+        remand(["verify"]).arg(&archive).ends(0);
+        let bundle = Bundle::open(&archive);
+        let manifest = bundle.manifest();
+        assert_eq!(names(&manifest), ["release base-1.0", "jail db1", "jail db2", "jail web"]);
+        assert_eq!(manifest["consistent"], place.is_zfs(), "{place:?}");
+        for resource in manifest["resources"].as_array().unwrap() {
+            let kind = resource["kind"].as_str().unwrap();
+            assert_eq!(resource["prefix"], format!("./{kind}s/{}/", resource["name"].as_str().unwrap()));
+            assert!(resource["taken"].is_string() && resource["datasets"][0]["bytes"].is_u64(), "{resource}");
+        }
+        assert!(bundle.position("./jails/db1/config.json") < bundle.position("./jails/db2/config.json"));
+        let all = scratch.join("all");
+        remand(["export", "--all", "--exclude", "test"]).arg(&all).on(&pool).ends(0);
+        remand(["verify"]).arg(&all).ends(0);
+        assert!(all.join("jails/web").is_dir() && !all.join("jails/test").exists());
+        assert_eq!(pool.remains(), [""; 0], "left behind");
+    }
+}
+
+#[test]
+fn what_is_unknown_fails_before_anything_is_made() {
+    let (scratch, pool) = (Scratch::new(), fleet(&Place::dir(), &["web"]));
+    let archive = scratch.join("a.tar");
+    let ended = remand(["export", "web", "wbe", "db*"]).arg(&archive).on(&pool).ends(10);
+    ended.tells("wbe");
+    ended.tells("db*");
+    remand(["export", "web@before"]).arg(&archive).on(&pool).ends(2).tells("plain directory");
+    remand(["export"]).arg(&archive).on(&pool).ends(2).tells("--all");
+    assert!(!archive.exists() && !pool.path(".remand").exists());
+}
+
+#[test]
+fn files_with_names_in_several_jails_are_written_once() {
+    let (scratch, pool) = (Scratch::new(), fleet(&Place::dir(), &["a", "b", "c"]));
+    let root = |jail: &str| pool.root(jail);
+    std::fs::write(root("a").join("one"), "shared by all").unwrap();
+    for (jail, name) in [("a", "two"), ("b", "one"), ("b", "two"), ("c", "hooked")] {
+        std::fs::hard_link(root("a").join("one"), root(jail).join(name)).unwrap();
+    }
+    // A file that equals the base's in each jail is shared all the same.
+    let (first, rest) =
+        [("a", "same"), ("b", "same"), ("c", "same")].split_first().map(|(a, b)| (*a, b.to_vec())).unwrap();
+    let release = pool.path("releases/base-1.0/root/same");
+    std::fs::write(&release, "as in the release").unwrap();
+    std::fs::write(root(first.0).join(first.1), "as in the release").unwrap();
+    for (jail, name) in rest {
+        std::fs::hard_link(root("a").join("same"), root(jail).join(name)).unwrap();
+    }
+    for archive in ["abc.tar", "abc"].map(|name| scratch.join(name)) {
+        remand(["export", "a", "b", "c"]).arg(&archive).on(&pool).ends(0);
+        remand(["verify"]).arg(&archive).ends(0);
+    }
+    let bundle = Bundle::open(&scratch.join("abc.tar"));
+    let line = |path: &str| bundle.line(path);
+    for name in ["one", "same"] {
+        assert_eq!(line(&format!("./jails/a/root/{name}"))["shared"], serde_json::json!([1, 2]), "{name}");
+    }
+    let first = "./jails/a/root/one";
+    for other in ["./jails/b/root/one", "./jails/c/root/hooked"] {
+        assert_eq!((&line(other)["role"], &line(other)["link"]), (&"link".into(), &first.into()), "{other}");
+    }
+    assert_eq!(line("./jails/a/root/two")["link"], first);
+    assert_eq!(line("./jails/b/root/two")["link"], "./jails/b/root/one");
+    assert_eq!(line("./jails/c/root/same")["link"], "./jails/a/root/same");
+    // In the other order each jail alone carries its own.
+    remand(["export", "b"]).arg(scratch.join("b.tar")).on(&pool).ends(0);
+    assert!(Bundle::open(&scratch.join("b.tar")).line("./root/one")["role"].is_null());
+}
+
+#[test]
+fn the_order_does_not_depend_on_threads() {
+    let (scratch, pool) = (Scratch::new(), fleet(&Place::dir(), &["a", "b", "c", "d", "e", "f", "g"]));
+    let mut seen = Vec::new();
+    for number in 0..4 {
+        let archive = scratch.join(&format!("{number}.tar"));
+        remand(["export", "--all"]).arg(&archive).on(&pool).ends(0);
+        let lines = Bundle::open(&archive).index();
+        let lines: Vec<_> = lines.into_iter().filter(|line| line["seal"].is_null()).collect();
+        seen.push(lines);
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn one_failure_fails_all_unless_the_rest_is_wanted() {
+    let (scratch, pool) = (Scratch::new(), fleet(&Place::dir(), &["a", "b", "c"]));
+    let archive = scratch.join("abc.tar");
+    // A directory where a file has to be: it fails after the manifest is written.
+    let fstab = pool.path("jails/b/fstab");
+    std::fs::write(&fstab, vec![b'#'; (16 << 20) + 1]).unwrap();
+    remand(["export", "a", "b", "c"]).arg(&archive).on(&pool).ends(1).tells("fstab of the jail b");
+    assert!(!archive.exists());
+    let ended = remand(["export", "--keep-going", "a", "b", "c"]).arg(&archive).on(&pool).ends(3);
+    ended.tells("jail b");
+    let index = Bundle::open(&archive).index();
+    let failed: Vec<_> = index.iter().filter(|line| !line["failed"].is_null()).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0]["failed"]["resource"], 1);
+    // One that fails before is not in the manifest's resources.
+    std::fs::remove_file(&fstab).unwrap();
+    std::fs::remove_dir_all(pool.path("releases")).unwrap();
+    remand(["export", "--keep-going", "a", "b"]).arg(scratch.join("none.tar")).on(&pool).ends(20);
+    assert_eq!(pool.remains(), [""; 0], "left behind");
+}
+
+#[test]
+fn a_snapshot_that_exists_is_taken_instead_of_a_new_one() {
+    for place in [Place::zfs("selected: snapshot"), Place::btrfs("selected: snapshot")].into_iter().flatten()
+    {
+        let (scratch, pool) = (Scratch::new(), fleet(&place, &["a"]));
+        let file = pool.root("a").join("moment");
+        std::fs::write(&file, "before").unwrap();
+        snapshot(&pool, "a", "before");
+        std::fs::write(&file, "after").unwrap();
+        std::fs::remove_file(pool.path("jails/a/fstab")).unwrap();
+        let archive = scratch.join("a.tar");
+        remand(["export", "--portable", "a@before"]).arg(&archive).on(&pool).ends(0);
+        let bundle = Bundle::open(&archive);
+        assert_eq!(bundle.manifest()["resources"][0]["snapshot"], "before");
+        assert_eq!(bundle.manifest()["resources"][0]["fstab"], "fstab");
+        assert_eq!(content(&bundle, "./root/moment"), "before");
+        remand(["export", "a@never"]).arg(scratch.join("b.tar")).on(&pool).ends(10).tells("never");
+    }
+}
+
+/// Makes a snapshot of a jail and all its datasets as a user would.
+fn snapshot(pool: &Pool, jail: &str, name: &str) {
+    if pool.is_zfs() {
+        zfs(["snapshot", "-r", &format!("{}/jails/{jail}@{name}", pool.name())]);
+        return;
+    }
+    let place = pool.path(&format!("jails/{jail}"));
+    for dataset in ["", "root", "data", "data/db"] {
+        let dataset = place.join(dataset);
+        let (parent, last) = (dataset.parent().unwrap(), dataset.file_name().unwrap().to_str().unwrap());
+        std::fs::create_dir_all(parent.join(".snapshots")).unwrap();
+        let to = parent.join(".snapshots").join(format!("{last}@{name}"));
+        support::pool::subvolume(["snapshot".as_ref(), "-r".as_ref(), dataset.as_os_str(), to.as_os_str()]);
+    }
+}
+
+fn content(bundle: &Bundle, name: &str) -> String {
+    let members: BTreeMap<_, _> = bundle.members.iter().map(|member| (member.text(), &member.data)).collect();
+    String::from_utf8_lossy(members[name]).into_owned()
+}
