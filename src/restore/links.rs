@@ -105,7 +105,7 @@ impl Sources {
         &mut self,
         works: &mut [Work<'_>],
         place: Option<&Place>,
-        (shelf, to): (Option<&Shelf>, &MemberName),
+        (hidden, to): (Option<&Shelf>, &MemberName),
         steps: &crate::step::Steps<'_>,
     ) -> Result<Option<Source>> {
         let staged = match place {
@@ -113,7 +113,7 @@ impl Sources {
             None => None,
         };
         let kept = || {
-            let (dir, name, flags) = shelf?.find(to)?;
+            let (dir, name, flags) = hidden?.find(to)?;
             Some(Source { dir, name, flags })
         };
         Ok(staged.or_else(kept))

@@ -88,9 +88,9 @@ impl<'a> Restore<'a> {
             let failed = self.works.iter_mut().find_map(|work| work.failed.take());
             return Err(self.first_error.take().or(failed).unwrap_or(Error::Interrupted));
         }
-        let mut shelf = Undo::new(self.context.steps);
-        self.shelf_undone_by(&mut shelf);
-        self.clean &= shelf.conclude(Ok(())).1;
+        let mut hidden = Undo::new(self.context.steps);
+        self.shelf_undone_by(&mut hidden);
+        self.clean &= hidden.conclude(Ok(())).1;
         let mut synced = BTreeSet::new();
         for work in self.works.iter().filter(|work| work.failed.is_none()) {
             work.stage.sync(&mut synced)?;
@@ -127,7 +127,7 @@ impl<'a> Restore<'a> {
         work.stage.set_flags(&work.plan, steps)?;
         if work.copies.count > 0 {
             let message = format!(
-                "has copies in place of {} hard links to files of other datasets, which are other file systems here",
+                "has copies in place of hard links to files of other datasets, which are on other file systems here: {}",
                 work.copies.count
             );
             steps.warn(&Warning { subject: work.plan.name.clone(), message });

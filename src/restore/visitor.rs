@@ -250,19 +250,19 @@ impl<'a> Restore<'a> {
         self.check_interrupt()?;
         let Some(entry) = line.entry.as_ref().filter(|_| self.is_shared(line)) else { return Ok(()) };
         if matches!(line.role, Role::Link { .. }) {
-            if let (Some(shelf), Role::Link { to }) = (&mut self.shelf, &line.role) {
-                shelf.name(line, to);
+            if let (Some(hidden), Role::Link { to }) = (&mut self.shelf, &line.role) {
+                hidden.name(line, to);
             }
             return Ok(());
         }
-        let shelf = match &mut self.shelf {
-            Some(shelf) => shelf,
+        let hidden = match &mut self.shelf {
+            Some(there) => there,
             none => {
                 let run = self.run.as_ref().map_or("", Run::id);
                 none.insert(Shelf::create(self.context.pool, run)?)
             }
         };
-        shelf.put(line, entry, content)
+        hidden.put(line, entry, content)
     }
 
     fn put(&mut self, line: &Line, place: &Place, content: Option<&mut dyn Content>) -> Result<()> {

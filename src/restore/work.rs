@@ -133,13 +133,13 @@ impl<'a> Work<'a> {
         section: Section,
         (line, entry): (&Line, &Entry),
         content: Option<&mut dyn Content>,
-        context: Context<'_>,
+        run: Context<'_>,
     ) -> Result<()> {
         let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
         let bytes = files::read_all(&line.name.to_string(), content)?;
         let (name, bytes) = match section {
-            Section::Fstab => ("fstab", self.fstab(bytes, context.pool)?),
-            _ => ("config.json", self.config(bytes, context)?),
+            Section::Fstab => ("fstab", self.fstab(bytes, run.pool)?),
+            _ => ("config.json", self.config(bytes, run)?),
         };
         let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
         let entry = Entry { size: bytes.len() as u64, ..entry.clone() };
