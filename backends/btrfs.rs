@@ -314,6 +314,11 @@ impl Backend for Btrfs {
         state::destroy_leftover(self, leftover)
     }
 
+    fn adopt(&self, leftover: &Leftover) -> Result<Option<Created>> {
+        let name = leftover.staged().ok_or_else(|| Error::NotLeftover(format!("{leftover:?}")))?;
+        Ok(self.look_up(name)?.map(|_| Created::new(&self.label(), name.clone())))
+    }
+
     fn streams(&self) -> Option<&dyn Streams> {
         self.has_program.then_some(self as &dyn Streams)
     }

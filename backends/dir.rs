@@ -415,6 +415,11 @@ impl Backend for Dir {
         }
     }
 
+    fn adopt(&self, leftover: &Leftover) -> Result<Option<Created>> {
+        let name = leftover.staged().ok_or_else(|| Error::NotLeftover(format!("{leftover:?}")))?;
+        Ok(self.find(name)?.map(|_| Created::new(&self.label, name.clone())))
+    }
+
     fn streams(&self) -> Option<&dyn Streams> {
         None
     }

@@ -228,6 +228,14 @@ pub enum Leftover {
     Snapshot(Snapshot),
 }
 
+impl Leftover {
+    /// The dataset, if it is one right below the state dataset's `staging`.
+    fn staged(&self) -> Option<&DatasetName> {
+        let Self::Dataset(name) = self else { return None };
+        matches!(name.components().collect::<Vec<_>>()[..], [dir::STATE, "staging", _]).then_some(name)
+    }
+}
+
 /// A snapshot whose files can be read below [`OpenTree::path`]. Must be closed; dropping it closes it too but
 /// cannot tell about failures.
 #[must_use]
@@ -343,6 +351,10 @@ pub trait Backend: Send + Sync + Debug {
 
     /// Destroys a leftover, after checking once more that it is one. The caller has made sure that its run is dead.
     fn destroy_leftover(&self, leftover: &Leftover) -> Result<()>;
+
+    /// Becomes the owner of a staging dataset that a dead run left whole, to go on where it was interrupted. `None` if there is none
+    /// (any more). The caller has made sure that the run is dead.
+    fn adopt(&self, leftover: &Leftover) -> Result<Option<Created>>;
 
     /// Native streams, where there are such.
     fn streams(&self) -> Option<&dyn Streams>;

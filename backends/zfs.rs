@@ -362,6 +362,11 @@ impl Backend for Zfs {
         state::destroy_leftover(self, leftover)
     }
 
+    fn adopt(&self, leftover: &Leftover) -> Result<Option<Created>> {
+        let name = leftover.staged().ok_or_else(|| Error::NotLeftover(format!("{leftover:?}")))?;
+        Ok(self.find(name)?.map(|_| Created::new(&self.root, name.clone())))
+    }
+
     fn streams(&self) -> Option<&dyn Streams> {
         Some(self)
     }

@@ -131,7 +131,9 @@ fn restore(pool: &Path, source: &Path, name: &str) -> Outcome<()> {
     let options = restore::Options { name: Some(name.to_owned()), ..restore::Options::default() };
     let input = Input::Path(source.to_owned());
     let report = restore::restore(&pool, &options, input, observer(), &Arc::new(AtomicBool::new(false)))?;
-    println!("  {}  from {}", report.resource, source.display());
+    for restored in &report.resources {
+        println!("  {}  from {}", restored.resource, source.display());
+    }
     Ok(())
 }
 

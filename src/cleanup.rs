@@ -2,17 +2,25 @@
 //!
 //! Everything that a run makes carries its id, and its record is locked as long as it lives ([`crate::run`]). What carries
 //! the id of a run that goes on is left alone.
+//!
+//! A restore of several resources that died while it made them visible is finished, not undone: its record says that all of them are
+//! whole. Who dies here leaves the record, and the next one goes on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use remand_backends::Leftover;
+use remand_backends::{DatasetName, Leftover};
 
 use crate::archive::sink::partial_path;
 use crate::error::{Error, Result};
+use crate::event::{Observer, Warning};
 use crate::pool::Pool;
-use crate::run::{self, Record};
+use crate::restore::times::put_times_back;
+use crate::run::{self, Publish, Record};
+use crate::step::Steps;
 use crate::tree::{TreePath, TreeWriter};
+use crate::undo::chain;
 
 /// Something that an interrupted run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +32,32 @@ pub struct Found {
     item: Item,
 }
 
+/// What became of something that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is gone.
+    Removed,
+    /// It is whole, and visible now: which resource.
+    Published(String),
+    /// It is still there, and why.
+    Kept(String),
+}
+
+impl Found {
+    /// Whether it is a whole resource, which is made visible and not removed.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.item, Item::Whole(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
     Backend(Leftover),
     Partial(PathBuf),
     /// An archive in DIRECTORY format that was moved aside to be replaced, and its name.
     Aside(PathBuf, PathBuf),
+    /// A whole resource that was to become visible.
+    Whole(Publish),
     Record(String),
 }
 
@@ -50,6 +78,12 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
         let (mut what, id) = describe(&leftover);
         if !alive.contains(&id) {
             let record = dead.iter().find(|(dead, _)| *dead == id).map(|(_, record)| record);
+            if let Some(entry) = record.and_then(|record| to_publish(record, &leftover)) {
+                let what = format!("{}, whole: it becomes visible", entry.resource);
+                let run = record.map_or_else(|| id.clone(), |record| holder(&id, record));
+                found.push(Found { what, run, item: Item::Whole(entry.clone()) });
+                continue;
+            }
             what.push_str(&resumable(pool, &state, &id, &leftover, record)?);
             let run = dead
                 .iter()
@@ -58,8 +92,9 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
             found.push(Found { what, run, item: Item::Backend(leftover) });
         }
     }
-    // Views stand on snapshots, so they go first.
-    found.sort_by_key(|found| matches!(found.item, Item::Backend(Leftover::Snapshot(_))));
+    // Views stand on snapshots, so they go first. Of several stages of a run those with higher numbers may be clones of others. What
+    // is whole comes in the order of the archive.
+    found.sort_by(|a, b| order(&a.item).cmp(&order(&b.item)));
     for (id, record) in &dead {
         if let Some(path) = partial_of(id, record) {
             let what = format!("partial archive {}", path.display());
@@ -79,30 +114,114 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Removes what [`list`] found.
-pub fn remove(pool: &Pool, found: &Found) -> Result<()> {
+fn order(item: &Item) -> (u8, Reverse<Option<&str>>, Option<&str>) {
+    match item {
+        Item::Backend(Leftover::Dataset(name)) if !name.as_str().starts_with(STAGING) => {
+            (0, Reverse(None), None)
+        }
+        Item::Backend(Leftover::Dataset(name)) => (1, Reverse(Some(name.as_str())), None),
+        Item::Backend(Leftover::Snapshot(_)) => (2, Reverse(None), None),
+        Item::Whole(entry) => (3, Reverse(None), Some(&entry.from)),
+        _ => (4, Reverse(None), None),
+    }
+}
+
+/// Removes what [`list`] found, in its order; makes visible what is whole, unless that is to be discarded too.
+pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer) -> Result<Done> {
+    let failed = || Error::backend(format!("remove the {}", found.what));
     match &found.item {
-        Item::Backend(leftover) => pool
-            .backend()
-            .destroy_leftover(leftover)
-            .map_err(Error::backend(format!("remove the {}", found.what))),
-        Item::Partial(path) => remove_partial(path),
+        Item::Backend(leftover) => pool.backend().destroy_leftover(leftover).map_err(failed())?,
+        Item::Whole(entry) if discard => {
+            let name = DatasetName::new(&entry.from).map_err(|error| Error::Refused(error.to_string()))?;
+            pool.backend().destroy_leftover(&Leftover::Dataset(name)).map_err(failed())?;
+        }
+        Item::Whole(entry) => return publish(pool, entry, observer),
+        Item::Partial(path) => remove_partial(path)?,
         Item::Aside(aside, dest) => match dest.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // The run died before the new one took its place: it comes back.
-                std::fs::rename(aside, dest).map_err(Error::io("rename", aside.display()))
+                std::fs::rename(aside, dest).map_err(Error::io("rename", aside.display()))?;
             }
-            _ => remove_partial(aside),
+            _ => remove_partial(aside)?,
         },
         Item::Record(id) => {
             let state = pool
                 .backend()
                 .state_directory()
                 .map_err(Error::backend("open the pool's state directory"))?;
-            run::forget(&state, id)
+            return forget(pool, &state, id, observer);
         }
     }
+    Ok(Done::Removed)
 }
+
+/// The rename that a restore did not come to, and what follows it.
+fn publish(pool: &Pool, entry: &Publish, observer: &dyn Observer) -> Result<Done> {
+    let refused = |error: remand_backends::name::InvalidName| Error::Refused(error.to_string());
+    let (from, to) = (DatasetName::new(&entry.from), DatasetName::new(&entry.to));
+    let (from, to) = (from.map_err(refused)?, to.map_err(refused)?);
+    let backend = pool.backend();
+    let what = &entry.resource;
+    let failed = || Error::backend(format!("make the {what} visible"));
+    let Some(created) = backend.adopt(&Leftover::Dataset(from)).map_err(failed())? else {
+        return Ok(Done::Published(what.clone())); // somebody else was faster
+    };
+    match backend.rename(created, &to) {
+        Ok(_visible) => {}
+        Err(kept) if matches!(kept.error, remand_backends::Error::Exists(_)) => {
+            return Ok(Done::Kept(format!(
+                "the {what} is whole, but there is another one by now: rename or remove that and run it again, or drop this one with --discard"
+            )));
+        }
+        Err(kept) => return Err(failed()(kept.error)),
+    }
+    backend.mount(&to).map_err(failed())?;
+    put_times_back(pool, &to, &entry.times, &Steps::new(observer, what));
+    Ok(Done::Published(what.clone()))
+}
+
+/// Forgets a run, unless something of it waits to become visible.
+fn forget(pool: &Pool, state: &Path, id: &str, observer: &dyn Observer) -> Result<Done> {
+    let backend = pool.backend();
+    let dead = run::dead(state)?;
+    let entries = dead.iter().find(|(dead, _)| dead == id).map_or(&[][..], |(_, record)| &record.publish);
+    for entry in entries {
+        let exists = |name: &str| {
+            let name = DatasetName::new(name).map_err(|error| Error::Refused(error.to_string()))?;
+            let found =
+                backend.dataset(&name).map_err(Error::backend(format!("look {} up", name.as_str())))?;
+            Ok::<_, Error>(found.map(|found| found.name))
+        };
+        if exists(&entry.from)?.is_some() {
+            return Ok(Done::Kept(format!(
+                "the record of {id} stays as long as the {} waits",
+                entry.resource
+            )));
+        }
+        // It may have died between the rename and the mount.
+        if let Some(to) = exists(&entry.to)?
+            && let Err(error) = backend.mount(&to)
+        {
+            let message = format!("could not be mounted: {}", chain(&error));
+            observer.warning(&Warning { subject: entry.resource.clone(), message });
+        }
+    }
+    run::forget(state, id)?;
+    Ok(Done::Removed)
+}
+
+/// What the run was about to do with it. A record is trusted with its own staging only.
+fn to_publish<'r>(record: &'r Record, leftover: &Leftover) -> Option<&'r Publish> {
+    let Leftover::Dataset(name) = leftover else { return None };
+    record.publish.iter().find(|entry| {
+        let to = DatasetName::new(&entry.to);
+        entry.from == name.as_str()
+            && entry.from.starts_with(STAGING)
+            && to.is_ok_and(|to| to.components().next().is_some_and(|first| !first.starts_with('.')))
+    })
+}
+
+const STAGING: &str = ".remand/staging/";
 
 /// What a restore could go on with.
 fn resumable(
@@ -138,7 +257,7 @@ fn describe(leftover: &Leftover) -> (String, String) {
         Leftover::Dataset(name) => {
             let last = name.as_str().rsplit('/').next().unwrap_or_default();
             // A view's name is its run's with a suffix.
-            let id = last.get(..RUN_ID_BYTES).unwrap_or(last).to_owned();
+            let id = last.get(..run::ID_BYTES).unwrap_or(last).to_owned();
             (format!("dataset {}", name.as_str()), id)
         }
         Leftover::Snapshot(snapshot) => {
@@ -147,9 +266,6 @@ fn describe(leftover: &Leftover) -> (String, String) {
         }
     }
 }
-
-/// Length of `remand-YYYYMMDDTHHMMSSZ-xxxxxxxx`.
-const RUN_ID_BYTES: usize = 32;
 
 /// The partial archive of a run, if it is there. The name must be the one that this run would have given: a record is not trusted
 /// with anything else.
@@ -200,7 +316,7 @@ mod tests {
     fn a_record_is_trusted_with_its_own_partial_archive_only() {
         let directory = tempfile::tempdir().unwrap();
         let id = run::new_id();
-        assert_eq!(id.len(), RUN_ID_BYTES);
+        assert_eq!(id.len(), run::ID_BYTES);
         let own = partial_path(&directory.path().join("a.tar.gz"), &id);
         let other = directory.path().join("precious");
         for path in [&own, &other] {

@@ -57,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
         // Standard error may be gone; there is nobody else to tell.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }));
+    raise_limit();
     match Arguments::try_parse() {
         Ok(arguments) => ExitCode::from(run(&arguments.command)),
         Err(error) => {
@@ -70,6 +71,14 @@ pub(crate) fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// As many descriptors as the system allows: a run over many resources holds some of each.
+fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it is refused the limit is as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn run(command: &Command) -> u8 {

@@ -249,7 +249,7 @@ struct IndexDiff<'a> {
 impl Visitor for IndexDiff<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
         for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
-            let root = crate::restore::plan::plan(manifest, None)?;
+            let root = crate::restore::plan::plan(record, None)?;
             self.roots.extend(root.datasets.first().and_then(|target| target.member.clone()));
             self.base = record.base.as_ref().map(|base| base.name.clone()).unwrap_or_default();
         }

@@ -169,6 +169,32 @@ pub enum Error {
         /// What remains, and why.
         remains: Vec<String>,
     },
+    /// The resource exists because an interrupted restore of several made it visible, and others are to follow.
+    #[error(
+        "{what} exists already: the restore {run} was interrupted while it made several resources visible"
+    )]
+    Unfinished {
+        /// Which.
+        what: String,
+        /// The run.
+        run: String,
+    },
+    /// The base is in the archive too, and cannot be built on.
+    #[error("The base {base} is in the archive, but {reason}")]
+    BaseUnready {
+        /// Name of the release.
+        base: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A resource of the archive is not whole.
+    #[error("The {what} failed while it was exported, and is not whole: {reason}")]
+    NotWhole {
+        /// Which.
+        what: String,
+        /// What had happened.
+        reason: String,
+    },
 }
 
 const DAMAGED: &str = "get another copy; `remand verify` tells whether it is whole";
@@ -186,8 +212,8 @@ impl Error {
             | Self::NotThere { .. }
             | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
-            Self::Exists(_) | Self::Archive(A::Exists(_)) => 12,
-            Self::BaseMissing { .. } => 20,
+            Self::Exists(_) | Self::Unfinished { .. } | Self::Archive(A::Exists(_)) => 12,
+            Self::BaseMissing { .. } | Self::BaseUnready { .. } => 20,
             Self::BaseDiffers { .. } | Self::Conflicts { .. } => 21,
             Self::Archive(A::Damaged(_)) => 22,
             Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
@@ -245,6 +271,9 @@ impl Error {
             Self::Records { path, .. } => {
                 format!("it is an SQLite database; if it is damaged move {path} away, and new records are begun")
             }
+            Self::Unfinished { .. } => "`remand cleanup --yes` makes the others visible too".into(),
+            Self::BaseUnready { base, .. } => format!("restore the release by itself first: release:{base}"),
+            Self::NotWhole { .. } => "--keep-going restores the others".into(),
             Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
             _ => return None,
         })

@@ -1,25 +1,31 @@
-//! Restore: an archive becomes a resource.
+//! Restore: resources of an archive come back.
 //!
 //! ```text
-//! manifest → name free, lock → base found → staging → members applied, digests checked → index → seal → rename → visible
+//! manifest → select → names free, locks → bases found → staging → members applied, digests checked → index → seal → renames → visible
 //! ```
 //!
-//! Everything is built in a staging dataset that carries the run's id; one rename makes it visible. Until then nothing outside of
-//! staging is touched, and any failure destroys what was made, proven by the token of its creation. A crash leaves the staging dataset
-//! for `cleanup`.
+//! Everything is built in staging datasets that carry the run's id; one rename each makes them visible, when all are whole. Until then
+//! nothing outside of staging is touched, and any failure destroys what was made, proven by the token of its creation. A crash leaves the
+//! staging datasets for `cleanup`, which removes them, or makes the rest visible if some are.
 
-mod apply;
 pub(crate) mod base;
+mod begin;
 mod conflict;
 mod files;
+mod links;
 mod merge;
 mod part;
 pub(crate) mod plan;
 mod properties;
+mod publish;
 mod received;
 mod resume;
+mod route;
+mod select;
 mod stage;
-mod times;
+pub(crate) mod times;
+mod visitor;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -28,11 +34,13 @@ pub(crate) use resume::resumable_bytes;
 
 use crate::archive::{self, Seal};
 use crate::error::{Error, Result};
-use crate::event::{Observer, Step};
+use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
 use crate::pool::Pool;
-use crate::resource::label;
+use crate::resource::{Base, label};
+use crate::selector::Selection;
 use crate::step::Steps;
+use crate::undo::chain;
 
 /// Whether a restored jail stays who it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +65,11 @@ pub enum OnConflict {
 /// How to restore.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Name of the new resource; by default the archive's.
+    /// Which resources of the archive; all if none is named.
+    pub selection: Selection,
+    /// Leave out what cannot be restored, with a warning, instead of restoring nothing.
+    pub keep_going: bool,
+    /// Name of the new resource, where exactly one is selected; by default the archive's.
     pub name: Option<String>,
     /// Another release to restore onto, `RELEASE` or `RELEASE@SNAPSHOT`.
     pub base: Option<String>,
@@ -74,6 +86,17 @@ pub struct Options {
 /// What a restore did.
 #[derive(Clone, Debug)]
 pub struct Report {
+    /// The resources that were selected: those that failed first, then the others in the order of the archive.
+    pub resources: Vec<Restored>,
+    /// The archive's seal; none after a dry run.
+    pub seal: Option<Seal>,
+    /// Warnings that were given. More than none means: something that they name is not in the result.
+    pub warnings: u64,
+}
+
+/// What became of one resource.
+#[derive(Clone, Debug)]
+pub struct Restored {
     /// The resource as it is now, as in `jail web01`.
     pub resource: String,
     /// Its name.
@@ -82,13 +105,27 @@ pub struct Report {
     pub directory: Option<std::path::PathBuf>,
     /// Label of the base that it was restored onto.
     pub base: Option<String>,
-    /// The archive's seal; none after a dry run.
-    pub seal: Option<Seal>,
-    /// Warnings that were given. More than none means: something that they name is not in the result.
-    pub warnings: u64,
+    /// Why it was left out, if it was.
+    pub failed: Option<String>,
 }
 
-/// Restores the archive `input` in `pool`.
+impl Restored {
+    fn new(plan: &plan::Plan) -> Self {
+        let (resource, name) = (label(plan.record.kind, &plan.name), plan.name.clone());
+        Self { resource, name, directory: None, base: None, failed: None }
+    }
+
+    fn failed(plan: &plan::Plan, error: &Error) -> Self {
+        Self { failed: Some(chain(error)), ..Self::new(plan) }
+    }
+
+    fn of(work: &work::Work<'_>, directory: Option<std::path::PathBuf>) -> Self {
+        let failed = work.failed.as_ref().map(|error| chain(error));
+        Self { directory, base: work.base().map(Base::label), failed, ..Self::new(&work.plan) }
+    }
+}
+
+/// Restores resources of the archive `input` in `pool`: all that are selected, or none.
 pub fn restore(
     pool: &Pool,
     options: &Options,
@@ -100,13 +137,14 @@ pub fn restore(
     let steps = Steps::new(observer, &subject);
     let opened = input.open(interrupted)?;
     steps.run(Step::ResourceRestore, None, opened.total_bytes, |whole| {
-        let mut run = apply::Restore::new(pool, options, &steps, interrupted, whole, &opened);
+        let context = work::Context { pool, options, steps: &steps, interrupted };
+        let mut run = visitor::Restore::new(context, whole, &subject, &opened);
         let outcome = archive::read(opened.source, &opened.name, &mut run).map_err(Error::from);
         run.conclude(outcome)
     })
 }
 
-/// Says what a restore would do: reads the manifest, looks for the name and the base, makes nothing.
+/// Says what a restore would do: reads the manifest, looks for names and bases, makes nothing.
 pub fn dry_run(
     pool: &Pool,
     options: &Options,
@@ -117,33 +155,22 @@ pub fn dry_run(
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
     let manifest = archive::reader::read_manifest(opened.source, &opened.name)?;
-    let plan = plan::plan(&manifest, options.name.as_deref())?;
-    apply::check_free(pool, &plan)?;
-    apply::check_streams(pool, &plan)?;
-    part::find(pool, &plan, options.base.as_deref(), &steps)?;
-    let wanted =
-        plan.record.base.as_ref().filter(|_| plan.record.mode == archive::manifest::Mode::Differential);
-    let base = match wanted {
-        None => None,
-        Some(record) => {
-            let known = pool.backend().existing_state_directory();
-            let state = known.map_err(Error::backend("look for the pool's state directory"))?;
-            let id = crate::run::new_id();
-            let wish =
-                base::Wish { base: options.base.as_deref(), allow_mismatch: options.allow_base_mismatch };
-            Some(
-                base::choose(pool, record, &wish, (state.as_deref(), &id), &steps, interrupted)?.base.label(),
-            )
-        }
-    };
-    Ok(Report {
-        resource: label(plan.record.kind, &plan.name),
-        name: plan.name,
-        directory: None,
-        base,
-        seal: None,
-        warnings: steps.warnings(),
-    })
+    let selected = select::select(&manifest, options, &opened.name, &steps)?;
+    let several = selected.len() > 1;
+    let mut resources = Vec::new();
+    for one in &selected {
+        let context = work::Context { pool, options, steps: &steps, interrupted };
+        resources.push(match begin::foresee(&one.plan, &selected, context) {
+            Ok(base) => Restored { base, ..Restored::new(&one.plan) },
+            Err(error) if several && options.keep_going && !visitor::is_fatal(&error) => {
+                let message = format!("is left out: {}", chain(&error));
+                steps.warn(&Warning { subject: one.label(), message });
+                Restored::failed(&one.plan, &error)
+            }
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(Report { resources, seal: None, warnings: steps.warnings() })
 }
 
 fn no_streams(pool: &Pool, target: &plan::Target) -> Error {

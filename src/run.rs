@@ -35,6 +35,36 @@ pub struct Record {
     /// What that archive was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// What a restore of several resources makes visible: all of it is whole and durable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<Publish>,
+}
+
+/// A rename that makes a resource visible.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Which resource, as in `jail web01`.
+    pub resource: String,
+    /// Its staging dataset.
+    pub from: String,
+    /// The dataset that it becomes.
+    pub to: String,
+    /// Times of directories that the rename touches on some platforms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times: Vec<KeptTime>,
+}
+
+/// When a directory of a resource was modified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptTime {
+    /// The dataset that it is in, relative to the resource; "" is the resource's own.
+    pub dataset: String,
+    /// Path in there, base64.
+    pub path: String,
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// And nanoseconds.
+    pub nanoseconds: u32,
 }
 
 impl Record {
@@ -49,6 +79,7 @@ impl Record {
             partial: None,
             archive: None,
             source: None,
+            publish: Vec::new(),
         }
     }
 
@@ -89,7 +120,10 @@ impl Record {
 pub struct Run {
     id: String,
     path: PathBuf,
+    /// Held open: it is locked.
     file: File,
+    /// The files of records that were replaced: who has just opened one must still find it locked.
+    replaced: Vec<File>,
 }
 
 impl Run {
@@ -106,16 +140,8 @@ impl Run {
         let directory = state.join("runs");
         make_private_directory(&directory)?;
         let path = directory.join(&id);
-        let failed = |error| Error::io("write", path.display())(error);
-        // It gets its name when it is locked: nobody ever sees a record that only seems to be dead.
-        let unnamed = directory.join(format!(".{id}"));
-        let mut file = private().create_new(true).open(&unnamed).map_err(failed)?;
-        file.lock().map_err(failed)?;
-        // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
-        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).map_err(|error| failed(error.into()))?;
-        write_record(&mut file, record).map_err(failed)?;
-        fs::rename(&unnamed, &path).map_err(failed)?;
-        Ok(Self { id, path, file })
+        let file = write_locked(&path, record, false).map_err(Error::io("write", path.display()))?;
+        Ok(Self { id, path, file, replaced: Vec::new() })
     }
 
     /// Makes the record durable. It has its name by now, so that no power cut leaves one that is whole and has another name.
@@ -123,6 +149,13 @@ impl Run {
         let directory = self.path.parent().unwrap_or(&self.path);
         let synced = self.file.sync_all().and_then(|()| File::open(directory)?.sync_all());
         synced.map_err(Error::io("write", self.path.display()))
+    }
+
+    /// Replaces what the record says, in one step, and returns when that is on stable storage.
+    pub fn rewrite(&mut self, record: &Record) -> Result<()> {
+        let file = write_locked(&self.path, record, true).map_err(Error::io("write", self.path.display()))?;
+        self.replaced.push(std::mem::replace(&mut self.file, file));
+        self.settle()
     }
 
     /// Identity, unique in the pool: also the name of its snapshot.
@@ -140,6 +173,24 @@ impl Run {
         remove_received(&self.path)?;
         fs::remove_file(&self.path).map_err(Error::io("remove", self.path.display()))
     }
+}
+
+/// A record gets its name when it is locked: nobody ever sees one that only seems to be dead. One that replaces another is on stable
+/// storage before.
+fn write_locked(path: &Path, record: &Record, durably: bool) -> std::io::Result<File> {
+    let mut unnamed = std::ffi::OsString::from(".");
+    unnamed.push(path.file_name().unwrap_or_default());
+    let unnamed = path.with_file_name(unnamed);
+    let mut file = private().create_new(true).open(&unnamed)?;
+    file.lock()?;
+    // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+    write_record(&mut file, record)?;
+    if durably {
+        file.sync_all()?;
+    }
+    fs::rename(&unnamed, path)?;
+    Ok(file)
 }
 
 fn received_path(record: &Path) -> PathBuf {
@@ -164,6 +215,9 @@ pub fn new_id() -> String {
     let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     format!("remand-{time}-{}", data_encoding::HEXLOWER.encode(&random))
 }
+
+/// Length of what [`new_id`] returns.
+pub(crate) const ID_BYTES: usize = 32;
 
 /// Whether a name has the form of [`new_id`].
 pub fn is_run_id(name: &str) -> bool {
@@ -238,10 +292,12 @@ pub(crate) fn received_path_of(state: &Path, id: &str) -> PathBuf {
     received_path(&state.join("runs").join(id))
 }
 
-/// Ids of the restores of an archive, dead or not, the oldest first.
+/// Ids of the restores of an archive, dead or not, the oldest first. One that had begun to make its resources visible is not among
+/// them: what it has is whole, and `cleanup` goes on with it.
 pub fn of_archive(state: &Path, archive: &str) -> Result<Vec<String>> {
     let all = records(state)?.into_iter();
-    let found = all.filter(|(_, record, _)| record.archive.as_deref() == Some(archive));
+    let found =
+        all.filter(|(_, record, _)| record.archive.as_deref() == Some(archive) && record.publish.is_empty());
     Ok(found.map(|(id, ..)| id).collect())
 }
 
@@ -259,7 +315,7 @@ pub fn claim(state: &Path, id: &str) -> Result<Option<Run>> {
             Ok(()) => {
                 // Whoever held it may have ended well in between.
                 let there = path.try_exists().map_err(Error::io("look for", path.display()))?;
-                return Ok(there.then(|| Run { id: id.to_owned(), path, file }));
+                return Ok(there.then(|| Run { id: id.to_owned(), path, file, replaced: Vec::new() }));
             }
             Err(TryLockError::WouldBlock) if is_gone(&read_record(&mut file)) => {
                 std::thread::sleep(std::time::Duration::from_millis(100));

@@ -1,6 +1,6 @@
 //! Telling an [`Observer`] of the steps of an operation: each begins and ends exactly once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// The steps of one operation on one resource.
 pub(crate) struct Steps<'a> {
     observer: &'a dyn Observer,
-    resource: String,
+    resource: RefCell<String>,
+    /// Put before the subject of warnings, where there are several resources.
+    about: RefCell<Option<String>>,
     depth: Cell<u8>,
     warnings: AtomicU64,
 }
@@ -23,6 +25,7 @@ pub(crate) struct Steps<'a> {
 pub(crate) struct Meter<'a> {
     steps: &'a Steps<'a>,
     step: Step,
+    resource: String,
     subject: Option<String>,
     depth: u8,
     total_bytes: Cell<Option<u64>>,
@@ -33,7 +36,20 @@ pub(crate) struct Meter<'a> {
 
 impl<'a> Steps<'a> {
     pub(crate) fn new(observer: &'a dyn Observer, resource: &str) -> Self {
-        Self { observer, resource: resource.to_owned(), depth: Cell::new(0), warnings: AtomicU64::new(0) }
+        Self {
+            observer,
+            resource: RefCell::new(resource.to_owned()),
+            about: RefCell::new(None),
+            depth: Cell::new(0),
+            warnings: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on steps that begin are those of `resource`, one of several: warnings name it too. `None`: of all of them, which are
+    /// called `whole`.
+    pub(crate) fn turn_to(&self, resource: Option<&str>, whole: &str) {
+        resource.unwrap_or(whole).clone_into(&mut self.resource.borrow_mut());
+        *self.about.borrow_mut() = resource.map(str::to_owned);
     }
 
     /// Steps of a resource that are part of a larger operation, `depth` steps deep in it.
@@ -78,6 +94,7 @@ impl<'a> Steps<'a> {
         let meter = Meter {
             steps: self,
             step,
+            resource: self.resource.borrow().clone(),
             subject: subject.map(str::to_owned),
             depth,
             total_bytes: Cell::new(total_bytes),
@@ -94,7 +111,7 @@ impl<'a> Steps<'a> {
     pub(crate) fn skip(&self, step: Step, subject: Option<&str>, reason: &str) {
         let event = |state| Event {
             step,
-            resource: self.resource.clone(),
+            resource: self.resource.borrow().clone(),
             subject: subject.map(str::to_owned),
             depth: self.depth.get(),
             state,
@@ -106,12 +123,21 @@ impl<'a> Steps<'a> {
     /// Passes a warning on, and counts it.
     pub(crate) fn warn(&self, warning: &Warning) {
         self.warnings.fetch_add(1, Ordering::Relaxed);
-        self.observer.warning(warning);
+        let subject = self.subject(&warning.subject);
+        self.observer.warning(&Warning { subject, message: warning.message.clone() });
     }
 
     /// Something that the user should know, though nothing is lost.
     pub(crate) fn notice(&self, subject: &str, message: String) {
-        self.observer.notice(&Warning { subject: subject.to_owned(), message });
+        self.observer.notice(&Warning { subject: self.subject(subject), message });
+    }
+
+    fn subject(&self, subject: &str) -> String {
+        match &*self.about.borrow() {
+            Some(resource) if subject.is_empty() || subject == resource => resource.clone(),
+            Some(resource) => format!("{resource}/{subject}"),
+            None => subject.to_owned(),
+        }
     }
 
     /// Warnings so far.
@@ -162,7 +188,7 @@ impl Meter<'_> {
     fn tell(&self, state: State) {
         self.steps.observer.event(&Event {
             step: self.step,
-            resource: self.steps.resource.clone(),
+            resource: self.resource.clone(),
             subject: self.subject.clone(),
             depth: self.depth,
             state,

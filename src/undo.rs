@@ -34,10 +34,17 @@ impl<'a> Undo<'a> {
         self.effects.push(Effect { what: what.into(), always: true, undo: Box::new(undo) });
     }
 
-    /// Undoes what `outcome` asks for, and tells whether nothing remains. After success a failed step is a warning; after a
-    /// failure it is reported together with the cause.
-    pub(crate) fn conclude<T>(self, outcome: Result<T>) -> (Result<T>, bool) {
-        let failed = outcome.is_err();
+    /// Takes over the effects of another, which came later.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.effects.append(&mut later.effects);
+    }
+
+    /// Undoes everything, as after a failure that is told elsewhere; what remains, and why.
+    pub(crate) fn roll_back(self) -> Vec<String> {
+        self.undo(true)
+    }
+
+    fn undo(self, failed: bool) -> Vec<String> {
         let mut remains = Vec::new();
         for effect in self.effects.into_iter().rev().filter(|effect| effect.always || failed) {
             let done = self.steps.run(Step::Undo, Some(&effect.what), None, |_| (effect.undo)());
@@ -45,12 +52,20 @@ impl<'a> Undo<'a> {
                 remains.push(format!("{}: {}", effect.what, chain(&error)));
             }
         }
+        remains
+    }
+
+    /// Undoes what `outcome` asks for, and tells whether nothing remains. After success a failed step is a warning; after a
+    /// failure it is reported together with the cause.
+    pub(crate) fn conclude<T>(self, outcome: Result<T>) -> (Result<T>, bool) {
+        let steps = self.steps;
+        let remains = self.undo(outcome.is_err());
         let clean = remains.is_empty();
         let outcome = match outcome {
             Err(cause) if !remains.is_empty() => Err(Error::Rollback { cause: Box::new(cause), remains }),
             outcome => {
                 for message in remains {
-                    self.steps.warn(&Warning {
+                    steps.warn(&Warning {
                         subject: "clean-up".into(),
                         message: format!("{message}; `remand cleanup` removes what is left"),
                     });

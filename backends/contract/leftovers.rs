@@ -8,6 +8,7 @@ pub(super) const CASES: &[Case] = &[
     ("state-directory", state_directory),
     ("state-directory-of-several-runs-at-once", state_directory_of_several_runs_at_once),
     ("staged-datasets-are-leftovers", staged_datasets_are_leftovers),
+    ("what-is-staged-can-be-adopted", what_is_staged_can_be_adopted),
     ("snapshots-are-leftovers-once", snapshots_are_leftovers_once),
     ("half-made-things-are-leftovers", half_made_things_are_leftovers),
     ("only-leftovers-are-destroyed", only_leftovers_are_destroyed),
@@ -63,6 +64,24 @@ fn staged_datasets_are_leftovers(pool: &Fixture) -> Outcome {
     }
     assert_eq!(other.leftovers().unwrap(), []);
     assert!(other.existing_state_directory().unwrap().is_some());
+    Outcome::Passed
+}
+
+fn what_is_staged_can_be_adopted(pool: &Fixture) -> Outcome {
+    pool.backend.state_directory().unwrap();
+    let _parent = pool.create("jails");
+    let _crashed = [pool.create(".remand/staging/a"), pool.create(".remand/views/v"), pool.create("b")];
+    pool.write(".remand/staging/a", "file", "text");
+    let other = (pool.again)();
+    let adopt = |text| other.adopt(&Leftover::Dataset(name(text)));
+    for wrong in [".remand/views/v", "b", ".remand/staging", ".remand/staging/a/below"] {
+        assert!(matches!(adopt(wrong), Err(Error::NotLeftover(_))), "{wrong}");
+    }
+    let adopted = adopt(".remand/staging/a").unwrap().unwrap();
+    let renamed = other.rename(adopted, &name("jails/a")).unwrap();
+    assert_eq!(pool.read("jails/a", "file"), "text");
+    assert!(adopt(".remand/staging/a").unwrap().is_none());
+    other.destroy(renamed).unwrap();
     Outcome::Passed
 }
 

@@ -343,7 +343,7 @@ pub(crate) fn one_tree() -> Manifest {
 }
 
 /// A manifest of two jails, each a tree.
-pub(super) fn two_jails() -> Manifest {
+pub(crate) fn two_jails() -> Manifest {
     let mut manifest = manifest();
     let jail = |name: &str| {
         let mut record = manifest.resources[0].clone();

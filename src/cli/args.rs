@@ -204,6 +204,7 @@ pub(crate) struct Export {
 Examples:
   remand restore /backup/web01.tar.gz
   remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
+  remand restore all.tar.gz web01 db01=db02     two resources of many, one under another name
   remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
   ssh host-a remand export web01 - | remand restore -
   remand restore web01.tar.gz web01:/etc/nginx --to /tmp/old     a directory out of it")]
@@ -211,21 +212,31 @@ pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// With --to: what to extract, NAME:PATH, or :PATH if the archive holds one resource
-    #[arg(value_name = "NAME:PATH", requires = "to")]
-    pub(crate) selectors: Vec<String>,
+    /// Resources to restore: NAME, a 'GLOB*', release:NAME, @TAG, or NAME=NEW; with --to what to extract: NAME:PATH, or :PATH if
+    /// the archive holds one resource [default: all that the archive holds]
+    #[arg(value_name = "RESOURCE")]
+    pub(crate) resources: Vec<String>,
+    /// Resource not to restore; can be given several times
+    #[arg(long, value_name = "RESOURCE")]
+    pub(crate) exclude: Vec<String>,
+    /// Only resources that were exported as of this moment or later: YYYY-MM-DD, RFC 3339, or an age such as 12h or 7d
+    #[arg(long, value_name = "DATE")]
+    pub(crate) newer: Option<String>,
+    /// Leave out what cannot be restored, instead of restoring nothing
+    #[arg(long)]
+    pub(crate) keep_going: bool,
     /// Extract into this directory instead of making a resource
     #[arg(
         long,
         value_name = "DIR",
-        requires = "selectors",
-        conflicts_with_all = ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run"]
+        requires = "resources",
+        conflicts_with_all = ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run", "exclude", "newer", "keep_going"]
     )]
     pub(crate) to: Option<PathBuf>,
     /// With --to: the dataset that PATH is in [default: root]
     #[arg(long, value_name = "DATASET", requires = "to")]
     pub(crate) dataset: Option<String>,
-    /// Name of the restored resource [default: as in the archive]
+    /// Name of the restored resource, where it is one [default: as in the archive]
     #[arg(long, value_name = "NEW")]
     pub(crate) name: Option<String>,
     /// Restore onto this release instead of the one that the archive names
@@ -357,9 +368,12 @@ pub(crate) struct Diff {
 /// `remand cleanup`.
 #[derive(Debug, Args)]
 pub(crate) struct Cleanup {
-    /// Remove what is listed
+    /// Remove what is listed, and make visible what an interrupted restore of several resources has whole
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// Remove what is whole, too
+    #[arg(long, requires = "yes")]
+    pub(crate) discard: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use remand::cleanup::{Found, list, remove};
+use remand::cleanup::{Done, Found, list, remove};
+use remand::event::{Observer, Warning};
 use serde_json::json;
 
 use super::args::Cleanup;
@@ -14,28 +15,39 @@ pub(super) fn run(session: &Session, args: &Cleanup) -> Result<Outcome, Failure>
     let pool = open_pool(&args.place, &args.place.config()?)?;
     let found = list(&pool)?;
     show(&session.console, &found)?;
-    let mut removed = 0_usize;
+    let (mut removed, mut published, mut kept) = (0_usize, Vec::new(), 0_u64);
     if args.yes {
         for leftover in &found {
             if session.interrupted.load(Ordering::Relaxed) {
-                return Err(interrupted(removed, found.len()));
+                return Err(interrupted(removed + published.len(), found.len()));
             }
-            remove(&pool, leftover)?;
-            removed += 1;
+            match remove(&pool, leftover, args.discard, &*session.console)? {
+                Done::Removed => removed += 1,
+                Done::Published(what) => published.push(what),
+                Done::Kept(message) => {
+                    kept += 1;
+                    session.console.warning(&Warning { subject: leftover.what.clone(), message });
+                }
+            }
         }
     }
-    let mut outcome = Outcome::default();
-    outcome.summary.push(summary(found.len(), removed));
+    let mut outcome = Outcome { warnings: kept, ..Outcome::default() };
+    outcome.summary.extend(published.iter().map(|what| format!("Made the {what} visible, which was whole")));
+    outcome.summary.push(summary(found.len(), removed, args.yes));
     outcome.result.insert("command".into(), "cleanup".into());
     outcome.result.insert("found".into(), found.len().into());
     outcome.result.insert("removed".into(), removed.into());
+    outcome.result.insert("published".into(), json!(published));
     Ok(outcome)
 }
 
 fn show(console: &Console, found: &[Found]) -> Result<(), Failure> {
     if console.is_json() {
         for leftover in found {
-            console.record("leftover", &json!({ "what": leftover.what, "run": leftover.run }))?;
+            console.record(
+                "leftover",
+                &json!({ "what": leftover.what, "run": leftover.run, "whole": leftover.is_whole() }),
+            )?;
         }
     } else if !found.is_empty() {
         let rows: Vec<_> =
@@ -57,10 +69,12 @@ fn interrupted(removed: usize, found: usize) -> Failure {
     }
 }
 
-fn summary(found: usize, removed: usize) -> String {
-    match (found, removed) {
+fn summary(found: usize, removed: usize, yes: bool) -> String {
+    match (found, yes) {
         (0, _) => "No interrupted run left anything".into(),
-        (_, 0) => "Nothing was removed: give --yes to remove what is listed".into(),
+        (_, false) => {
+            "Nothing was removed: give --yes to remove what is listed, and to finish what is whole".into()
+        }
         _ => format!("Removed {}", counted(removed)),
     }
 }
@@ -71,8 +85,8 @@ mod tests {
 
     #[test]
     fn the_summary_says_what_to_do_next() {
-        assert_eq!(summary(0, 0), "No interrupted run left anything");
-        assert!(summary(2, 0).contains("--yes"));
-        assert_eq!(summary(1, 1), "Removed 1 leftover");
+        assert_eq!(summary(0, 0, true), "No interrupted run left anything");
+        assert!(summary(2, 0, false).contains("--yes"));
+        assert_eq!(summary(1, 1, true), "Removed 1 leftover");
     }
 }

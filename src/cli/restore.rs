@@ -4,7 +4,8 @@ use std::path::Path;
 
 use remand::extract;
 use remand::locator::Locator;
-use remand::restore::{Identity, OnConflict, Options, Report, dry_run, restore};
+use remand::restore::{Identity, OnConflict, Options, Report, Restored, dry_run, restore};
+use remand::selector::{Purpose, Selection};
 use serde_json::{Map, Value, json};
 
 use super::args::{ConflictWord, IdentityWord, Restore};
@@ -20,7 +21,7 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
     if let Some(to) = &args.to {
         return extract(session, args, &config, to);
     }
-    let options = options(args, &config);
+    let options = options(args, &config)?;
     let input = input(&args.source, interrupted)?;
     let pool = open_pool(&args.place, &config)?;
     let operation = if args.dry_run { dry_run } else { restore };
@@ -28,8 +29,8 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
     let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
     outcome.result = record(args, &report);
     if args.dry_run {
-        let onto = report.base.as_ref().map(|base| format!(" onto {base}")).unwrap_or_default();
-        console.plan(&[format!("{}{onto}", report.resource)])?;
+        let all = report.resources.iter().filter(|one| one.failed.is_none());
+        console.plan(&all.map(|one| format!("{}{}", one.resource, onto(one))).collect::<Vec<_>>())?;
         outcome.summary.push("Nothing was restored: this was a dry run".into());
     } else {
         outcome.summary.extend(summary(console, &report));
@@ -40,7 +41,7 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
 /// Files and subtrees into a directory.
 fn extract(session: &Session, args: &Restore, config: &Config, to: &Path) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
-    let [selector] = args.selectors.as_slice() else {
+    let [selector] = args.resources.as_slice() else {
         return Err(Failure::usage("With --to one NAME:PATH is extracted at a time"));
     };
     let locator: Locator = selector.parse()?;
@@ -69,8 +70,19 @@ fn extract(session: &Session, args: &Restore, config: &Config, to: &Path) -> Res
     Ok(outcome)
 }
 
-fn options(args: &Restore, config: &Config) -> Options {
-    Options {
+fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
+    let now = jiff::Timestamp::now();
+    let selection = Selection::parse(
+        Purpose::Restore,
+        &args.resources,
+        false,
+        &args.exclude,
+        args.newer.as_deref(),
+        now,
+    )?;
+    Ok(Options {
+        selection,
+        keep_going: args.keep_going,
         name: args.name.clone(),
         base: args.base.clone(),
         identity: args.identity.map(|word| match word {
@@ -84,12 +96,14 @@ fn options(args: &Restore, config: &Config) -> Options {
             ConflictWord::Fail => OnConflict::Fail,
         }),
         wait: args.patience.waits(config),
-    }
+    })
+}
+
+fn onto(one: &Restored) -> String {
+    one.base.as_ref().map(|base| format!(" onto {base}")).unwrap_or_default()
 }
 
 fn summary(console: &Console, report: &Report) -> Vec<String> {
-    let at = report.directory.as_ref().map(|directory| format!(" at {}", path_name(directory)));
-    let onto = report.base.as_ref().map(|base| format!(" onto {base}"));
     let content = report.seal.as_ref().map(|seal| {
         let entries = units::counted(seal.entries, "entry", "entries");
         format!(
@@ -98,22 +112,39 @@ fn summary(console: &Console, report: &Report) -> Vec<String> {
             units::duration(console.elapsed())
         )
     });
-    let mut lines =
-        vec![format!("Restored {}{}{}", report.resource, at.unwrap_or_default(), onto.unwrap_or_default())];
+    let restored = report.resources.iter().filter(|one| one.failed.is_none()).map(|one| {
+        let at = one.directory.as_ref().map(|directory| format!(" at {}", path_name(directory)));
+        format!("Restored {}{}{}", one.resource, at.unwrap_or_default(), onto(one))
+    });
+    let mut lines: Vec<String> = restored.collect();
     lines.extend(content);
     lines
 }
 
 fn record(args: &Restore, report: &Report) -> Map<String, Value> {
-    let fields = [
-        ("command", json!("restore")),
-        ("dry_run", json!(args.dry_run)),
-        ("source", json!(archive_name(&args.source))),
-        ("resource", json!(report.resource)),
-        ("name", json!(report.name)),
-        ("directory", json!(report.directory.as_deref().map(path_name))),
-        ("base", json!(report.base)),
-        ("seal", json!(report.seal.as_ref().map(seal_record))),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut record = Map::new();
+    let mut add = |name: &str, value| drop(record.insert(name.to_owned(), value));
+    add("command", json!("restore"));
+    add("dry_run", json!(args.dry_run));
+    add("source", json!(archive_name(&args.source)));
+    let mut resources: Vec<_> = report.resources.iter().map(resource_record).collect();
+    add("resources", json!(resources));
+    // One alone is told without a list, too.
+    if let (Some(one), true) = (resources.pop(), resources.is_empty()) {
+        for name in ["resource", "name", "directory", "base"] {
+            add(name, one[name].clone());
+        }
+    }
+    add("seal", json!(report.seal.as_ref().map(seal_record)));
+    record
+}
+
+fn resource_record(one: &Restored) -> Value {
+    json!({
+        "resource": one.resource,
+        "name": one.name,
+        "directory": one.directory.as_deref().map(path_name),
+        "base": one.base,
+        "failed": one.failed,
+    })
 }

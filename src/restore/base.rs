@@ -36,8 +36,6 @@ pub(crate) fn choose(
     steps: &Steps<'_>,
     interrupted: &AtomicBool,
 ) -> Result<Chosen> {
-    let wanted =
-        record.fingerprint.as_ref().ok_or_else(|| Error::Refused("its base has no fingerprint".into()))?;
     let (release, snapshot) = match wish.base {
         Some(named) => {
             named.split_once('@').map_or((named, None), |(release, snapshot)| (release, Some(snapshot)))
@@ -49,10 +47,31 @@ pub(crate) fn choose(
         pool: pool.label(),
     };
     let mut bases = pool.layout().bases(pool.backend(), release)?;
-    let name_of = |base: &Base| base.snapshot.name.as_ref().map(|name| name.as_str().to_owned());
     if let Some(snapshot) = snapshot {
         bases.retain(|base| name_of(base).as_deref() == Some(snapshot));
     }
+    if bases.is_empty() {
+        return Err(missing());
+    }
+    choose_of(pool, bases, record, wish, (state, run), steps, interrupted)
+}
+
+fn name_of(base: &Base) -> Option<String> {
+    base.snapshot.name.as_ref().map(|name| name.as_str().to_owned())
+}
+
+/// Chooses among `bases`, the newest last, of which there is at least one.
+pub(crate) fn choose_of(
+    pool: &Pool,
+    mut bases: Vec<Base>,
+    record: &BaseRecord,
+    wish: &Wish<'_>,
+    (state, run): (Option<&Path>, &str),
+    steps: &Steps<'_>,
+    interrupted: &AtomicBool,
+) -> Result<Chosen> {
+    let wanted =
+        record.fingerprint.as_ref().ok_or_else(|| Error::Refused("its base has no fingerprint".into()))?;
     // The newest first, but before all others the one of the same name: most often it is the one.
     bases.reverse();
     bases.sort_by_key(|base| name_of(base) != record.snapshot);
@@ -77,7 +96,9 @@ pub(crate) fn choose(
         steps.warn(&Warning { subject: base.label(), message: message.into() });
         return Ok(Chosen { base, exact: true });
     }
-    let Some((base, found)) = nearest else { return Err(missing()) };
+    let Some((base, found)) = nearest else {
+        return Err(Error::BaseMissing { base: record.name.clone(), pool: pool.label() });
+    };
     let difference = wanted.explain(&found);
     if wish.base.is_none() && !wish.allow_mismatch {
         return Err(Error::BaseDiffers { base: base.label(), pool: pool.label(), difference });

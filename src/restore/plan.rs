@@ -4,7 +4,7 @@
 //! the one that an export would have written.
 
 use crate::archive::manifest::{
-    BaseRecord, DatasetRecord, Encoding, EntryFlags, Manifest, Mode, ResourceKind, ResourceRecord,
+    BaseRecord, DatasetRecord, Encoding, EntryFlags, Mode, ResourceKind, ResourceRecord,
 };
 use crate::error::{Error, Result};
 use crate::export::plan::member;
@@ -39,14 +39,8 @@ pub(crate) struct Plan {
     pub(crate) datasets: Vec<Target>,
 }
 
-/// Decides. `name` is the name that the user wants.
-pub(crate) fn plan(manifest: &Manifest, name: Option<&str>) -> Result<Plan> {
-    let [record] = manifest.resources.as_slice() else {
-        return Err(Error::Unsupported(format!(
-            "The archive holds {} resources; this version restores archives of one",
-            manifest.resources.len()
-        )));
-    };
+/// Decides on one resource. `name` is the name that the user wants.
+pub(crate) fn plan(record: &ResourceRecord, name: Option<&str>) -> Result<Plan> {
     check_record(record)?;
     if let Some(name) = name {
         check_name(name)?;
@@ -160,9 +154,9 @@ fn member_path(text: &str) -> Result<TreePath> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::manifest::{BaseDirectory, FORMAT, Host, Tool, Version};
+    use crate::archive::manifest::BaseDirectory;
 
-    fn manifest(change: impl FnOnce(&mut ResourceRecord)) -> Manifest {
+    fn record(change: impl FnOnce(&mut ResourceRecord)) -> ResourceRecord {
         let dataset = |name: &str, encoding| DatasetRecord {
             name: name.into(),
             encoding,
@@ -198,23 +192,12 @@ mod tests {
             records: Vec::new(),
         };
         change(&mut record);
-        Manifest {
-            format: FORMAT.into(),
-            version: Version { major: 1, minor: 0 },
-            tool: Tool { name: "remand".into(), version: "0".into() },
-            id: "0".repeat(32),
-            created: String::new(),
-            host: Host::default(),
-            resources: vec![record],
-            consistent: None,
-            failed: Vec::new(),
-            options: std::collections::BTreeMap::new(),
-        }
+        record
     }
 
     #[test]
     fn a_good_one_is_planned() {
-        let plan = plan(&manifest(|_| {}), Some("web02")).unwrap();
+        let plan = plan(&record(|_| {}), Some("web02")).unwrap();
         assert_eq!(plan.name, "web02");
         assert_eq!(plan.datasets[1].member.as_ref().unwrap().as_bytes(), b"data.zfs");
     }
@@ -238,7 +221,7 @@ mod tests {
                 ..r.datasets[1].clone()
             };
         }
-        plan(&manifest(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
+        plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
         let attacks: [Change; 14] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
@@ -262,8 +245,8 @@ mod tests {
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];
         for (at, attack) in attacks.into_iter().enumerate() {
-            assert_eq!(plan(&manifest(attack), None).unwrap_err().exit_status(), 23, "attack {at}");
+            assert_eq!(plan(&record(attack), None).unwrap_err().exit_status(), 23, "attack {at}");
         }
-        assert_eq!(plan(&manifest(|_| {}), Some("../x")).unwrap_err().exit_status(), 2);
+        assert_eq!(plan(&record(|_| {}), Some("../x")).unwrap_err().exit_status(), 2);
     }
 }

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{Created, DatasetName, Partial};
+use remand_backends::{Created, DatasetName, Leftover, Partial};
 
 use super::received::{Guarded, Ledger, Marks, Received};
 use crate::archive::Manifest;
@@ -69,6 +69,7 @@ impl<'a> Earlier<'a> {
     /// left for `remand cleanup`.
     pub(super) fn take(
         &mut self,
+        number: Option<usize>,
         name: &str,
         to: &DatasetName,
         steps: &Steps<'_>,
@@ -76,15 +77,17 @@ impl<'a> Earlier<'a> {
         let Some(streams) = self.pool.backend().streams() else { return Ok(None) };
         let Some(ledger) = &mut self.ledger else { return Ok(None) };
         let backend = self.pool.backend();
+        let key = key(number, name);
         let failed = || Error::backend(format!("go on with the dataset {name}"));
         let here = backend.dataset(to).map_err(failed())?.is_some();
         if here {
             // It came along with the one above it.
             let found = streams.take_over(to, to).map_err(failed())?;
-            return Ok(found.zip(ledger.inherited_bytes(name)));
+            return Ok(found.zip(ledger.inherited_bytes(&key)));
         }
         for run in &self.runs {
-            let from = staging(run.id())?.join(name).map_err(|error| Error::Refused(error.to_string()))?;
+            let from =
+                staging(run.id(), number)?.join(name).map_err(|error| Error::Refused(error.to_string()))?;
             if backend.dataset(&from).map_err(failed())?.is_none() {
                 continue;
             }
@@ -93,14 +96,14 @@ impl<'a> Earlier<'a> {
             let all = below.iter().map(|dataset| &dataset.name).filter(|other| **other != from);
             let above = format!("{from}/");
             let names: Option<Vec<String>> =
-                all.map(|other| Some(format!("{name}/{}", other.as_str().strip_prefix(&above)?))).collect();
+                all.map(|other| Some(format!("{key}/{}", other.as_str().strip_prefix(&above)?))).collect();
             let part = partials.iter().find(|partial| partial.dataset == from);
             let received_bytes = part.map_or(0, |partial| partial.received_bytes);
             let received = Received::read(&run.received_path())?;
             let Some(covered) = received
                 .as_ref()
                 .zip(names)
-                .and_then(|(received, names)| covered(received, self.manifest, name, names, received_bytes))
+                .and_then(|(received, names)| covered(received, self.manifest, &key, names, received_bytes))
             else {
                 let message = format!(
                     "what the interrupted restore {} has received of it is not covered by what it noted for this archive; it is not used, and `remand cleanup --yes` removes it",
@@ -114,9 +117,9 @@ impl<'a> Earlier<'a> {
             }
             if let Some(found) = streams.take_over(&from, to).map_err(failed())? {
                 self.taken = true;
-                return Ok(ledger.inherited_bytes(name).map(|bytes| (found, bytes)));
+                return Ok(ledger.inherited_bytes(&key).map(|bytes| (found, bytes)));
             }
-            ledger.forget(name);
+            ledger.forget(&key);
         }
         Ok(None)
     }
@@ -167,9 +170,11 @@ fn reaches(received: &Received, name: &str, received_bytes: u64) -> bool {
 pub(crate) fn resumable_bytes(received: &Path, staging: &DatasetName, partials: &[Partial]) -> Result<u64> {
     let Some(received) = Received::read(received)? else { return Ok(0) };
     let above = format!("{staging}/");
+    let number = staging.as_str().rsplit_once('/').and_then(|(_, last)| last.get(run::ID_BYTES..));
+    let number = number.and_then(|number| number.strip_prefix('-')?.parse().ok());
     let covered = partials.iter().filter(|partial| {
         let name = partial.dataset.as_str().strip_prefix(&above);
-        name.is_some_and(|name| reaches(&received, name, partial.received_bytes))
+        name.is_some_and(|name| reaches(&received, &key(number, name), partial.received_bytes))
     });
     Ok(covered.map(|partial| partial.received_bytes).sum())
 }
@@ -178,13 +183,41 @@ pub(crate) fn resumable_bytes(received: &Path, staging: &DatasetName, partials: 
 const COUNTED_TWICE_BYTES: u64 = 4 << 20;
 
 fn remove(pool: &Pool, run: Run) -> Result<()> {
-    let left = remand_backends::Leftover::Dataset(staging(run.id())?);
-    pool.backend().destroy_leftover(&left).map_err(Error::backend("destroy its staging dataset"))?;
+    let backend = pool.backend();
+    let failed = || Error::backend("destroy its staging datasets");
+    let mut left: Vec<DatasetName> = backend
+        .leftovers()
+        .map_err(failed())?
+        .into_iter()
+        .filter_map(|left| match left {
+            Leftover::Dataset(name) if is_stage_of(run.id(), &name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    // What is cloned from another has a higher number.
+    left.sort_by(|a, b| b.cmp(a));
+    for name in left {
+        backend.destroy_leftover(&Leftover::Dataset(name)).map_err(failed())?;
+    }
     run.end()
 }
 
-pub(super) fn staging(run: &str) -> Result<DatasetName> {
-    DatasetName::new(&format!(".remand/staging/{run}")).map_err(|error| Error::Refused(error.to_string()))
+fn is_stage_of(run: &str, name: &DatasetName) -> bool {
+    let rest = name.as_str().strip_prefix(STAGING).and_then(|last| last.strip_prefix(run));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+const STAGING: &str = ".remand/staging/";
+
+/// The staging dataset of a run; one of several has a number, which is the resource's place in the archive.
+pub(super) fn staging(run: &str, number: Option<usize>) -> Result<DatasetName> {
+    let number = number.map(|number| format!("-{number:05}")).unwrap_or_default();
+    DatasetName::new(&format!("{STAGING}{run}{number}")).map_err(|error| Error::Refused(error.to_string()))
+}
+
+/// What a dataset is called in the lines of what was received.
+pub(super) fn key(number: Option<usize>, name: &str) -> String {
+    number.map_or_else(|| name.to_owned(), |number| format!("{number}:{name}"))
 }
 
 #[cfg(test)]
@@ -219,7 +252,7 @@ mod tests {
     fn cleanup_calls_resumable_what_a_restore_would_take() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lines");
-        let staging = staging("remand-x").unwrap();
+        let staging = staging("remand-20260101T000000Z-00000000", None).unwrap();
         let partial =
             |name: &str, received_bytes| Partial { dataset: staging.join(name).unwrap(), received_bytes };
         let partials = [partial("data", 9 << 20), partial("data/in", 15 << 20), partial("other", 1)];
@@ -229,6 +262,12 @@ mod tests {
         let marks = vec![(0, Digest::of(b"")), (10 << 20, Digest::of(b"x"))];
         ledger.inherit("data", &marks).unwrap();
         ledger.inherit("data/in", &marks).unwrap();
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 9 << 20);
+        // One of several.
+        let staging = super::staging("remand-20260101T000000Z-00000000", Some(7)).unwrap();
+        let partials = [Partial { dataset: staging.join("data").unwrap(), received_bytes: 9 << 20 }];
+        assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 0);
+        ledger.inherit(&key(Some(7), "data"), &marks).unwrap();
         assert_eq!(resumable_bytes(&path, &staging, &partials).unwrap(), 9 << 20);
     }
 }

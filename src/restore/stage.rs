@@ -1,35 +1,41 @@
 //! The staging dataset of a restore, and its way into view.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
+use remand_backends::{
+    Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, Snapshot, SnapshotName,
+};
 
 use super::plan::{Plan, Target};
 use super::properties::{Setting, shaping};
 use super::resume::{Earlier, KEEP_FROM_BYTES};
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
-use crate::event::{Step, Warning};
+use crate::event::Warning;
 use crate::pool::{Pool, with_view};
-use crate::resource::{Base, label};
+use crate::resource::Base;
 use crate::step::{Meter, Steps};
 use crate::tree::{self, Content, Loss, Tree, TreePath, TreeWriter};
 use crate::undo::Undo;
 
-/// Where the datasets of a restore are built.
+/// What an interrupted stream has brought, in bytes, if that is kept for the next run. All stages of a run are kept for it.
+pub(super) type KeptBytes = Rc<Cell<Option<u64>>>;
+
+/// Where the datasets of a resource are built.
 pub(super) struct Stage<'a> {
     pub(super) pool: &'a Pool,
     pub(super) dataset: DatasetName,
-    created: Rc<RefCell<Option<Created>>>,
-    /// What an interrupted stream has brought, in bytes, if that is kept for the next run.
-    kept: Rc<Cell<Option<u64>>>,
+    /// Its number in a restore of several.
+    number: Option<usize>,
+    pub(super) created: Rc<RefCell<Option<Created>>>,
+    kept: KeptBytes,
     /// Writes the resource's own directory.
-    pub(super) own: Option<TreeWriter>,
+    own: Option<TreeWriter>,
     /// Properties of the resource's own dataset.
     setting: Setting,
     /// Datasets made so far, by name.
@@ -46,44 +52,49 @@ pub(super) struct Receiving<'a, 'p> {
 /// A dataset that has been made.
 struct Made {
     created: Created,
-    /// For one that arrives as a tree.
+    /// Whether it arrives as a tree.
+    tree: bool,
+    /// None while nothing is written.
     writer: Option<TreeWriter>,
     setting: Setting,
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the staging dataset of `run`, for what `plan` says.
+    /// Makes the staging dataset of `run`, for what `plan` says; of several, the one with that number.
     pub(super) fn create(
         pool: &'a Pool,
-        run: &str,
+        (run, number): (&str, Option<usize>),
         plan: &Plan,
+        kept: &KeptBytes,
         undo: &mut Undo<'a>,
         steps: &Steps<'_>,
     ) -> Result<Self> {
         let backend = pool.backend();
-        let dataset = super::resume::staging(run)?;
+        let dataset = super::resume::staging(run, number)?;
         let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
         let mut setting = Setting::new(&plan.name, &plan.record.properties, false);
         setting.before(backend, &created, steps);
         let created = Rc::new(RefCell::new(Some(created)));
         let token = Rc::clone(&created);
-        let kept = Rc::new(Cell::new(None));
-        let keep = Rc::clone(&kept);
-        undo.on_failure(format!("staging dataset {run}"), move || match token.take() {
+        let keep = Rc::clone(kept);
+        let last = dataset.components().next_back().unwrap_or_default().to_owned();
+        undo.on_failure(format!("staging dataset {last}"), move || match token.take() {
             None => Ok(()),
             Some(_) if keep.get().is_some() => Ok(()),
             Some(token) => backend
                 .destroy(token)
                 .map_err(|kept| Error::backend("destroy the staging dataset")(kept.error)),
         });
-        let directory = directory_of(pool, &dataset)?;
-        let own = Some(writer(&directory)?);
-        Ok(Self { pool, dataset, created, kept, own, setting, made: BTreeMap::new() })
+        let kept = Rc::clone(kept);
+        Ok(Self { pool, dataset, number, created, kept, own: None, setting, made: BTreeMap::new() })
     }
 
-    /// What an interrupted stream has brought, in bytes, if the staging dataset is kept for that.
-    pub(super) fn kept_bytes(&self) -> Option<u64> {
-        self.kept.get()
+    /// The writer of the resource's own directory.
+    pub(super) fn own(&mut self) -> Result<&mut TreeWriter> {
+        match &mut self.own {
+            Some(own) => Ok(own),
+            none => Ok(none.insert(writer(&directory_of(self.pool, &self.dataset)?)?)),
+        }
     }
 
     /// Whether a dataset has been made.
@@ -92,14 +103,18 @@ impl<'a> Stage<'a> {
     }
 
     /// Whether a dataset has been made and arrives as a tree.
-    pub(super) fn has_writer(&self, name: &str) -> bool {
-        self.made.get(name).is_some_and(|made| made.writer.is_some())
+    pub(super) fn is_tree(&self, name: &str) -> bool {
+        self.made.get(name).is_some_and(|made| made.tree)
     }
 
     /// The writer of a dataset that arrives as a tree.
-    pub(super) fn writer(&mut self, name: &str) -> Result<&mut TreeWriter> {
-        let missing = || Error::Refused(format!("it has entries of the dataset {name}, which is no tree"));
-        self.made.get_mut(name).and_then(|made| made.writer.as_mut()).ok_or_else(missing)
+    pub(super) fn writer(&mut self, of: &str) -> Result<&mut TreeWriter> {
+        let missing = || Error::Refused(format!("it has entries of the dataset {of}, which is no tree"));
+        let made = self.made.get_mut(of).filter(|made| made.tree).ok_or_else(missing)?;
+        match &mut made.writer {
+            Some(writer) => Ok(writer),
+            none => Ok(none.insert(writer(&directory_of(self.pool, &name(&self.dataset, of)?)?)?)),
+        }
     }
 
     /// Makes a dataset that does not arrive as a stream: a clone of its base if it has one, empty otherwise. Of the base
@@ -138,7 +153,8 @@ impl<'a> Stage<'a> {
             make_room(plan, target, &mut writer)
                 .map_err(Error::tree(format!("make room in the dataset {}", target.name)))?;
         }
-        self.made.insert(target.name.clone(), Made { created, writer: Some(writer), setting });
+        let made = Made { created, tree: true, writer: Some(writer), setting };
+        self.made.insert(target.name.clone(), made);
         Ok(())
     }
 
@@ -184,8 +200,9 @@ impl<'a> Stage<'a> {
         let properties = shaping(&target.properties);
         let mut options =
             ReceiveOptions { properties, keep_from_bytes: Some(KEEP_FROM_BYTES), verified_bytes: 0 };
-        let taken = run.earlier.take(&target.name, &dataset, steps)?;
-        let mut source = run.earlier.guard(content, run.interrupted, &target.name)?;
+        let key = super::resume::key(self.number, &target.name);
+        let taken = run.earlier.take(self.number, &target.name, &dataset, steps)?;
+        let mut source = run.earlier.guard(content, run.interrupted, &key)?;
         let received = if let Some((partial, verified_bytes)) = taken {
             let partials = streams.partials(&dataset).map_err(Error::backend("look at what was received"))?;
             let part = partials.iter().find(|partial| partial.dataset == dataset);
@@ -217,29 +234,70 @@ impl<'a> Stage<'a> {
         }
         let mut setting = Setting::new(&target.name, &target.properties, true);
         setting.before(backend, &created, steps);
-        self.made.insert(target.name.clone(), Made { created, writer: None, setting });
+        self.made.insert(target.name.clone(), Made { created, tree: false, writer: None, setting });
         Ok(())
     }
 
-    /// Opens what was built of a dataset, for reading.
+    /// Opens what was built of a dataset, for reading; "" is the resource's own directory.
     pub(super) fn built(&self, name_of: &str) -> Result<Tree> {
-        let directory = directory_of(self.pool, &name(&self.dataset, name_of)?)?;
+        let dataset = match name_of {
+            "" => self.dataset.clone(),
+            name_of => name(&self.dataset, name_of)?,
+        };
+        let directory = directory_of(self.pool, &dataset)?;
         Tree::open(&directory).map_err(Error::tree(format!("read the dataset {name_of}")))
     }
 
-    /// Sets what had to wait until all entries are there, and makes everything durable.
-    pub(super) fn finish(&mut self, steps: &Steps<'_>) -> Result<()> {
+    /// Sets what had to wait until all entries are there, and holds no descriptors any more. What comes later opens them again.
+    pub(super) fn rest(&mut self, steps: &Steps<'_>) -> Result<()> {
         for (name, made) in &mut self.made {
             if let Some(writer) = made.writer.take() {
-                let losses =
-                    writer.finish_durably().map_err(Error::tree(format!("finish the dataset {name}")))?;
+                let losses = writer.finish().map_err(Error::tree(format!("finish the dataset {name}")))?;
                 report(losses, name, steps);
             }
         }
         if let Some(own) = self.own.take() {
-            report(own.finish_durably().map_err(Error::tree("finish the resource's directory"))?, "", steps);
+            report(own.finish().map_err(Error::tree("finish the resource's directory"))?, "", steps);
         }
         Ok(())
+    }
+
+    /// Returns when all that was written is on stable storage. `synced` are the file systems that are already.
+    pub(super) fn sync(&self, synced: &mut BTreeSet<u64>) -> Result<()> {
+        let trees = self.made.iter().filter(|(_, made)| made.tree).map(|(name, _)| name.as_str());
+        for name in trees.chain([""]) {
+            let tree = self.built(name)?;
+            let failed = || Error::tree(format!("write the dataset {name} to stable storage"));
+            let device = tree.root().own_stat().map_err(failed())?.identity.device;
+            if synced.insert(device) {
+                tree.sync().map_err(failed())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What can be cloned of a dataset that has all its members: snapshots that came with it, and one of it as it is, which gets the
+    /// name `snapshot` where it has to have one.
+    pub(super) fn bases(&self, of: &str, release: &str, snapshot: Option<&str>) -> Result<Vec<Base>> {
+        let backend = self.pool.backend();
+        let dataset = name(&self.dataset, of)?;
+        let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
+        if backend.capabilities().datasets_are_bases {
+            return Ok(vec![base(Snapshot { dataset, name: None })]);
+        }
+        let failed = || Error::backend(format!("make a snapshot of {}", dataset.as_str()));
+        let found = backend.snapshots(&dataset).map_err(failed())?;
+        let mut found: Vec<Snapshot> = found.into_iter().map(|info| info.snapshot).collect();
+        let known = snapshot.filter(|name| !crate::run::is_run_id(name));
+        let wanted = SnapshotName::new(known.unwrap_or("p0"));
+        let wanted = wanted.map_err(|error| Error::Refused(error.to_string()))?;
+        let there = found.iter().any(|snapshot| snapshot.name.as_ref() == Some(&wanted));
+        if found.is_empty() || known.is_some() && !there {
+            // It goes with the stage, if that goes.
+            let created = backend.snapshot(&dataset, &wanted, false).map_err(failed())?;
+            found.push(created.snapshot().clone());
+        }
+        Ok(found.into_iter().map(base).collect())
     }
 
     /// Sets the file flags that a native stream does not bring along.
@@ -263,47 +321,11 @@ impl<'a> Stage<'a> {
         }
         Ok(())
     }
-
-    /// The one rename that makes the resource visible.
-    pub(super) fn publish(&mut self, plan: &Plan, undo: &mut Undo<'a>, steps: &Steps<'_>) -> Result<PathBuf> {
-        let pool = self.pool;
-        let backend = pool.backend();
-        let place = pool.layout().place(plan.record.kind, &plan.name)?;
-        let what = label(plan.record.kind, &plan.name);
-        steps.run(Step::Publish, Some(&what), None, |_| {
-            ensure_parent(pool, &place, undo)?;
-            // Before properties are set: `canmount` may unmount.
-            let times = self.times(plan)?;
-            self.set_properties(steps);
-            let token = self
-                .created
-                .take()
-                .ok_or_else(|| Error::Unsupported("There is no staging dataset".into()))?;
-            match backend.rename(token, &place) {
-                Ok(_visible) => {}
-                Err(kept) => {
-                    self.created.replace(Some(kept.token));
-                    return Err(match kept.error {
-                        remand_backends::Error::Exists(_) => Error::Exists(format!("The {what}")),
-                        error => Error::backend(format!("rename the staging dataset to the {what}"))(error),
-                    });
-                }
-            }
-            if let Err(error) = backend.mount(&place) {
-                let message =
-                    format!("is restored, but could not be mounted: {}", crate::undo::chain(&error));
-                steps.warn(&Warning { subject: what.clone(), message });
-            }
-            self.put_times_back(&place, &times, steps);
-            self.tell_of_locked(&place, steps);
-            directory_of(pool, &place).or_else(|_| Ok(backend.directory().join(place.as_str())))
-        })
-    }
 }
 
 impl Stage<'_> {
     /// Sets what had to wait until all content is there, the deepest datasets first.
-    fn set_properties(&mut self, steps: &Steps<'_>) {
+    pub(super) fn set_properties(&mut self, steps: &Steps<'_>) {
         let backend = self.pool.backend();
         for made in self.made.values_mut().rev() {
             made.setting.after(backend, &made.created, steps);
@@ -314,7 +336,7 @@ impl Stage<'_> {
     }
 
     /// What came as it was stored has to get its key from the user.
-    fn tell_of_locked(&self, place: &DatasetName, steps: &Steps<'_>) {
+    pub(super) fn tell_of_locked(&self, place: &DatasetName, steps: &Steps<'_>) {
         for subject in self.made.keys() {
             let Ok(dataset) = place.join(subject) else { continue }; // it could not have been made
             match self.pool.backend().encryption(&dataset) {
@@ -356,20 +378,6 @@ fn is_inside(name: &str, above: &str) -> bool {
     name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// `jails` of a pool that never had one.
-fn ensure_parent<'a>(pool: &'a Pool, place: &DatasetName, undo: &mut Undo<'a>) -> Result<()> {
-    let backend = pool.backend();
-    let Some(parent) = place.parent() else { return Ok(()) };
-    if backend.dataset(&parent).map_err(Error::backend(format!("look {} up", parent.as_str())))?.is_some() {
-        return Ok(());
-    }
-    let created = backend.create(&parent).map_err(Error::backend(format!("make {}", parent.as_str())))?;
-    undo.on_failure(format!("dataset {}", parent.as_str()), move || {
-        backend.destroy(created).map_err(|kept| Error::backend("destroy it again")(kept.error))
-    });
-    Ok(())
-}
-
 fn name(above: &DatasetName, below: &str) -> Result<DatasetName> {
     above.join(below).map_err(|error| Error::Refused(error.to_string()))
 }
@@ -388,7 +396,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
     open(path, flags, Mode::empty()).map_err(|error| Error::io("open", path.display())(error.into()))
 }
 
-fn writer(path: &Path) -> Result<TreeWriter> {
+pub(super) fn writer(path: &Path) -> Result<TreeWriter> {
     TreeWriter::new(open_directory(path)?).map_err(Error::tree(format!("write to {}", path.display())))
 }
 

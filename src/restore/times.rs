@@ -8,74 +8,67 @@ use super::stage::{Stage, directory_of};
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::pool::Pool;
+use crate::run::KeptTime;
 use crate::step::Steps;
 use crate::tree::{Dir, Tree, TreePath};
 
 impl Stage<'_> {
-    /// When the directories were modified in which datasets are mounted. Unmounting and mounting for the rename touches
-    /// them on some platforms.
-    pub(super) fn times(&self, plan: &Plan) -> Result<Vec<MountPlace>> {
-        let mut places = vec![MountPlace { dataset: String::new(), above: TreePath::root(), times: None }];
+    /// When the directories were modified in which datasets are mounted.
+    pub(super) fn times(&self, plan: &Plan) -> Result<Vec<KeptTime>> {
+        let mut places = vec![(String::new(), TreePath::root())];
         for target in &plan.datasets {
             let holder = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
             let holder = holder.max_by_key(|other| other.name.len()).map_or("", |other| other.name.as_str());
             let below = target.name[holder.len()..].trim_start_matches('/');
             let path = TreePath::new(below.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
             let above = path.split().map_or_else(TreePath::root, |(above, _)| above);
-            if !places.iter().any(|place| place.dataset == holder && place.above == above) {
-                places.push(MountPlace { dataset: holder.to_owned(), above, times: None });
+            let place = (holder.to_owned(), above);
+            if !places.contains(&place) {
+                places.push(place);
             }
         }
-        for place in &mut places {
-            place.times = place.open(self.pool, &self.dataset).and_then(|dir| rustix::fs::fstat(&dir).ok());
-        }
-        Ok(places)
-    }
-
-    pub(super) fn put_times_back(&self, place: &DatasetName, times: &[MountPlace], steps: &Steps<'_>) {
-        for mount_place in times {
-            let (Some(before), Some(dir)) = (mount_place.times, mount_place.open(self.pool, place)) else {
-                continue;
-            };
-            let same = |now: rustix::fs::Stat| {
-                (now.st_mtime, now.st_mtime_nsec) == (before.st_mtime, before.st_mtime_nsec)
-            };
-            if rustix::fs::fstat(&dir).is_ok_and(same) {
-                continue; // also where it is read-only by now
-            }
-            let times = rustix::fs::Timestamps {
-                last_access: time(before.st_atime, before.st_atime_nsec),
-                last_modification: time(before.st_mtime, before.st_mtime_nsec),
-            };
-            if let Err(error) = rustix::fs::futimens(&dir, &times) {
-                let subject = format!("{}/{}", mount_place.dataset, mount_place.above);
-                steps.warn(&Warning { subject, message: format!("mtime could not be kept: {error}") });
-            }
-        }
+        let times = places.into_iter().filter_map(|(dataset, above)| {
+            let path = data_encoding::BASE64.encode(above.as_bytes());
+            let kept = KeptTime { dataset, path, seconds: 0, nanoseconds: 0 };
+            let stat = rustix::fs::fstat(open(self.pool, &self.dataset, &kept)?).ok()?;
+            let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+            Some(KeptTime { seconds: stat.st_mtime, nanoseconds, ..kept })
+        });
+        Ok(times.collect())
     }
 }
 
-/// A directory in which a dataset is mounted.
-pub(super) struct MountPlace {
-    /// The dataset that it is in; "" is the resource's own.
-    dataset: String,
-    above: TreePath,
-    times: Option<rustix::fs::Stat>,
-}
-
-impl MountPlace {
-    /// `None` where it is not mounted (a volume, a dataset with `canmount=off`): then nothing was touched.
-    fn open(&self, pool: &Pool, resource: &DatasetName) -> Option<Dir> {
-        let dataset =
-            if self.dataset.is_empty() { resource.clone() } else { resource.join(&self.dataset).ok()? };
-        let tree = Tree::open(&directory_of(pool, &dataset).ok()?).ok()?;
-        tree.open_dir(&self.above).ok()?
+/// Gives the directories of the resource at `place` back the times that they had.
+pub(crate) fn put_times_back(pool: &Pool, place: &DatasetName, times: &[KeptTime], steps: &Steps<'_>) {
+    for kept in times {
+        let Some(dir) = open(pool, place, kept) else { continue };
+        let same = |now: rustix::fs::Stat| {
+            let nanoseconds = u32::try_from(now.st_mtime_nsec).unwrap_or_default();
+            (now.st_mtime, nanoseconds) == (kept.seconds, kept.nanoseconds)
+        };
+        if rustix::fs::fstat(&dir).is_ok_and(same) {
+            continue; // also where it is read-only by now
+        }
+        let times = rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: rustix::fs::Timespec {
+                tv_sec: kept.seconds,
+                tv_nsec: kept.nanoseconds.into(),
+            },
+        };
+        if let Err(error) = rustix::fs::futimens(&dir, &times) {
+            let subject = format!("{}/{}", kept.dataset, dir.path());
+            steps.warn(&Warning { subject, message: format!("mtime could not be kept: {error}") });
+        }
     }
 }
 
-/// Systems differ in the sign of nanoseconds.
-fn time(seconds: i64, nanoseconds: impl TryInto<i64>) -> rustix::fs::Timespec {
-    rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() }
+/// `None` where it is not mounted (a volume, a dataset with `canmount=off`): then nothing was touched.
+fn open(pool: &Pool, resource: &DatasetName, kept: &KeptTime) -> Option<Dir> {
+    let dataset =
+        if kept.dataset.is_empty() { resource.clone() } else { resource.join(&kept.dataset).ok()? };
+    let path = TreePath::new(&data_encoding::BASE64.decode(kept.path.as_bytes()).ok()?).ok()?;
+    Tree::open(&directory_of(pool, &dataset).ok()?).ok()?.open_dir(&path).ok()?
 }
 
 fn is_inside(name: &str, above: &str) -> bool {

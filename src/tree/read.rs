@@ -142,6 +142,12 @@ impl Tree {
         self.root.clone()
     }
 
+    /// Returns when all that was written to the tree's file system is on stable storage.
+    pub fn sync(&self) -> Result<()> {
+        platform::sync(self.root.as_fd())
+            .map_err(|source| self.root.error("write to stable storage", b"", source))
+    }
+
     /// What the root itself is.
     pub fn root_node(&self) -> Result<Node> {
         let root = &self.root;

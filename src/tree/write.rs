@@ -27,7 +27,7 @@ use self::descent::{Descent, Refused};
 use self::records::{ROOT, Record, Records};
 use super::platform::{self, Place, Seen};
 use super::read::{is_absent, list, open_entry};
-use super::{Content, Entry, Error, Flags, Kind, Result, TreePath};
+use super::{Content, Dir, Entry, Error, Flags, Kind, Result, TreePath};
 
 /// Something that the platform, the file system or the permissions refused to keep.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl TreeWriter {
             self.clear(directory, name, path)?;
         }
         self.made(path);
-        match link_at(&to_dir, to_name, &self.at.top(), name, seen.stat.kind) {
+        match link_at(&*to_dir, to_name, &self.at.top(), name, seen.stat.kind) {
             Ok(()) => {}
             Err(error) if is_unlinkable(&error) => return self.miss(path, "hard link", error),
             Err(error) => return Err(fail(error)),
@@ -152,6 +152,45 @@ impl TreeWriter {
             self.records.get(record).flags = flags;
         }
         Ok(())
+    }
+
+    /// Makes `path` another name of the entry `to` of a directory of another tree, which is no directory. False where it cannot be one:
+    /// that tree is on another file system, or allows no further names. `flags` are those that the entry shall have in the end, if
+    /// nobody else sets them.
+    pub fn link_from(&mut self, path: &TreePath, dir: &Dir, to: &[u8], flags: Flags) -> Result<bool> {
+        let fail = failed("link", path);
+        let Some((parent, name)) = path.split() else { return Err(fail(Errno::INVAL.into())) };
+        let seen = platform::stat(dir.as_fd(), to, None).map_err(&fail)?;
+        if seen.stat.kind == Kind::Directory {
+            return wrong_kind(path, Kind::Directory, Kind::File).map(|()| false);
+        }
+        let directory = self.enter(&parent, path)?;
+        let there = self.look(name, path)?;
+        let same = |there: Seen| {
+            let (one, other) = (there.stat.identity, seen.stat.identity);
+            (one.device, one.inode) == (other.device, other.inode)
+        };
+        if there.is_some_and(same) {
+            return Ok(true);
+        }
+        if seen.stat.identity.device != self.at.device() {
+            return Ok(false);
+        }
+        self.open(directory, &parent)?;
+        if there.is_some() {
+            self.clear(directory, name, path)?;
+        }
+        self.made(path);
+        match link_at(dir, to, &self.at.top(), name, seen.stat.kind) {
+            Ok(()) => {}
+            Err(error) if is_unlinkable(&error) => return Ok(false),
+            Err(error) => return Err(fail(error)),
+        }
+        if !flags.forbidding().is_empty() {
+            let record = self.records.child(directory, name);
+            self.records.get(record).flags = flags.forbidding();
+        }
+        Ok(true)
     }
 
     /// Sets all attributes of the existing entry at `path`, which must be of `entry.kind`, and removes those
@@ -320,13 +359,14 @@ impl TreeWriter {
 }
 
 /// Links an entry whose flags may forbid that.
-fn link_at(to_dir: &OwnedFd, to: &[u8], dir: &OwnedFd, name: &[u8], kind: Kind) -> io::Result<()> {
+fn link_at(to_dir: impl AsFd, to: &[u8], dir: &OwnedFd, name: &[u8], kind: Kind) -> io::Result<()> {
+    let to_dir = to_dir.as_fd();
     let link = || rustix::fs::linkat(to_dir, to, dir, name, AtFlags::empty());
     match link() {
         Err(Errno::PERM) => {}
         done => return Ok(done?),
     }
-    let loosened = Loosened::new(to_dir.as_fd(), to, kind)?;
+    let loosened = Loosened::new(to_dir, to, kind)?;
     if !loosened.was_fixed() {
         return Err(Errno::PERM.into());
     }

@@ -1,0 +1,295 @@
+//! What happens when the manifest is known: names are checked, locks taken, bases found, stages made. Each for all resources before the
+//! next, so that most of what can go wrong does so before anything is made.
+
+use std::path::Path;
+
+use super::base::{self, Chosen, Wish};
+use super::conflict::Conflicts;
+use super::links::Copies;
+use super::merge::Merge;
+use super::plan::Plan;
+use super::resume::Earlier;
+use super::route::Routes;
+use super::select::{Selected, select};
+use super::stage::Stage;
+use super::visitor::{Restore, is_fatal};
+use super::work::{Context, Onto, Work};
+use super::{OnConflict, Restored, no_streams, part};
+use crate::archive::Manifest;
+use crate::archive::manifest::{BaseRecord, Mode, ResourceKind};
+use crate::error::{Error, Result};
+use crate::event::Step;
+use crate::lock::Lock;
+use crate::pool::{Pool, View};
+use crate::resource::label;
+use crate::run::{self, Record, Run};
+use crate::undo::Undo;
+
+/// What the resources of one run need to know of it.
+struct Preparing<'p> {
+    /// None where nothing may be made.
+    state: Option<&'p Path>,
+    run: String,
+    /// Whether the archive has several resources.
+    numbered: bool,
+    /// Releases that are restored: their names in the archive, and those that they get.
+    releases: Vec<(String, String)>,
+    /// Bases that were found before, because many resources have the same.
+    known: Vec<(BaseRecord, Chosen)>,
+}
+
+impl Preparing<'_> {
+    fn new<'s>(run: String, selected: impl Iterator<Item = &'s Selected>) -> Self {
+        let releases = selected.filter(|selected| selected.plan.record.kind == ResourceKind::Release);
+        let names = releases.map(|Selected { plan, .. }| (plan.record.name.clone(), plan.name.clone()));
+        Self { state: None, run, numbered: false, releases: names.collect(), known: Vec::new() }
+    }
+}
+
+impl<'a> Restore<'a> {
+    pub(super) fn begin(&mut self, manifest: &Manifest) -> Result<()> {
+        let Context { pool, options, steps, .. } = self.context;
+        pool.remark(steps);
+        let selected = select(manifest, options, &self.source, steps)?;
+        self.several = selected.len() > 1;
+        let mut free = Vec::new();
+        for selected in selected {
+            match check(pool, &selected.plan) {
+                Ok(()) => free.push(selected),
+                Err(error) => self.leave_out(&selected, error)?,
+            }
+        }
+        let backend = pool.backend();
+        let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
+        let locked = self.lock_all(free, &state, manifest)?;
+        let mut labels = locked.iter().map(|(selected, _)| selected.label());
+        let mut what = labels.next().unwrap_or_default();
+        if labels.len() > 0 {
+            what = format!("{what} and {} more", labels.len());
+        }
+        let mut earlier = Earlier::claim(pool, &state, manifest)?;
+        self.record = Record::new("restore", what).with_archive(&manifest.id, &self.source);
+        let run = self.run.insert(Run::begin(&state, run::new_id(), &self.record)?);
+        earlier.ledger(run)?;
+        let mut preparing = Preparing {
+            state: Some(&state),
+            numbered: manifest.resources.len() > 1,
+            ..Preparing::new(run.id().to_owned(), locked.iter().map(|(selected, _)| selected))
+        };
+        self.earlier = Some(earlier);
+        self.numbers = vec![None; manifest.resources.len()];
+        for (selected, lock) in locked {
+            self.turn_to(Some(&selected.plan.name));
+            let mut undo = Undo::new(steps);
+            match self.prepare(&selected, lock, &mut preparing, &mut undo) {
+                Ok(mut work) => {
+                    work.undo = undo;
+                    self.numbers[selected.number] = Some(self.works.len());
+                    self.works.push(work);
+                }
+                Err(error) => {
+                    let (outcome, clean) = undo.conclude::<()>(Err(error));
+                    self.clean &= clean;
+                    outcome.or_else(|error| self.leave_out(&selected, error))?;
+                }
+            }
+        }
+        self.routes = Routes::new(&self.works);
+        match self.first_error.take().filter(|_| self.works.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// A resource cannot be restored, which is known before anything of it is made.
+    fn leave_out(&mut self, selected: &Selected, error: Error) -> Result<()> {
+        if !self.context.options.keep_going || !self.several || is_fatal(&error) {
+            return Err(error);
+        }
+        self.tell_left_out(&selected.label(), &error);
+        self.left_out.push(Restored::failed(&selected.plan, &error));
+        self.first_error.get_or_insert(error);
+        Ok(())
+    }
+
+    /// Takes all locks in one order, so that two runs never wait for each other.
+    fn lock_all(
+        &mut self,
+        mut free: Vec<Selected>,
+        state: &Path,
+        manifest: &Manifest,
+    ) -> Result<Vec<(Selected, Lock)>> {
+        let Context { pool, options, steps, interrupted } = self.context;
+        free.sort_by_key(Selected::label);
+        let mut locked = Vec::new();
+        for selected in free {
+            self.turn_to(Some(&selected.plan.name));
+            let record = Record::new("restore", selected.label()).with_archive(&manifest.id, &self.source);
+            let key = selected.label().replace(' ', "-");
+            let lock = steps.run(Step::Lock, None, None, |_| {
+                Lock::acquire(state, &key, &record, options.wait, interrupted)
+            });
+            match lock.and_then(|lock| check_free(pool, &selected.plan).map(|()| lock)) {
+                Ok(lock) => locked.push((selected, lock)),
+                Err(error) => self.leave_out(&selected, error)?,
+            }
+        }
+        locked.sort_by_key(|(selected, _)| selected.number);
+        Ok(locked)
+    }
+
+    fn prepare(
+        &self,
+        selected: &Selected,
+        lock: Lock,
+        preparing: &mut Preparing<'_>,
+        undo: &mut Undo<'a>,
+    ) -> Result<Work<'a>> {
+        let context = self.context;
+        let Context { pool, options, steps, .. } = context;
+        let Selected { number, plan } = selected;
+        let onto = onto(plan, preparing, context)?;
+        let sources = part::find(pool, plan, options.base.as_deref(), steps)?;
+        let merge = match &onto {
+            Onto::Base(chosen) => merge(chosen, &preparing.run, *number, context)?,
+            _ => None,
+        };
+        let parts = part::complete(pool, &plan.name, sources, undo)?;
+        let stage = (preparing.run.as_str(), preparing.numbered.then_some(*number));
+        Ok(Work {
+            number: *number,
+            stage: Stage::create(pool, stage, plan, &self.kept, undo, steps)?,
+            plan: plan.clone(),
+            onto,
+            built_on: None,
+            parts,
+            merge,
+            sockets: std::collections::HashMap::new(),
+            copies: Copies::default(),
+            undo: Undo::new(steps),
+            lock: Some(lock),
+            failed: None,
+        })
+    }
+
+    /// Finds the base of a work in the release that is restored in the same run: all of that has come.
+    pub(super) fn build_on_staged(&mut self, at: usize) -> Result<()> {
+        let Onto::Staged(name) = &self.works[at].onto else { return Ok(()) };
+        let Context { pool, options, steps, interrupted } = self.context;
+        let name = name.clone();
+        let unready = |reason| Error::BaseUnready { base: name.clone(), reason };
+        let is_it =
+            |work: &Work<'_>| work.plan.record.kind == ResourceKind::Release && work.plan.name == name;
+        let release = self.works.iter().position(|work| is_it(work) && work.failed.is_none());
+        let release = release.ok_or_else(|| unready("it cannot be restored"))?;
+        let Some(record) = self.works[at].plan.record.base.clone() else { return Ok(()) };
+        let below = &mut self.works[release];
+        let root = below.plan.datasets[0].name.clone();
+        if !below.stage.has(&root) {
+            return Err(unready("after what is built on it"));
+        }
+        below.stage.rest(steps)?;
+        let bases = below.stage.bases(&root, &name, record.snapshot.as_deref())?;
+        let chosen = steps.run(Step::CheckBase, Some(&name), None, |_| {
+            let wish = Wish { base: None, allow_mismatch: options.allow_base_mismatch };
+            base::choose_of(pool, bases, &record, &wish, (None, self.run_id()), steps, interrupted)
+        })?;
+        let merge = merge(&chosen, self.run_id(), self.works[at].number, self.context)?;
+        let work = &mut self.works[at];
+        (work.onto, work.merge, work.built_on) = (Onto::Base(chosen), merge, Some(release));
+        Ok(())
+    }
+}
+
+/// What would be made of a resource: fails where it could not be, and returns the label of its base.
+pub(super) fn foresee(plan: &Plan, selected: &[Selected], context: Context<'_>) -> Result<Option<String>> {
+    let pool = context.pool;
+    check(pool, plan)?;
+    part::find(pool, plan, context.options.base.as_deref(), context.steps)?;
+    let state = pool.backend().existing_state_directory();
+    let state = state.map_err(Error::backend("look for the pool's state directory"))?;
+    let mut preparing =
+        Preparing { state: state.as_deref(), ..Preparing::new(run::new_id(), selected.iter()) };
+    Ok(match onto(plan, &mut preparing, context)? {
+        Onto::Base(chosen) => Some(chosen.base.label()),
+        Onto::Staged(name) => Some(format!("{name} of the archive")),
+        Onto::Nothing => None,
+    })
+}
+
+/// What the root is built on: a base of the pool, else a release that is restored too.
+fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Result<Onto> {
+    let Context { pool, options, steps, interrupted } = context;
+    let Some(wanted) = plan.record.base.as_ref().filter(|_| plan.record.mode == Mode::Differential) else {
+        return Ok(Onto::Nothing);
+    };
+    if let Some((_, known)) = preparing.known.iter().find(|(record, _)| record == wanted) {
+        return Ok(Onto::Base(known.clone()));
+    }
+    let staged = preparing.releases.iter().find(|(name, _)| *name == wanted.name && options.base.is_none());
+    let wish = Wish { base: options.base.as_deref(), allow_mismatch: options.allow_base_mismatch };
+    let chosen = steps.run(Step::CheckBase, Some(&wanted.name), None, |_| {
+        let found = base::choose(pool, wanted, &wish, (preparing.state, &preparing.run), steps, interrupted);
+        match (found, staged) {
+            (Err(Error::BaseMissing { .. } | Error::BaseDiffers { .. }), Some(_)) => Ok(None),
+            (found, _) => found.map(Some),
+        }
+    })?;
+    Ok(match (chosen, staged) {
+        (Some(chosen), _) => {
+            preparing.known.push((wanted.clone(), chosen.clone()));
+            Onto::Base(chosen)
+        }
+        (None, Some((_, name))) => Onto::Staged(name.clone()),
+        (None, None) => Onto::Nothing, // it would have been an error
+    })
+}
+
+/// Opens the base for merging, if it is not the one that the archive was made against.
+fn merge(chosen: &Chosen, run: &str, number: usize, context: Context<'_>) -> Result<Option<Merge>> {
+    if chosen.exact {
+        return Ok(None);
+    }
+    let options = context.options;
+    let view = format!("{run}-{number}-merge");
+    let view = View::open(context.pool.backend(), &chosen.base.snapshot, &view)?;
+    let default = if options.allow_base_mismatch { OnConflict::Theirs } else { OnConflict::Fail };
+    Ok(Some(Merge::new(Conflicts::new(view), options.on_conflict.unwrap_or(default))))
+}
+
+/// What can be told without making anything.
+pub(super) fn check(pool: &Pool, plan: &Plan) -> Result<()> {
+    check_free(pool, plan)?;
+    check_streams(pool, plan)
+}
+
+/// An existing resource is never touched.
+fn check_free(pool: &Pool, plan: &Plan) -> Result<()> {
+    let place = pool.layout().place(plan.record.kind, &plan.name)?;
+    let backend = pool.backend();
+    let taken = backend.dataset(&place).map_err(Error::backend(format!("look {} up", place.as_str())))?;
+    let in_the_way = backend.directory().join(place.as_str());
+    if taken.is_none() && in_the_way.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let what = format!("The {}", label(plan.record.kind, &plan.name));
+    let state =
+        backend.existing_state_directory().map_err(Error::backend("open the pool's state directory"))?;
+    let dead = state.map_or(Ok(Vec::new()), |state| run::dead(&state))?;
+    let unfinished =
+        dead.into_iter().find(|(_, record)| record.publish.iter().any(|entry| entry.to == place.as_str()));
+    Err(match unfinished {
+        Some((run, _)) => Error::Unfinished { what, run },
+        None => Error::Exists(what),
+    })
+}
+
+/// Native streams need the backend that made them.
+fn check_streams(pool: &Pool, plan: &Plan) -> Result<()> {
+    let received = pool.backend().streams().map(|_| crate::export::native_encoding(pool.backend().kind()));
+    let mut native = plan.datasets.iter().filter(|target| target.encoding.is_native());
+    match native.find(|target| Some(target.encoding) != received) {
+        Some(target) => Err(no_streams(pool, target)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a member of an archive belongs: to which resource, and to which part of it.
+
+use std::cmp::Ordering;
+
+use super::plan::Plan;
+use super::stage::is_shadowed;
+use super::work::Work;
+use crate::archive::MemberName;
+use crate::tree::TreePath;
+
+/// A part of a resource in an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Section {
+    Config,
+    Fstab,
+    Files,
+    /// By its place in the plan.
+    Dataset(usize),
+}
+
+/// Of the resources that are restored.
+#[derive(Default)]
+pub(super) struct Routes {
+    /// In the order of [`by_components`], none within another: the reader has made sure of that.
+    places: Vec<(TreePath, usize, Section)>,
+}
+
+/// A member's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Which of the works.
+    pub(super) work: usize,
+    pub(super) section: Section,
+    /// Path in the section; the root for what is one file.
+    pub(super) path: TreePath,
+}
+
+fn by_components(a: &TreePath, b: &TreePath) -> Ordering {
+    a.components().cmp(b.components())
+}
+
+impl Routes {
+    pub(super) fn new(works: &[Work<'_>]) -> Self {
+        let all = works.iter().enumerate().flat_map(|(work, of)| {
+            sections(&of.plan).into_iter().map(move |(path, section)| (path, work, section))
+        });
+        let mut places: Vec<_> = all.collect();
+        places.sort_by(|(a, ..), (b, ..)| by_components(a, b));
+        Self { places }
+    }
+
+    /// `None` for a member of a resource that is not restored.
+    pub(super) fn find(&self, name: &MemberName) -> Option<Place> {
+        let after = self.places.partition_point(|(path, ..)| by_components(path, name.path()).is_le());
+        let (path, work, section) = &self.places[after.checked_sub(1)?];
+        let path = name.below(path)?;
+        let is_file = matches!(section, Section::Config | Section::Fstab);
+        (path.is_root() || !is_file).then_some(Place { work: *work, section: *section, path })
+    }
+}
+
+fn sections(plan: &Plan) -> Vec<(TreePath, Section)> {
+    let mut found = vec![(plan.files.clone(), Section::Files)];
+    found.extend(plan.config.clone().map(|path| (path, Section::Config)));
+    found.extend(plan.fstab.clone().map(|path| (path, Section::Fstab)));
+    let datasets = plan.datasets.iter().enumerate();
+    found.extend(datasets.filter_map(|(at, target)| Some((target.member.clone()?, Section::Dataset(at)))));
+    found
+}
+
+/// Whether something is in the way of an entry: another dataset, or the config.
+pub(super) fn is_taken(plan: &Plan, place: &Place) -> bool {
+    match place.section {
+        Section::Config | Section::Fstab => false,
+        Section::Dataset(at) => is_shadowed(&plan.datasets, &plan.datasets[at].name, &place.path),
+        Section::Files => {
+            let first = place.path.components().next();
+            let mut own = [&plan.config, &plan.fstab].into_iter().flatten();
+            own.any(|own| own.split().is_some_and(|(_, name)| first == Some(name)))
+                || is_shadowed(&plan.datasets, "", &place.path)
+        }
+    }
+}

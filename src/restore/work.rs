@@ -1,0 +1,267 @@
+//! One resource of a restore: what is planned, what it is built on, and its stage.
+//!
+//! Nothing of it is visible before [`super::publish`]. What it makes is undone by its own [`Undo`], so that it can be left out while the
+//! others go on.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::base::Chosen;
+use super::files;
+use super::links::Copies;
+use super::merge::Merge;
+use super::plan::Plan;
+use super::route::{Place, Section};
+use super::stage::Stage;
+use super::{Identity, Options};
+use crate::archive::Line;
+use crate::archive::index::Role;
+use crate::archive::manifest::Encoding;
+use crate::error::{Error, Result};
+use crate::lock::Lock;
+use crate::pool::Pool;
+use crate::resource::{Base, ResourceKind, label};
+use crate::step::{Meter, Steps};
+use crate::tree::{Content, Entry, MemoryContent, TreePath, TreeWriter};
+use crate::undo::Undo;
+
+/// What all works of a restore have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) options: &'a Options,
+    pub(super) steps: &'a Steps<'a>,
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+/// What a root is built on.
+pub(super) enum Onto {
+    Nothing,
+    Base(Chosen),
+    /// A release that is restored in the same run, under this name; it is looked at when the first member comes.
+    Staged(String),
+}
+
+/// One resource.
+pub(super) struct Work<'a> {
+    /// Its place in the manifest.
+    pub(super) number: usize,
+    pub(super) plan: Plan,
+    pub(super) onto: Onto,
+    /// The work of the release that it is a clone of, in the same run.
+    pub(super) built_on: Option<usize>,
+    /// What the datasets are cloned from that are in the archive by name alone.
+    pub(super) parts: Vec<(String, Base)>,
+    pub(super) stage: Stage<'a>,
+    pub(super) merge: Option<Merge>,
+    /// The first path of each hard-linked socket, by group.
+    pub(super) sockets: HashMap<(Section, u64), TreePath>,
+    /// Hard links to files of other datasets that had to become copies.
+    pub(super) copies: Copies,
+    pub(super) undo: Undo<'a>,
+    pub(super) lock: Option<Lock>,
+    /// Why it is left out.
+    pub(super) failed: Option<Error>,
+}
+
+impl<'a> Work<'a> {
+    /// As in `jail web01`.
+    pub(super) fn label(&self) -> String {
+        label(self.plan.record.kind, &self.plan.name)
+    }
+
+    /// What it is a clone of.
+    pub(super) fn base(&self) -> Option<&Base> {
+        match &self.onto {
+            Onto::Base(chosen) => Some(&chosen.base),
+            _ => None,
+        }
+    }
+
+    /// Name of the release that it is or will be a clone of.
+    pub(super) fn release(&self) -> Option<&str> {
+        match &self.onto {
+            Onto::Base(chosen) => Some(&chosen.base.name),
+            Onto::Staged(name) => Some(name),
+            Onto::Nothing => None,
+        }
+    }
+
+    /// The dataset of a section; "" is the resource's own.
+    pub(super) fn dataset(&self, section: Section) -> &str {
+        match section {
+            Section::Dataset(at) => &self.plan.datasets[at].name,
+            _ => "",
+        }
+    }
+
+    /// Makes a dataset that does not arrive as a stream, if it has not been made yet; before it those that it lies in.
+    pub(super) fn make(
+        &mut self,
+        at: usize,
+        context: Context<'a>,
+        meter: &Meter<'_>,
+        run: &str,
+    ) -> Result<()> {
+        let targets = &self.plan.datasets;
+        for target in targets[..=at].iter().filter(|above| is_at_or_above(&above.name, &targets[at].name)) {
+            if self.stage.has(&target.name) || target.encoding.is_native() {
+                continue;
+            }
+            let base = match (target.encoding, &self.onto) {
+                (Encoding::Delta, Onto::Base(chosen)) => Some(&chosen.base),
+                _ => self.parts.iter().find(|(name, _)| *name == target.name).map(|(_, base)| base),
+            };
+            let view = format!("{run}-{}-clone", self.number);
+            self.stage.make(&self.plan, target, base, context.steps, meter, &view)?;
+        }
+        Ok(())
+    }
+
+    /// Where entries of a section are written.
+    pub(super) fn writer(&mut self, section: Section) -> Result<&mut TreeWriter> {
+        match section {
+            Section::Dataset(at) => self.stage.writer(&self.plan.datasets[at].name),
+            _ => self.stage.own(),
+        }
+    }
+
+    /// Writes the config or the fstab as it will be.
+    pub(super) fn put_file(
+        &mut self,
+        section: Section,
+        (line, entry): (&Line, &Entry),
+        content: Option<&mut dyn Content>,
+        run: Context<'_>,
+    ) -> Result<()> {
+        let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
+        let bytes = files::read_all(&line.name.to_string(), content)?;
+        let (name, bytes) = match section {
+            Section::Fstab => ("fstab", self.fstab(bytes, run.pool)?),
+            _ => ("config.json", self.config(bytes, run)?),
+        };
+        let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
+        let entry = Entry { size: bytes.len() as u64, ..entry.clone() };
+        let content = &mut MemoryContent::new(bytes);
+        self.stage.own()?.put(&name, &entry, Some(content)).map_err(misplaced(line))
+    }
+
+    fn config(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {
+        let plan = &self.plan;
+        let renamed = plan.name != plan.record.name;
+        let identity =
+            context.options.identity.unwrap_or(if renamed { Identity::New } else { Identity::Keep });
+        let was = plan.record.base.as_ref().map(|base| base.name.as_str());
+        let release = self
+            .release()
+            .filter(|release| Some(*release) != was)
+            .map(|release| (context.pool.layout().release_key(), release));
+        files::config(bytes, plan, release, identity, context.steps)
+    }
+
+    fn fstab(&self, bytes: Vec<u8>, pool: &Pool) -> Result<Vec<u8>> {
+        let place = pool.layout().place(self.plan.record.kind, &self.plan.name)?;
+        let directory = pool.backend().directory().join(place.as_str());
+        let bytes = self.with_releases_of_this_pool(bytes, pool);
+        Ok(crate::fstab::from_archive(&bytes, &directory))
+    }
+
+    /// Mounts of the base's directories in the root, from the place that the base has in this pool.
+    fn with_releases_of_this_pool(&self, fstab: Vec<u8>, pool: &Pool) -> Vec<u8> {
+        let (layout, plan) = (pool.layout(), &self.plan);
+        let Some(was) = &plan.record.base else { return fstab };
+        let is = self.release().unwrap_or(was.name.as_str());
+        let place = |kind, name: &str| layout.place(kind, name).ok().map(|place| place.as_str().to_owned());
+        let release = |name: &str| place(ResourceKind::Release, name);
+        let own = place(plan.record.kind, &plan.record.name);
+        // Where the pool was: what is above the resource's own place in it.
+        let above = own.and_then(|own| plan.record.mountpoint.strip_suffix(&own).map(ToOwned::to_owned));
+        let (Some(above), Some(old), Some(new)) = (above, release(&was.name), release(is)) else {
+            return fstab;
+        };
+        let new = pool.backend().directory().join(new);
+        crate::fstab::with_release(&fstab, Path::new(&format!("{above}{old}")), &new)
+    }
+
+    /// Applies a line of the index, after all members.
+    pub(super) fn line(&mut self, line: &Line, place: &Place, steps: &Steps<'_>) -> Result<()> {
+        let (section, path) = (place.section, &place.path);
+        let writer = match section {
+            Section::Dataset(at) if self.stage.is_tree(&self.plan.datasets[at].name) => {
+                self.stage.writer(&self.plan.datasets[at].name)?
+            }
+            Section::Files => self.stage.own()?,
+            _ => return Ok(()),
+        };
+        if section == Section::Dataset(0)
+            && let Some(merge) = &mut self.merge
+            && merge.decide(line, path, writer, steps)?.is_settled()
+        {
+            return Ok(());
+        }
+        let failed = || misplaced(line);
+        match (&line.role, &line.entry) {
+            (Role::Metadata { .. }, Some(entry)) => writer.set_metadata(path, entry).map_err(failed()),
+            (Role::Unarchived, Some(entry)) => {
+                let first = line.group.and_then(|group| self.sockets.get(&(section, group)));
+                if let Some(first) = first {
+                    return writer.link(path, first).map_err(failed());
+                }
+                if let Some(group) = line.group {
+                    self.sockets.insert((section, group), path.clone());
+                }
+                writer.put(path, entry, None).map_err(failed())
+            }
+            (Role::Deleted, _) => match writer.remove(path) {
+                // What lay below something that was replaced is gone already.
+                Ok(_) | Err(crate::tree::Error::NoParent { .. } | crate::tree::Error::Escapes { .. }) => {
+                    Ok(())
+                }
+                Err(error) => Err(failed()(error)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Another base need not have what a link points to.
+    pub(super) fn lost_link(&mut self, section: Section, path: &TreePath, to: &TreePath) -> bool {
+        match &mut self.merge {
+            Some(merge) if section == Section::Dataset(0) => {
+                merge.lost_link(path, to);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why an entry could not be applied. Where its place is no place the archive is to blame.
+pub(super) fn misplaced(line: &Line) -> impl FnOnce(crate::tree::Error) -> Error + use<> {
+    use crate::archive::Error as A;
+    use crate::tree::Error as E;
+    let name = line.name.to_string();
+    let target = match &line.role {
+        Role::Link { to } => Some(to.to_string()),
+        _ => None,
+    };
+    move |error| match (error, target) {
+        (E::Io { source, .. }, Some(to)) if source.kind() == std::io::ErrorKind::NotFound => {
+            Error::Archive(A::Damaged(format!("{name} is a link to {to}, which is missing")))
+        }
+        (E::NoParent { .. }, _) => {
+            Error::Archive(A::Damaged(format!("{name} lies in a directory that is missing")))
+        }
+        (E::Escapes { through, .. }, _) => {
+            Error::Refused(format!("{name} leads through {through}, which is no directory"))
+        }
+        (E::WrongKind { found, wanted, .. }, _) => {
+            Error::Archive(A::Damaged(format!("{name} is {wanted} in the archive, and {found} in its base")))
+        }
+        (error, _) => Error::tree(format!("restore {name}"))(error),
+    }
+}
+
+fn is_at_or_above(above: &str, name: &str) -> bool {
+    name.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
