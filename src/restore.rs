@@ -139,7 +139,9 @@ pub fn restore(
     steps.run(Step::ResourceRestore, None, opened.total_bytes, |whole| {
         let context = work::Context { pool, options, steps: &steps, interrupted };
         let mut run = visitor::Restore::new(context, whole, &subject, &opened);
-        let outcome = archive::read(opened.source, &opened.name, &mut run).map_err(Error::from);
+        let everything = options.selection.is_everything();
+        let read = if everything { archive::read } else { archive::select };
+        let outcome = read(opened.source, &opened.name, &mut run).map_err(Error::from);
         run.conclude(outcome)
     })
 }

@@ -136,6 +136,11 @@ impl Selection {
         Self { all: true, ..Self::default() }
     }
 
+    /// Whether nothing is left out, of whatever there is.
+    pub fn is_everything(&self) -> bool {
+        (self.all || self.patterns.is_empty()) && self.exclude.is_empty() && self.newer.is_none()
+    }
+
     /// Whether tags must be known to select: a candidate without them would be taken for one that has none.
     pub fn needs_tags(&self) -> bool {
         self.patterns.iter().chain(&self.exclude).any(|pattern| pattern.tag().is_some())

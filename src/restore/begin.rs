@@ -50,6 +50,7 @@ impl<'a> Restore<'a> {
     pub(super) fn begin(&mut self, manifest: &Manifest) -> Result<()> {
         let Context { pool, options, steps, .. } = self.context;
         pool.remark(steps);
+        self.manifest = Some(manifest.clone());
         let selected = select(manifest, options, &self.source, steps)?;
         self.several = selected.len() > 1;
         let mut free = Vec::new();

@@ -8,14 +8,17 @@ use std::path::PathBuf;
 
 use remand_backends::{Created, DatasetName};
 
+use super::plan::Plan;
 use super::stage::directory_of;
 use super::times::put_times_back;
 use super::visitor::Restore;
+use super::work::Context;
 use super::{Report, Restored};
 use crate::archive::{self, Seal};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::pool::Pool;
+use crate::records::Records;
 use crate::run::Publish;
 use crate::undo::{Undo, chain};
 
@@ -37,7 +40,9 @@ impl<'a> Restore<'a> {
         let mut locks = Vec::new();
         let mut directories = outcome.as_ref().map_or(Vec::new(), |(_, all)| all.clone()).into_iter();
         for work in std::mem::take(&mut self.works) {
-            // What travels along with a resource would be taken over here: it is visible, and its record is at hand.
+            if let (Ok((seal, _)), None) = (&outcome, &work.failed) {
+                self.take_over(&work.plan, seal);
+            }
             resources.push(Restored::of(&work, directories.next().flatten()));
             // The base must be closed, and nothing open in staging, before anything is undone.
             self.clean &= work.merge.map_or(Ok(()), super::merge::Merge::close).is_ok();
@@ -59,6 +64,21 @@ impl<'a> Restore<'a> {
             (Err(error), None) => Err(error),
             (Ok((seal, _)), _) => Ok(Report { resources, seal: Some(seal), warnings: steps.warnings() }),
         }
+    }
+
+    /// Gives the pool's records what the archive says of a resource that is visible now.
+    fn take_over(&self, plan: &Plan, seal: &Seal) {
+        let Context { pool, steps, .. } = self.context;
+        let Some(manifest) = &self.manifest else { return };
+        let (kind, what) = (plan.record.kind, crate::resource::label(plan.record.kind, &plan.name));
+        let taken = Records::of_pool(pool)
+            .and_then(|records| records.restored(kind, &plan.name, manifest, &plan.record, seal));
+        let message = match taken {
+            Ok(refused) if refused.is_empty() => return,
+            Ok(refused) => format!("of its records this was not taken over: {}", refused.join("; ")),
+            Err(error) => format!("its records, tags and note were not taken over: {}", chain(&error)),
+        };
+        steps.warn(&Warning { subject: what, message });
     }
 
     fn shelf_undone_by(&mut self, undo: &mut Undo<'a>) {

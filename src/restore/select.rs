@@ -7,7 +7,7 @@ use super::plan::{self, Plan};
 use crate::archive::Manifest;
 use crate::error::{Error, Result};
 use crate::resource::label;
-use crate::selector::{Candidate, Place, Selection};
+use crate::selector::{Candidate, Place, Selection, taken_since};
 use crate::step::Steps;
 
 /// A resource that was selected.
@@ -47,7 +47,7 @@ pub(super) fn select(
     let candidates: Vec<_> = manifest
         .resources
         .iter()
-        .map(|record| Candidate { kind: record.kind, name: &record.name, tags: &[] })
+        .map(|record| Candidate { kind: record.kind, name: &record.name, tags: &record.tags })
         .collect();
     let all = options.selection.all || options.selection.patterns.is_empty();
     let selection = Selection { all, ..options.selection.clone() };
@@ -55,7 +55,20 @@ pub(super) fn select(
     for notice in selected.notices {
         steps.notice(source, notice);
     }
-    let mut chosen = selected.chosen;
+    let mut chosen = Vec::new();
+    for one in selected.chosen {
+        let newer = match selection.newer {
+            Some(date) => taken_since(manifest, &manifest.resources[one.index], date)?,
+            None => true,
+        };
+        if newer {
+            chosen.push(one);
+        }
+    }
+    if chosen.is_empty() {
+        let what = "resource that was exported since then".to_owned();
+        return Err(Error::NoResource { what, pool: source.to_owned() });
+    }
     chosen.sort_by_key(|chosen| chosen.index);
     if options.name.is_some() && chosen.len() > 1 {
         let message =

@@ -33,6 +33,7 @@ pub(super) struct Restore<'a> {
     pub(super) undo: Undo<'a>,
     pub(super) run: Option<Run>,
     pub(super) record: Record,
+    pub(super) manifest: Option<archive::Manifest>,
     pub(super) earlier: Option<Earlier<'a>>,
     pub(super) kept: KeptBytes,
     /// The resources that are restored, in the order of the archive.
@@ -73,6 +74,7 @@ impl<'a> Restore<'a> {
             undo: Undo::new(context.steps),
             run: None,
             record: Record::new("restore", String::new()),
+            manifest: None,
             earlier: None,
             kept: Rc::default(),
             works: Vec::new(),
