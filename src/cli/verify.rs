@@ -93,8 +93,12 @@ mod tests {
             "resources": [resource]
         }))
         .unwrap();
-        let seal =
-            Seal { entries: 0, members: 0, bytes: 0, digest: "0".repeat(64).parse::<Digest>().unwrap() };
+        let seal = Seal {
+            entries: 0,
+            members: 0,
+            bytes: 0,
+            digest: format!("blake3:{}", "0".repeat(64)).parse::<Digest>().unwrap(),
+        };
         let failures = vec![Failure { resource: 0, error: "It is torn".into() }];
         let report = Report { manifest, seal, unstable: Vec::new(), failed: failures };
         let named: Vec<_> =

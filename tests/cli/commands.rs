@@ -112,10 +112,26 @@ fn man_writes_its_pages() {
     }
 }
 
+const COMMANDS: [&str; 13] = [
+    "export",
+    "restore",
+    "list",
+    "info",
+    "verify",
+    "diff",
+    "cleanup",
+    "log",
+    "tag",
+    "note",
+    "keep",
+    "completions",
+    "man",
+];
+
 #[test]
 fn help_and_version() {
     let help = remand(["--help"]).ends(0).text();
-    for command in ["export", "restore", "list", "info", "verify", "diff", "cleanup", "completions", "man"] {
+    for command in COMMANDS {
         assert!(help.contains(command), "{command}");
         remand([command, "--help"]).ends(0);
     }
