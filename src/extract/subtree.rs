@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -336,7 +337,6 @@ impl Work {
             }
         };
         let Some(directory) = directory else { return Ok(()) };
-        use std::os::unix::ffi::OsStrExt as _;
         let place = self.staged.path().join(std::ffi::OsStr::from_bytes(&self.name));
         std::fs::create_dir(&place).map_err(Error::io("make the directory", place.display()))?;
         let fd =

@@ -9,6 +9,7 @@ mod json;
 mod memory;
 mod merge;
 mod others;
+mod parts;
 mod restore;
 mod statuses;
 
