@@ -323,7 +323,7 @@ fn other_tools_do_not_see_the_table() {
         ("tar", &["--zstd", "-tf", "a.tar.zst"]),
         ("bsdtar", &["-tf", "a.tar.gz"]),
         ("bsdtar", &["-tf", "a.tar.zst"]),
-        ("gzip", &["-tv", "a.tar.gz"]),
+        ("gzip", &["-t", "a.tar.gz"]),
         ("zstd", &["-tq", "a.tar.zst"]),
         ("python3", &["-c", "import tarfile; print('\\n'.join(tarfile.open('a.tar.gz').getnames()))"]),
     ] {
@@ -331,7 +331,7 @@ fn other_tools_do_not_see_the_table() {
         let (stdout, stderr) = run(&path, arguments);
         let testing = matches!(program, "gzip" | "zstd");
         assert!(testing || String::from_utf8_lossy(&stdout).contains("index.jsonl"), "{program}");
-        let quiet = stderr.lines().all(|line| line.contains("OK") || line.contains("REMAND."));
+        let quiet = stderr.lines().all(|line| line.contains("REMAND."));
         assert!(quiet, "{program} {arguments:?} complains: {stderr}");
     }
     // Not one byte more than without compression.
