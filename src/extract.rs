@@ -8,6 +8,8 @@ mod base;
 mod cat;
 mod staged;
 mod subtree;
+mod survey;
+mod work;
 
 use std::path::PathBuf;
 

@@ -56,8 +56,8 @@ impl Input {
                 let file = File::open(&path).map_err(failed)?;
                 let metadata = file.metadata().map_err(Error::io("open", &name))?;
                 if metadata.is_file() {
-                    let counter = Arc::clone(&read_bytes);
-                    let file = Counted { inner: file, counter, interrupted: Arc::clone(interrupted) };
+                    let (read, interrupted) = (Arc::clone(&read_bytes), Arc::clone(interrupted));
+                    let file = Counted { inner: file, counter: read, interrupted };
                     (Source::File(Arc::new(file)), Some(metadata.len()))
                 } else {
                     (counted(Box::new(file)), None)

@@ -78,7 +78,7 @@ impl Visitor for Lister<'_> {
         let Some(part) = &self.part else { return Ok(()) };
         let Some(path) = part.of_line(line) else { return Ok(()) };
         self.found += 1;
-        let link = match &line.role {
+        let other_name = match &line.role {
             Role::Link { to } => {
                 Some(part.in_dataset(to).map_or_else(|| to.to_string(), |path| format!("/{path}")))
             }
@@ -86,7 +86,8 @@ impl Visitor for Lister<'_> {
         };
         let difference = part.is_delta.then(|| of_line(line, path.clone()));
         let entry = line.entry.clone();
-        Ok((self.consume)(Listed { path, entry, link, difference, unstable: line.unstable })?)
+        let unstable = line.unstable;
+        Ok((self.consume)(Listed { path, entry, link: other_name, difference, unstable })?)
     }
 
     fn failure(&mut self, failure: &Failure) -> archive::Result<()> {

@@ -14,6 +14,7 @@ mod directory;
 mod file;
 mod frames;
 mod index;
+mod runs;
 mod selected;
 mod tar;
 

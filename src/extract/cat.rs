@@ -74,7 +74,7 @@ impl Catting<'_> {
                 Answer::Member(_) => target.write(self.output)?,
                 Answer::Base(path, digest) => {
                     let part = target.part.clone();
-                    self.from_base(&part, &path, digest)?;
+                    self.print_from_base(&part, &path, digest)?;
                 }
             }
         }
@@ -97,14 +97,14 @@ impl Catting<'_> {
                 Answer::Member(member) => name = Some(member),
                 Answer::Base(path, digest) => {
                     let part = target.part.clone();
-                    return self.from_base(&part, &path, digest);
+                    return self.print_from_base(&part, &path, digest);
                 }
             }
         }
         Err(Error::Refused("its hard links lead from one to the next".into()))
     }
 
-    fn from_base(&mut self, part: &Part, path: &TreePath, digest: Option<Digest>) -> Result<()> {
+    fn print_from_base(&mut self, part: &Part, path: &TreePath, digest: Option<Digest>) -> Result<()> {
         let base = Base::open(self.pool, part, self.steps, self.interrupted)?;
         let written = copy_from(&base, part, path, digest, self.output);
         base.close(self.steps);

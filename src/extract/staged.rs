@@ -1,6 +1,8 @@
 //! A hidden directory in which a subtree is built.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::archive::sink::{rename_to_free, sync_directory};
@@ -34,7 +36,6 @@ impl Staged {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("look for", dest.display())(error)),
         }
-        use std::os::unix::fs::DirBuilderExt as _;
         let hidden = this.path();
         let created = std::fs::DirBuilder::new().mode(0o700).create(&hidden);
         created.map_err(Error::io("make the directory", hidden.display()))?;
@@ -48,7 +49,6 @@ impl Staged {
 
     /// Where what is called `name` will be.
     pub(super) fn place(&self, name: &[u8]) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
         self.directory.join(std::ffi::OsStr::from_bytes(name))
     }
 
@@ -60,7 +60,6 @@ impl Staged {
 
     /// Makes what was built visible.
     pub(super) fn publish(mut self, name: &[u8]) -> Result<PathBuf> {
-        use std::os::unix::ffi::OsStrExt as _;
         let (from, to) = (self.path().join(std::ffi::OsStr::from_bytes(name)), self.place(name));
         rename_to_free(&from, &to).map_err(|error| match error {
             crate::archive::Error::Exists(path) => Error::Exists(path),

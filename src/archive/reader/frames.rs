@@ -48,11 +48,10 @@ impl<R: BufRead> Frames<R> {
     }
 
     /// Passes by a frame without content.
-    fn skip(&mut self, [a, b, c, d]: [u8; 4], began_at: u64) -> io::Result<()> {
-        let mut size = [0; 4];
-        self.inner.read_exact(&mut size)?;
-        let [e, f, g, h] = size;
-        let header = [a, b, c, d, e, f, g, h];
+    fn skip(&mut self, magic: [u8; 4], began_at: u64) -> io::Result<()> {
+        let mut header = [0; format::SKIPPABLE_HEADER_BYTES];
+        header[..4].copy_from_slice(&magic);
+        self.inner.read_exact(&mut header[4..])?;
         let length = format::skippable_length(header).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "there is something between its zstd frames")
         })?;

@@ -11,7 +11,7 @@ use crate::tree::Content;
 
 /// What the index has before its seal.
 pub(super) enum Item {
-    Line(Line),
+    Line(Box<Line>),
     Failure(Failure),
 }
 
@@ -42,7 +42,7 @@ pub(super) fn read_lines(
         match parsed? {
             Parsed::Line(line) => {
                 hasher.update(&json);
-                take(Item::Line(*line))?;
+                take(Item::Line(line))?;
             }
             Parsed::Failure(failure) => {
                 hasher.update(&json);

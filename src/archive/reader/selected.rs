@@ -11,13 +11,14 @@ use super::content::MemberContent;
 use super::decompress::{self, Chunked};
 use super::file::{Plain, Range, ReadAt, read_vec};
 use super::index::{ContentReader, Item, read_lines};
+use super::runs::{Answers, Finder, Run};
 use super::tar::{self, Tar, is_named, plain_extents};
 use super::{Visitor, input_error, read_stream};
 use crate::archive::check::{Checker, is_member};
 use crate::archive::format::{INDEX, MAX_LINE_BYTES};
 use crate::archive::header::{Decoded, line_in_header};
 use crate::archive::index::{Parsed, Role, parse};
-use crate::archive::table::{Chunk, Chunks, End, MAX_BYTES, Table};
+use crate::archive::table::{End, MAX_BYTES, Table};
 use crate::archive::{Digest, Error, Line, Result, Seal, gzip, zstd};
 
 /// Reads what `visitor` wants.
@@ -109,88 +110,6 @@ pub(super) fn data_of_parts(kind: Chunked, mut parts: &[u8]) -> Option<Vec<u8>> 
     Some(all)
 }
 
-/// Two bits a line of the index: whether it is of a member, and whether that is wanted.
-#[derive(Default)]
-struct Answers {
-    bits: Vec<u8>,
-    lines: usize,
-    wanted: u64,
-}
-
-impl Answers {
-    fn push(&mut self, member: bool, wanted: bool) {
-        if self.lines.is_multiple_of(4) {
-            self.bits.push(0);
-        }
-        if let Some(last) = self.bits.last_mut() {
-            *last |= (u8::from(member) | u8::from(wanted) << 1) << (self.lines % 4 * 2);
-        }
-        self.lines += 1;
-        self.wanted += u64::from(wanted);
-    }
-
-    fn get(&self, line: usize) -> (bool, bool) {
-        let bits = self.bits.get(line / 4).map_or(0, |byte| byte >> (line % 4 * 2));
-        (bits & 1 != 0, bits & 2 != 0)
-    }
-}
-
-/// Chunks one after the other that hold what is wanted.
-struct Run {
-    first: Chunk,
-    last: Chunk,
-    /// Number of the last member in it that is wanted.
-    until: u64,
-}
-
-/// Finds the chunks that members lie in; numbers of members must ascend.
-struct Finder<'a> {
-    chunks: Chunks<'a>,
-    /// The last chunk with a header of a member up to the one that was asked for last, with the one before the chunk that has the
-    /// next such header, and that chunk.
-    first: Option<Chunk>,
-    before: Option<Chunk>,
-    after: Option<Chunk>,
-}
-
-impl<'a> Finder<'a> {
-    fn new(table: &'a Table) -> Self {
-        let mut this = Self { chunks: table.chunks(), first: None, before: None, after: None };
-        this.advance();
-        this
-    }
-
-    /// Goes on to the next chunk with a header.
-    fn advance(&mut self) {
-        self.first = self.after.take();
-        self.before = self.first;
-        for chunk in self.chunks.by_ref() {
-            if chunk.content.header.is_some() {
-                self.after = Some(chunk);
-                return;
-            }
-            self.before = Some(chunk);
-        }
-    }
-
-    /// The first and the last chunk of a member.
-    fn find(&mut self, number: u64) -> Option<(Chunk, Chunk)> {
-        while let Some((_, line)) = self.after.and_then(|after| after.content.header)
-            && line <= number
-        {
-            self.advance();
-        }
-        let first = self.first?;
-        let last = match self.after.and_then(|after| Some((after, after.content.header?))) {
-            // The next member begins in the first chunk too.
-            Some((_, (_, line))) if line > number + 1 => first,
-            Some((after, (at, _))) if at > 0 => after,
-            _ => self.before.unwrap_or(first),
-        };
-        Some((first, last))
-    }
-}
-
 struct Selected<'a> {
     file: &'a Arc<dyn ReadAt>,
     name: &'a str,
@@ -250,15 +169,7 @@ impl Selected<'_> {
             answers.push(member, wanted);
             if wanted {
                 let (first, last) = finder.find(members).ok_or_else(|| self.damaged("its table is wrong"))?;
-                match runs.last_mut() {
-                    Some(run) if first.number <= run.last.number + 1 => {
-                        if last.number > run.last.number {
-                            run.last = last;
-                        }
-                        run.until = members;
-                    }
-                    _ => runs.push(Run { first, last, until: members }),
-                }
+                Run::add(&mut runs, first, last, members);
             }
             members += u64::from(member);
             Ok(())
