@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 const VERSION: i64 = 1;
 /// `rmnd`, by which file(1) and [`prepare`] tell the database from others.
 const APPLICATION: i64 = 0x726d_6e64;
-/// How long to wait for another process that writes.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a lock that another process holds is tried, and how long to wait between: half a minute in all.
+const TRIES: i32 = 3000;
+const PAUSE: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
 CREATE TABLE resource (
@@ -124,7 +125,11 @@ fn connect(path: &Path) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let set_up = |connection: Connection| {
-        connection.busy_timeout(PATIENCE)?;
+        // The database's own way to wait sleeps longer each time, and hardly ever wakes up in time where another process writes a lot.
+        connection.busy_handler(Some(|tries| {
+            std::thread::sleep(PAUSE);
+            tries < TRIES
+        }))?;
         // EXTRA syncs the directory too when a journal is gone: without it a power cut can bring back what was committed.
         connection.execute_batch(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = EXTRA; PRAGMA temp_store = MEMORY;",

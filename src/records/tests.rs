@@ -1,7 +1,9 @@
+//! The records, looked at from outside and by several at once.
+
+mod crash;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use super::*;
 use crate::archive::Digest;
@@ -335,58 +337,4 @@ fn an_empty_file_is_no_records_yet() {
     std::fs::write(state.path().join(FILE), "").unwrap();
     assert!(Records::existing(state.path()).unwrap().is_none());
     assert!(Records::open(state.path()).unwrap().all().unwrap().is_empty());
-}
-
-const KILLED: &str = "REMAND_TEST_RECORDS_KILLED";
-
-#[test]
-#[ignore = "a part of the next test, which runs it in a process of its own"]
-fn writes_until_it_is_killed() {
-    let Some(state) = std::env::var_os(KILLED) else { return };
-    let records = Records::open(Path::new(&state)).unwrap();
-    loop {
-        let archive = run::new_id();
-        let begun = records.begin(&[new("web01", "r", &archive), new("web02", "r", &archive)]).unwrap();
-        let ends = begun.iter().map(|one| (one.id, Outcome::whole(&seal(), None, 0))).collect::<Vec<_>>();
-        records.finish(&ends).unwrap();
-    }
-}
-
-#[test]
-fn a_process_that_is_killed_leaves_whole_records() {
-    let state = state();
-    let mut numbers = 0;
-    for round in 0..5u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "records::tests::writes_until_it_is_killed"])
-            .env(KILLED, state.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        loop {
-            std::thread::sleep(Duration::from_millis(7 + 5 * round));
-            let written = Records::existing(state.path()).unwrap().map_or(0, |one| one.all().unwrap().len());
-            if written > numbers {
-                break;
-            }
-            assert!(std::time::Instant::now() < deadline, "it writes nothing");
-        }
-        child.kill().unwrap(); // SIGKILL
-        child.wait().unwrap();
-        let records = Records::open(state.path()).unwrap();
-        let whole: String =
-            records.connection().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(whole, "ok");
-        // Both of a pair, or none: and the numbers are without gap and repetition.
-        let [one, other] = ["web01", "web02"].map(|name| {
-            let found = records.of(JAIL, name).unwrap();
-            let mut revisions: Vec<_> = found.iter().filter_map(|record| record.export.revision).collect();
-            revisions.sort_unstable();
-            assert!(revisions.iter().copied().eq(1..=revisions.len() as u64), "{revisions:?}");
-            revisions.len()
-        });
-        assert_eq!(one, other);
-        numbers = one + other;
-    }
 }
