@@ -21,8 +21,10 @@ pub mod member;
 mod parallel;
 mod pax;
 pub mod reader;
+pub mod record;
 pub mod sink;
 mod sparse;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod writer;
@@ -35,6 +37,6 @@ pub use format::{Compression, Format};
 pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
-pub use reader::{Source, Visitor, read, read_manifest};
+pub use reader::{ReadAt, Source, Visitor, read, read_manifest, select};
 pub use sink::{FileSink, Sink, WriteSink};
 pub use writer::{Body, Writer, Written};

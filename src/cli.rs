@@ -6,7 +6,9 @@
 //! env  ─┘                              └─▶ Outcome | Failure ─▶ exit status
 //! ```
 
+mod annotate;
 mod args;
+mod cat;
 mod cleanup;
 mod completions;
 mod config;
@@ -15,6 +17,8 @@ mod export;
 mod failure;
 mod info;
 mod list;
+mod log;
+mod ls;
 mod man;
 mod render;
 mod restore;
@@ -81,11 +85,17 @@ fn run(command: &Command) -> u8 {
     match command {
         Command::Export(args) => undoing(&args.voice, export::stdout(args), |s| export::run(s, args)),
         Command::Restore(args) => undoing(&args.voice, Stdout::Free, |s| restore::run(s, args)),
+        Command::Ls(args) => reading(&args.voice, |s| ls::run(s, args)),
+        Command::Cat(args) => undoing(&args.voice, Stdout::Taken, |s| cat::run(s, args)),
         Command::List(args) => reading(&args.voice, |s| list::run(s, args)),
         Command::Info(args) => reading(&args.voice, |s| info::run(s, args)),
         Command::Verify(args) => reading(&args.voice, |s| verify::run(s, args)),
         Command::Diff(args) => undoing(&args.voice, Stdout::Free, |s| diff::run(s, args)),
         Command::Cleanup(args) => undoing(&args.voice, Stdout::Free, |s| cleanup::run(s, args)),
+        Command::Log(args) => reading(&args.voice, |s| log::run(s, args)),
+        Command::Tag(args) => reading(&args.voice, |s| annotate::tag(s, args)),
+        Command::Note(args) => reading(&args.voice, |s| annotate::note(s, args)),
+        Command::Keep(args) => reading(&args.voice, |s| annotate::keep(s, args)),
         Command::Completions(args) => reading(&Voice::default(), |s| completions::run(s, args)),
         Command::Man(args) => reading(&Voice::default(), |s| man::run(s, args)),
     }
@@ -129,9 +139,13 @@ fn undoing(voice: &Voice, stdout: Stdout, command: impl FnOnce(&Session) -> Resu
 
 /// Opens the pool that the command line, the environment or the config file names, else the active one.
 fn open_pool(place: &Place, config: &Config) -> Result<Pool, Failure> {
+    Ok(find_pool(place, config)?)
+}
+
+fn find_pool(place: &Place, config: &Config) -> remand::error::Result<Pool> {
     // An empty REMAND_POOL is how a shell script unsets it.
     let named = place.pool.as_deref().filter(|pool| !pool.is_empty()).or(config.pool.as_deref());
-    Ok(Pool::find(named)?)
+    Pool::find(named)
 }
 
 impl Place {

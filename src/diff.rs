@@ -211,6 +211,33 @@ fn aspects(differs: Differs) -> Vec<&'static str> {
     .collect()
 }
 
+/// What a line of a differential root says of the entry at `path`.
+pub(crate) fn of_line(line: &Line, path: TreePath) -> Difference {
+    let was = line.replaced.as_ref();
+    let same_content = |digest: Option<archive::Digest>| {
+        was.is_some_and(|was| {
+            was.digest == digest && line.entry.as_ref().is_some_and(|now| now.kind == was.kind)
+        })
+    };
+    let sort = match &line.role {
+        Role::Deleted => Sort::Deleted,
+        _ if was.is_none() => Sort::Added,
+        Role::Metadata { .. } => Sort::Metadata,
+        Role::Member { digest } if same_content(*digest) => {
+            match line.entry.as_ref().map(|entry| entry.kind) {
+                Some(Kind::Directory | Kind::Fifo | Kind::File) => Sort::Metadata,
+                _ => Sort::Modified,
+            }
+        }
+        _ => Sort::Modified,
+    };
+    let kind = line.entry.as_ref().map(|entry| entry.kind).or(was.map(|was| was.kind)).unwrap_or(Kind::File);
+    let size_bytes = line.entry.as_ref().filter(|entry| entry.kind == Kind::File).map(|entry| entry.size);
+    let other_kind = was.is_some_and(|was| line.entry.as_ref().is_some_and(|now| now.kind != was.kind));
+    let aspects = if other_kind { vec!["kind"] } else { Vec::new() };
+    Difference { path, sort, kind, aspects, size_bytes }
+}
+
 /// Turns index lines into differences.
 struct IndexDiff<'a> {
     consume: &'a mut dyn FnMut(Difference) -> Result<()>,
@@ -241,30 +268,7 @@ impl Visitor for IndexDiff<'_> {
 
     fn line(&mut self, line: &Line) -> archive::Result<()> {
         let Some(path) = self.roots.iter().find_map(|root| line.name.below(root)) else { return Ok(()) };
-        let was = line.replaced.as_ref();
-        let same_content = |digest: Option<archive::Digest>| {
-            was.is_some_and(|was| {
-                was.digest == digest && line.entry.as_ref().is_some_and(|now| now.kind == was.kind)
-            })
-        };
-        let sort = match &line.role {
-            Role::Deleted => Sort::Deleted,
-            _ if was.is_none() => Sort::Added,
-            Role::Metadata { .. } => Sort::Metadata,
-            Role::Member { digest } if same_content(*digest) => {
-                match line.entry.as_ref().map(|entry| entry.kind) {
-                    Some(Kind::Directory | Kind::Fifo | Kind::File) => Sort::Metadata,
-                    _ => Sort::Modified,
-                }
-            }
-            _ => Sort::Modified,
-        };
-        let kind =
-            line.entry.as_ref().map(|entry| entry.kind).or(was.map(|was| was.kind)).unwrap_or(Kind::File);
-        let size_bytes = line.entry.as_ref().filter(|entry| entry.kind == Kind::File).map(|entry| entry.size);
-        let other_kind = was.is_some_and(|was| line.entry.as_ref().is_some_and(|now| now.kind != was.kind));
-        let aspects = if other_kind { vec!["kind"] } else { Vec::new() };
-        Ok((self.consume)(Difference { path, sort, kind, aspects, size_bytes })?)
+        Ok((self.consume)(of_line(line, path))?)
     }
 
     fn failure(&mut self, failure: &archive::Failure) -> archive::Result<()> {

@@ -132,6 +132,16 @@ pub enum Error {
         /// All of them.
         unmatched: Vec<Unmatched>,
     },
+    /// The pool's records are broken, or cannot be read or written.
+    #[error("Cannot {action} the records in {path}")]
+    Records {
+        /// What was tried.
+        action: &'static str,
+        /// The database.
+        path: String,
+        /// What the database said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The user stopped it; everything was rolled back.
     #[error("Interrupted")]
     Interrupted,
@@ -143,6 +153,12 @@ pub enum Error {
         cause: Box<Error>,
         /// How much of the stream.
         received_bytes: u64,
+    },
+    /// The archive does not hold what was asked for.
+    #[error("There is no {what} in the archive")]
+    NotThere {
+        /// Which resource, dataset or path.
+        what: String,
     },
     /// The operation failed, and so did undoing it.
     #[error("{cause}; and not everything could be undone: {}", remains.join("; "))]
@@ -193,6 +209,7 @@ impl Error {
             Self::NoPool(_)
             | Self::NoResource { .. }
             | Self::NoMatch { .. }
+            | Self::NotThere { .. }
             | Self::Archive(A::NotFound(_)) => 10,
             Self::Locked { .. } => 11,
             Self::Exists(_) | Self::Unfinished { .. } | Self::Archive(A::Exists(_)) => 12,
@@ -226,9 +243,10 @@ impl Error {
                 match place {
                     _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
                     Place::Pool(pool) => format!("`remand list --pool {pool}` shows what is there"),
-                    Place::Archive(name) => format!("`remand info {name}` shows what is in it"),
+                    Place::Archive(_) => "`remand info` shows what is in it".into(),
                 }
             }
+            Self::NotThere { .. } => "`remand ls` shows what is there".into(),
             Self::Locked { .. } => "wait for it with --wait".into(),
             Self::Exists(_) => "restore under another name with --name".into(),
             Self::Archive(A::Exists(_)) => "overwrite it with --force, or choose another destination".into(),
@@ -253,6 +271,9 @@ impl Error {
             Self::Unfinished { .. } => "`remand cleanup --yes` makes the others visible too".into(),
             Self::BaseUnready { base, .. } => format!("restore the release by itself first: release:{base}"),
             Self::NotWhole { .. } => "--keep-going restores the others".into(),
+            Self::Records { path, .. } => {
+                format!("it is an SQLite database; if it is damaged move {path} away, and new records are begun")
+            }
             Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
             _ => return None,
         })

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::archive::Source;
+use crate::archive::{ReadAt, Source};
 use crate::error::{Error, Result};
 
 /// An archive to read.
@@ -54,27 +54,56 @@ impl Input {
                     _ => Error::io("open", &name)(error),
                 };
                 let file = File::open(&path).map_err(failed)?;
-                let total = file.metadata().map_err(Error::io("open", &name))?.len();
-                (counted(Box::new(file)), Some(total))
+                let metadata = file.metadata().map_err(Error::io("open", &name))?;
+                if metadata.is_file() {
+                    let counter = Arc::clone(&read_bytes);
+                    let file = Counted { inner: file, counter, interrupted: Arc::clone(interrupted) };
+                    (Source::File(Arc::new(file)), Some(metadata.len()))
+                } else {
+                    (counted(Box::new(file)), None)
+                }
             }
         };
         Ok(Opened { source, name, total_bytes, read_bytes })
     }
 }
 
-struct Counted {
-    inner: Box<dyn Read + Send>,
+struct Counted<R> {
+    inner: R,
     counter: Arc<AtomicU64>,
     interrupted: Arc<AtomicBool>,
 }
 
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R> Counted<R> {
+    fn check(&self) -> io::Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(io::Error::other("interrupted"));
         }
-        let count = self.inner.read(buffer)?;
-        self.counter.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
+        Ok(())
+    }
+
+    fn add(&self, read: usize) -> usize {
+        self.counter.fetch_add(read as u64, Ordering::Relaxed);
+        read
+    }
+}
+
+impl Read for Counted<Box<dyn Read + Send>> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        let read = self.inner.read(buffer)?;
+        Ok(self.add(read))
+    }
+}
+
+impl ReadAt for Counted<File> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.check()?;
+        let read = ReadAt::read_at(&self.inner, buffer, offset)?;
+        Ok(self.add(read))
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        ReadAt::size(&self.inner)
     }
 }

@@ -37,6 +37,9 @@ pub trait Layout: Send + Sync + std::fmt::Debug {
     /// resource. Both have been checked.
     fn base_part(&self, release: &str, part: &str) -> Result<DatasetName>;
 
+    /// File name of a jail's config.
+    fn config_name(&self) -> &'static str;
+
     /// Key of the config that names the release.
     fn release_key(&self) -> &'static str;
 }

@@ -8,7 +8,7 @@
 //! nothing outside of staging is touched, and any failure destroys what was made, proven by the token of its creation. A crash leaves the
 //! staging datasets for `cleanup`, which removes them, or makes the rest visible if some are.
 
-mod base;
+pub(crate) mod base;
 mod begin;
 mod conflict;
 mod files;

@@ -1,14 +1,28 @@
 //! gzip as remand writes it: independent members of about 1 MiB, each with its own length in its header.
 //!
-//! The header's extra field (RFC 1952, 2.3.1.1) has one subfield, `R` `M`, of four bytes: the length of the whole
+//! The header's extra field (RFC 1952, 2.3.1.1) begins with a subfield `R` `M` of four bytes: the length of the whole
 //! member, header and trailer included, little-endian. So a reader finds the next member without inflating this one.
+//! Empty members have a second subfield with the [table](super::table) of offsets: `R` `T` with a part of it, `R` `E` with its end. In
+//! the first member of all, an `R` `T` without data announces it.
 
 use std::io;
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// Length of a header as written here.
+use super::table::END_BYTES;
+
+/// Length of a header as written here, up to where another subfield may follow.
 pub(super) const HEADER_BYTES: usize = 20;
+/// Length of the extra field's first subfield.
+const OWN_SUBFIELD_BYTES: usize = 8;
+/// A subfield with a part of the table.
+const PART: [u8; 2] = *b"RT";
+/// A subfield with the table's end.
+const END: [u8; 2] = *b"RE";
+/// Nothing, deflated.
+const EMPTY: [u8; 2] = [3, 0];
+/// Length of the member with the table's end.
+pub(super) const END_MEMBER_BYTES: usize = HEADER_BYTES + 4 + END_BYTES + EMPTY.len() + TRAILER_BYTES;
 /// CRC and length at a member's end.
 const TRAILER_BYTES: usize = 8;
 /// Most bytes of a member, compressed or not: a manifest, which is the biggest thing that is never cut, with room.
@@ -31,7 +45,7 @@ impl Encoder {
     /// Appends one member with `input` to `output`, which is empty.
     pub(super) fn encode(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
         self.0.reset();
-        output.extend_from_slice(&header(0));
+        output.extend_from_slice(&header(0, OWN_SUBFIELD_BYTES));
         output.reserve(input.len() / 2 + 1024);
         loop {
             let done = usize::try_from(self.0.total_in()).map_err(io::Error::other)?;
@@ -49,10 +63,12 @@ impl Encoder {
 }
 
 /// One member with `input` in stored blocks: its length depends on the length of `input` alone, so it can be
-/// overwritten in place.
-pub(super) fn stored(input: &[u8]) -> io::Result<Vec<u8>> {
+/// overwritten in place. It may announce a table.
+pub(super) fn stored(input: &[u8], announces: bool) -> io::Result<Vec<u8>> {
     let mut output = Vec::with_capacity(input.len() + input.len() / STORED_MAX * 5 + 64);
-    output.extend_from_slice(&header(0));
+    let announcement: &[u8] = if announces { b"RT\0\0" } else { b"" };
+    output.extend_from_slice(&header(0, OWN_SUBFIELD_BYTES + announcement.len()));
+    output.extend_from_slice(announcement);
     let mut rest = input;
     loop {
         let (block, after) = rest.split_at(rest.len().min(STORED_MAX));
@@ -70,11 +86,76 @@ pub(super) fn stored(input: &[u8]) -> io::Result<Vec<u8>> {
     Ok(output)
 }
 
-fn header(length: u32) -> [u8; HEADER_BYTES] {
-    // Deflate, extra field; no time; system Unix; the extra field is 8 bytes, its only subfield 4.
-    let mut header = *b"\x1f\x8b\x08\x04\0\0\0\0\0\x03\x08\0RM\x04\0....";
+/// An empty member with a part of the table.
+pub(super) fn part(data: &[u8]) -> io::Result<Vec<u8>> {
+    empty(PART, data)
+}
+
+/// The empty member with the end of the table.
+pub(super) fn end(data: &[u8; END_BYTES]) -> io::Result<Vec<u8>> {
+    empty(END, data)
+}
+
+fn empty(id: [u8; 2], data: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(data.len()).map_err(io::Error::other)?;
+    let mut output = header(0, OWN_SUBFIELD_BYTES + 4 + data.len()).to_vec();
+    output.extend_from_slice(&id);
+    output.extend_from_slice(&length.to_le_bytes());
+    output.extend_from_slice(data);
+    output.extend_from_slice(&EMPTY);
+    finish(b"", &mut output)?;
+    Ok(output)
+}
+
+/// What a member holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sort<'a> {
+    /// Data; whether it announces a table.
+    Data(bool),
+    /// A part of the table.
+    Part(&'a [u8]),
+    /// The table's end.
+    End(&'a [u8]),
+}
+
+/// What a whole member holds whose header [`member_length`] knows.
+pub(super) fn sort(member: &[u8]) -> io::Result<Sort<'_>> {
+    let unknown = || damaged("the header of a gzip member has something unknown");
+    let extra = member.get(HEADER_BYTES..body_at(member)).ok_or_else(unknown)?;
+    let (Some((id, rest)), Some(length)) = (extra.split_first_chunk::<2>(), extra.get(2..4)) else {
+        return if extra.is_empty() { Ok(Sort::Data(false)) } else { Err(unknown()) };
+    };
+    let data = &rest[2..];
+    if data.len() != usize::from(u16::from_le_bytes([length[0], length[1]])) {
+        return Err(unknown());
+    }
+    match *id {
+        PART if data.is_empty() => Ok(Sort::Data(true)),
+        PART | END if empty(*id, data)? != member => {
+            Err(damaged("a table of offsets has other data behind it"))
+        }
+        PART => Ok(Sort::Part(data)),
+        END => Ok(Sort::End(data)),
+        _ => Err(unknown()),
+    }
+}
+
+/// Where the header of a member ends.
+fn body_at(member: &[u8]) -> usize {
+    12 + usize::from(u16::from_le_bytes([member[10], member[11]]))
+}
+
+/// `extra` is the length of the extra field.
+fn header(length: u32, extra: usize) -> [u8; HEADER_BYTES] {
+    // Deflate, extra field; no time; system Unix; the first subfield is 4 bytes.
+    let mut header = *b"\x1f\x8b\x08\x04\0\0\0\0\0\x03..RM\x04\0....";
+    header[10..12].copy_from_slice(&extra.to_le_bytes()[..2]);
     header[16..].copy_from_slice(&length.to_le_bytes());
     header
+}
+
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Appends the trailer and fills the length in.
@@ -90,18 +171,18 @@ fn finish(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
 
 /// Length of the member that begins with `header`, if it was written by remand.
 pub(super) fn member_length(header: &[u8; HEADER_BYTES]) -> Option<usize> {
-    let mut expected = self::header(0);
     let length = u32::from_le_bytes(header[16..].try_into().ok()?);
-    expected[16..].copy_from_slice(&header[16..]);
+    let extra = usize::from(u16::from_le_bytes([header[10], header[11]]));
+    let expected = self::header(length, extra);
     let length = usize::try_from(length).ok()?;
-    (*header == expected && (HEADER_BYTES + TRAILER_BYTES..=MAX_MEMBER_BYTES).contains(&length))
-        .then_some(length)
+    let least = body_at(header).max(HEADER_BYTES) + TRAILER_BYTES;
+    let known = *header == expected && extra >= OWN_SUBFIELD_BYTES;
+    (known && (least..=MAX_MEMBER_BYTES).contains(&length)).then_some(length)
 }
 
-/// The bytes in a whole member whose header [`member_length`] knows.
+/// The bytes in a whole member with data, whose header [`member_length`] knows.
 pub(super) fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
-    let damaged = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
-    let (body, trailer) = member[HEADER_BYTES..]
+    let (body, trailer) = member[body_at(member)..]
         .split_last_chunk::<TRAILER_BYTES>()
         .ok_or_else(|| damaged("a gzip member is too short"))?;
     let (crc, length) = trailer.split_at(4);
@@ -143,8 +224,10 @@ mod tests {
         for sample in samples() {
             let mut compressed = Vec::new();
             encoder.encode(&sample, &mut compressed).unwrap();
-            for member in [compressed, stored(&sample).unwrap()] {
+            let stored = [false, true].map(|announces| (stored(&sample, announces).unwrap(), announces));
+            for (member, announces) in std::iter::once((compressed, false)).chain(stored) {
                 assert_eq!(member_length(member[..HEADER_BYTES].try_into().unwrap()), Some(member.len()));
+                assert_eq!(sort(&member).unwrap(), Sort::Data(announces));
                 assert!(decode(&member).unwrap() == sample);
                 let mut inflated = Vec::new();
                 flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut inflated).unwrap();
@@ -155,7 +238,28 @@ mod tests {
 
     #[test]
     fn stored_length_depends_on_the_input_length_alone() {
-        assert_eq!(stored(&vec![0; 100_000]).unwrap().len(), stored(&vec![9; 100_000]).unwrap().len());
+        let length = |byte| stored(&vec![byte; 100_000], true).unwrap().len();
+        assert_eq!(length(0), length(9));
+    }
+
+    #[test]
+    fn members_of_a_table_inflate_to_nothing() {
+        let data = crate::archive::testing::noise(crate::archive::table::PART_BYTES);
+        let (part, end) = (part(&data).unwrap(), end(&[7; END_BYTES]).unwrap());
+        assert_eq!(end.len(), END_MEMBER_BYTES);
+        assert_eq!(sort(&part).unwrap(), Sort::Part(&data));
+        assert_eq!(sort(&end).unwrap(), Sort::End(&[7; END_BYTES]));
+        for member in [part, end] {
+            assert_eq!(member_length(member[..HEADER_BYTES].try_into().unwrap()), Some(member.len()));
+            let mut inflated = Vec::new();
+            flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut inflated).unwrap();
+            assert!(inflated.is_empty());
+            for place in (HEADER_BYTES..HEADER_BYTES + 4).chain(member.len() - 10..member.len()) {
+                let mut bad = member.clone();
+                bad[place] ^= 1;
+                assert!(sort(&bad).is_err(), "byte {place}");
+            }
+        }
     }
 
     #[test]
@@ -166,7 +270,7 @@ mod tests {
             let mut bad = member.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let length = member_length(bad[..HEADER_BYTES].try_into().unwrap());
-            assert!(length != Some(bad.len()) || decode(&bad).is_err(), "bit {bit}");
+            assert!(length != Some(bad.len()) || sort(&bad).is_err() || decode(&bad).is_err(), "bit {bit}");
         }
     }
 }

@@ -14,8 +14,11 @@ pub(super) use decode::{Decoded, Extended, decode, field_name, is_zero, verify_c
 
 /// Record by which a reader knows that a member takes the place of the one before it.
 pub(super) const ATTEMPT: &str = "REMAND.attempt";
-/// Record with the resources that have other names of the file, see [`Line::shared`].
-pub(super) const SHARED: &str = "REMAND.shared";
+/// Record that says which resources have other names of the file, see [`Line::shared`]: a comment that begins with [`SHARED`], because
+/// GNU tar warns of every keyword that it does not know.
+const COMMENT: &str = "comment";
+/// How such a comment begins.
+const SHARED: &str = "REMAND.shared=";
 const XATTR: &str = "SCHILY.xattr.";
 const ACL_ACCESS: &str = "SCHILY.acl.access";
 const ACL_DEFAULT: &str = "SCHILY.acl.default";
@@ -62,6 +65,22 @@ pub(super) fn in_header(line: &Line) -> Option<Entry> {
     })
 }
 
+/// A line as a reader makes it from the header of its member.
+pub(super) fn line_in_header(line: &Line) -> Line {
+    Line {
+        role: match &line.role {
+            Role::Member { .. } => Role::Member { digest: None },
+            other => other.clone(),
+        },
+        entry: in_header(line),
+        name: line.name.clone(),
+        group: None,
+        replaced: None,
+        unstable: false,
+        shared: line.shared.clone(),
+    }
+}
+
 /// The header blocks of a member; `None` where a line has no entry, or tar has no type for its kind.
 pub(super) fn encode(line: &Line, layout: Layout, attempt: u32) -> Option<Vec<u8>> {
     let entry = in_header(line)?;
@@ -103,7 +122,7 @@ pub(super) fn encode(line: &Line, layout: Layout, attempt: u32) -> Option<Vec<u8
     }
     if !line.shared.is_empty() {
         let numbers: Vec<_> = line.shared.iter().map(u32::to_string).collect();
-        pax::push(&mut records, SHARED.as_bytes(), numbers.join(",").as_bytes());
+        pax::push(&mut records, COMMENT.as_bytes(), format!("{SHARED}{}", numbers.join(",")).as_bytes());
     }
     block.set_cksum();
     let mut header = Vec::new();

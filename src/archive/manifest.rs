@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
+pub use super::record::{ExportRecord, ExportResult};
 use crate::change::Fingerprint;
 
 /// Value of [`Manifest::format`].
@@ -153,6 +154,22 @@ pub struct ResourceRecord {
     pub properties: BTreeMap<String, String>,
     /// Datasets, the root first, then by name.
     pub datasets: Vec<DatasetRecord>,
+    /// The number of this export among those of the resource, see [`ExportRecord::revision`]. Since version 1.2, as is what
+    /// follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Its tags, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What somebody noted of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Whether those who prune archives are asked to leave its own alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+    /// Its earlier exports, the newest first, 20 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<ExportRecord>,
 }
 
 /// A directory whose content belongs to a release.

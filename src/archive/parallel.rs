@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::table::{self, Content};
 use super::{Compression, Sink, gzip, zstd};
 
 /// Bytes that are compressed together.
@@ -32,13 +33,15 @@ pub(super) struct Mark(usize);
 /// What the output thread does next.
 enum Order {
     /// Write what a worker will deliver.
-    Compressed(Receiver<io::Result<Vec<u8>>>),
+    Compressed(Receiver<io::Result<Vec<u8>>>, Content),
     /// Write these bytes.
     Plain(Vec<u8>),
     /// Write these bytes and remember where, as the next mark.
-    Fixed(Vec<u8>),
+    Fixed(Vec<u8>, Content),
     /// Overwrite what was written for a mark.
     Patch(Mark, Vec<u8>),
+    /// Write the table of offsets. The index begins there in the tar stream.
+    Table(u64),
 }
 
 /// A chunk for a worker, and where its result goes.
@@ -56,8 +59,10 @@ pub(super) struct Output {
     chunk: Vec<u8>,
     /// So long is the chunk when it is handed on.
     full: usize,
-    /// Bytes in the chunks that were.
-    before: usize,
+    /// Where the first header in the current chunk begins, and its line.
+    header: Option<(u64, u64)>,
+    /// Bytes of the tar stream in earlier chunks.
+    cut_bytes: u64,
     marks: usize,
     order: Option<Sender<Order>>,
     jobs: Option<Sender<Job>>,
@@ -81,7 +86,8 @@ impl Output {
             compression,
             chunk: Vec::with_capacity(FIRST_BYTES),
             full: FIRST_BYTES,
-            before: 0,
+            header: None,
+            cut_bytes: 0,
             marks: 0,
             order: Some(order),
             jobs: Some(jobs),
@@ -107,7 +113,7 @@ impl Output {
             })?);
         }
         let thread = std::thread::Builder::new().name("write".to_owned());
-        this.writing = Some(thread.spawn(move || match write_all(sink, &orders, &empty) {
+        this.writing = Some(thread.spawn(move || match write_all(sink, compression, &orders, &empty) {
             Ok(sink) => Some(sink),
             Err(error) => {
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -115,6 +121,17 @@ impl Output {
             }
         })?);
         Ok(this)
+    }
+
+    /// How many bytes were appended.
+    pub(super) fn position(&self) -> u64 {
+        self.cut_bytes + self.chunk.len() as u64
+    }
+
+    /// Says that the header of the member with this line comes next.
+    pub(super) fn begin_member(&mut self, line: u64) {
+        let at = self.chunk.len() as u64;
+        self.header.get_or_insert((at, line));
     }
 
     /// Appends bytes.
@@ -125,40 +142,48 @@ impl Output {
             self.chunk.extend_from_slice(now);
             if self.chunk.len() == self.full {
                 self.cut()?;
-                self.before = self.before.saturating_add(self.full);
-                self.full = (self.before / 2).clamp(FIRST_BYTES, CHUNK_BYTES);
+                let half = usize::try_from(self.cut_bytes / 2).unwrap_or(CHUNK_BYTES);
+                self.full = half.clamp(FIRST_BYTES, CHUNK_BYTES);
             }
             bytes = later;
         }
         Ok(())
     }
 
-    /// Appends bytes that [`Output::patch`] can overwrite.
-    pub(super) fn write_fixed(&mut self, bytes: &[u8]) -> io::Result<Mark> {
+    /// Appends bytes that [`Output::patch`] can overwrite. If a member's header is at their beginning, its line is `line`.
+    pub(super) fn write_fixed(&mut self, bytes: &[u8], line: Option<u64>) -> io::Result<Mark> {
         self.cut()?;
-        let encoded = self.encode_fixed(bytes)?;
-        self.send(Order::Fixed(encoded))?;
+        let mark = Mark(self.marks);
+        let encoded = self.encode_fixed(mark, bytes)?;
+        let content = Content { plain_bytes: bytes.len() as u64, header: line.map(|line| (0, line)) };
+        self.cut_bytes += content.plain_bytes;
+        self.send(Order::Fixed(encoded, content))?;
         self.marks += 1;
-        Ok(Mark(self.marks - 1))
+        Ok(mark)
     }
 
     /// Overwrites what was written at `mark` by as many other bytes.
     pub(super) fn patch(&mut self, mark: Mark, bytes: &[u8]) -> io::Result<()> {
-        let encoded = self.encode_fixed(bytes)?;
+        let encoded = self.encode_fixed(mark, bytes)?;
         self.send(Order::Patch(mark, encoded))
     }
 
-    /// Writes what is left and returns the sink, to be committed.
-    pub(super) fn finish(mut self) -> io::Result<Box<dyn Sink>> {
+    /// Writes what is left and, where there is compression, the table of offsets, and returns the sink, to be committed. The header
+    /// of the index is at `index_at`.
+    pub(super) fn finish(mut self, index_at: u64) -> io::Result<Box<dyn Sink>> {
         self.cut()?;
+        if self.compression != Compression::None {
+            self.send(Order::Table(index_at))?;
+        }
         self.stop().ok_or_else(|| self.failed())
     }
 
-    fn encode_fixed(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn encode_fixed(&self, mark: Mark, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let announces = mark == Mark(0);
         match self.compression {
             Compression::None => Ok(bytes.to_vec()),
-            Compression::Gzip(_) => gzip::stored(bytes),
-            Compression::Zstd(_) => zstd::stored(bytes),
+            Compression::Gzip(_) => gzip::stored(bytes, announces),
+            Compression::Zstd(_) => zstd::stored(bytes, announces),
         }
     }
 
@@ -170,11 +195,13 @@ impl Output {
         let mut next = self.spare.try_recv().unwrap_or_default();
         next.clear();
         let chunk = std::mem::replace(&mut self.chunk, next);
+        let content = Content { plain_bytes: chunk.len() as u64, header: self.header.take() };
+        self.cut_bytes += content.plain_bytes;
         if self.compression == Compression::None {
             return self.send(Order::Plain(chunk));
         }
         let (result, delivery) = bounded(1);
-        self.send(Order::Compressed(delivery))?;
+        self.send(Order::Compressed(delivery, content))?;
         match self.jobs.as_ref().map(|jobs| jobs.send((chunk, result))) {
             Some(Ok(())) => Ok(()),
             _ => Err(self.failed()),
@@ -228,20 +255,31 @@ impl Encoder {
 /// The output thread.
 fn write_all(
     mut sink: Box<dyn Sink>,
+    compression: Compression,
     orders: &Receiver<Order>,
     empty: &Sender<Vec<u8>>,
 ) -> io::Result<Box<dyn Sink>> {
     let mut offset = 0_u64;
     let mut marks: Vec<(u64, usize)> = Vec::new();
+    let mut table = table::Builder::default();
     for order in orders {
         let bytes = match order {
-            Order::Compressed(delivery) => {
-                delivery.recv().map_err(|_| io::Error::other("a compressing thread died"))??
+            Order::Compressed(delivery, content) => {
+                let bytes = delivery.recv().map_err(|_| io::Error::other("a compressing thread died"))??;
+                table.chunk(bytes.len() as u64, content);
+                bytes
             }
             Order::Plain(bytes) => bytes,
-            Order::Fixed(bytes) => {
+            Order::Fixed(bytes, content) => {
                 marks.push((offset, bytes.len()));
+                if compression != Compression::None {
+                    table.chunk(bytes.len() as u64, content);
+                }
                 bytes
+            }
+            Order::Table(index_at) => {
+                write_table(sink.as_mut(), compression, std::mem::take(&mut table).finish(index_at))?;
+                continue;
             }
             Order::Patch(Mark(number), bytes) => {
                 let (place, length) = marks[number];
@@ -257,4 +295,17 @@ fn write_all(
         }
     }
     Ok(sink)
+}
+
+/// Writes a table's parts and its end.
+fn write_table(
+    sink: &mut dyn Sink,
+    compression: Compression,
+    (bytes, end): (Vec<u8>, [u8; table::END_BYTES]),
+) -> io::Result<()> {
+    let gzip = matches!(compression, Compression::Gzip(_));
+    for part in bytes.chunks(table::PART_BYTES) {
+        sink.write_all(&if gzip { gzip::part(part)? } else { zstd::part(part)? })?;
+    }
+    sink.write_all(&if gzip { gzip::end(&end)? } else { zstd::end(&end)? })
 }

@@ -1,14 +1,72 @@
 //! zstd as remand writes it: independent frames of about 1 MiB, with content size and checksum.
+//!
+//! The [table](super::table) of offsets is in skippable frames (RFC 8878, 3.1.2) whose data begins with four letters: `RMTP` before a
+//! part of it, `RMTE` before its end. A frame with `RMTA` behind the first one announces it.
 
 use std::io;
 
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
+use super::table::{END_BYTES, PART_BYTES};
+
 /// What every zstd frame begins with.
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What the skippable frames written here begin with.
+const SKIPPABLE: [u8; 4] = [0x5d, 0x2a, 0x4d, 0x18];
+/// Length of a skippable frame's header.
+pub(super) const SKIPPABLE_HEADER_BYTES: usize = 8;
+/// Longest data of a skippable frame that is written here.
+pub(super) const MAX_SKIPPABLE_BYTES: usize = 4 + PART_BYTES;
+/// Length of the frame with the table's end.
+pub(super) const END_FRAME_BYTES: usize = SKIPPABLE_HEADER_BYTES + 4 + END_BYTES;
 /// Longest block of a frame.
 const BLOCK_MAX: usize = 128 << 10;
+
+/// What a skippable frame holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Skippable<'a> {
+    /// A table will come.
+    Announcement,
+    /// A part of the table.
+    Part(&'a [u8]),
+    /// The table's end.
+    End(&'a [u8]),
+    /// Something of somebody else.
+    Other,
+}
+
+/// Length of a skippable frame's data, if this is the header of one.
+pub(super) fn skippable_length(header: [u8; SKIPPABLE_HEADER_BYTES]) -> Option<u32> {
+    let [kind, magic @ .., a, b, c, d] = header;
+    (magic == SKIPPABLE[1..] && kind & 0xf0 == 0x50).then_some(u32::from_le_bytes([a, b, c, d]))
+}
+
+/// What the data of a skippable frame is.
+pub(super) fn skippable(header: [u8; SKIPPABLE_HEADER_BYTES], data: &[u8]) -> Skippable<'_> {
+    match data.split_first_chunk::<4>() {
+        _ if !header.starts_with(&SKIPPABLE) => Skippable::Other,
+        Some((b"RMTA", [])) => Skippable::Announcement,
+        Some((b"RMTP", data)) => Skippable::Part(data),
+        Some((b"RMTE", data)) => Skippable::End(data),
+        _ => Skippable::Other,
+    }
+}
+
+/// A skippable frame with a part of the table.
+pub(super) fn part(data: &[u8]) -> io::Result<Vec<u8>> {
+    skippable_frame(*b"RMTP", data)
+}
+
+/// The skippable frame with the end of the table.
+pub(super) fn end(data: &[u8; END_BYTES]) -> io::Result<Vec<u8>> {
+    skippable_frame(*b"RMTE", data)
+}
+
+fn skippable_frame(id: [u8; 4], data: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(id.len() + data.len()).map_err(io::Error::other)?;
+    Ok([&SKIPPABLE[..], &length.to_le_bytes(), &id, data].concat())
+}
 
 /// Compresses frames. Reused, because its tables are big.
 pub(super) struct Encoder(Compressor<'static>);
@@ -31,8 +89,8 @@ impl Encoder {
 }
 
 /// One frame with `input` in raw blocks and no checksum: its length depends on the length of `input` alone, so it can
-/// be overwritten in place (RFC 8878, 3.1.1).
-pub(super) fn stored(input: &[u8]) -> io::Result<Vec<u8>> {
+/// be overwritten in place (RFC 8878, 3.1.1). A second one behind it may announce a table.
+pub(super) fn stored(input: &[u8], announces: bool) -> io::Result<Vec<u8>> {
     let size = u32::try_from(input.len()).map_err(io::Error::other)?;
     let mut output = Vec::with_capacity(input.len() + input.len() / BLOCK_MAX * 3 + 32);
     output.extend_from_slice(MAGIC);
@@ -49,9 +107,13 @@ pub(super) fn stored(input: &[u8]) -> io::Result<Vec<u8>> {
         output.extend_from_slice(&header.to_le_bytes()[..3]);
         output.extend_from_slice(block);
         if rest.is_empty() {
-            return Ok(output);
+            break;
         }
     }
+    if announces {
+        output.extend(skippable_frame(*b"RMTA", b"")?);
+    }
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -66,8 +128,28 @@ mod tests {
             let mut frame = Vec::new();
             encoder.encode(&sample, &mut frame).unwrap();
             assert!(zstd::decode_all(&frame[..]).unwrap() == sample);
-            assert!(zstd::decode_all(&stored(&sample).unwrap()[..]).unwrap() == sample);
+            for announces in [false, true] {
+                assert!(zstd::decode_all(&stored(&sample, announces).unwrap()[..]).unwrap() == sample);
+            }
         }
-        assert_eq!(stored(&vec![0; 300_000]).unwrap().len(), stored(&vec![9; 300_000]).unwrap().len());
+        let length = |byte| stored(&vec![byte; 300_000], true).unwrap().len();
+        assert_eq!(length(0), length(9));
+    }
+
+    #[test]
+    fn skippable_frames_and_back() {
+        let (part, end) = (part(b"some").unwrap(), end(&[7; END_BYTES]).unwrap());
+        assert_eq!(end.len(), END_FRAME_BYTES);
+        let found = |frame: &[u8]| -> String {
+            let (header, data) = frame.split_first_chunk().unwrap();
+            assert_eq!(skippable_length(*header).unwrap() as usize, data.len());
+            format!("{:?}", skippable(*header, data))
+        };
+        assert_eq!(found(&part), format!("{:?}", Skippable::Part(b"some")));
+        assert_eq!(found(&end), format!("{:?}", Skippable::End(&[7; END_BYTES])));
+        let mut other = part;
+        other[0] = 0x50;
+        assert_eq!(found(&other), "Other");
+        assert_eq!(skippable_length(*b"\x28\xb5\x2f\xfd\0\0\0\0"), None);
     }
 }

@@ -46,8 +46,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write resources to an archive
     Export(Export),
-    /// Make a resource from an archive
+    /// Make a resource from an archive, or take files out of it
     Restore(Restore),
+    /// List what is in an archive
+    Ls(Ls),
+    /// Print files of an archive
+    Cat(Cat),
     /// Show the resources of a pool and their bases
     List(List),
     /// Show what an archive holds
@@ -58,6 +62,14 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Show what interrupted runs left in a pool, and remove it
     Cleanup(Cleanup),
+    /// Show the exports of a pool's resources, the newest first
+    Log(Log),
+    /// Give a resource tags, by which it can be selected
+    Tag(Tag),
+    /// Write a note to a resource
+    Note(Note),
+    /// Ask those who prune to leave a resource's archives and snapshots alone
+    Keep(Keep),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Write the manual pages to a directory
@@ -194,20 +206,34 @@ Examples:
   remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
   remand restore all.tar.gz web01 db01=db02     two resources of many, one under another name
   remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
-  ssh host-a remand export web01 - | remand restore -")]
+  ssh host-a remand export web01 - | remand restore -
+  remand restore web01.tar.gz web01:/etc/nginx --to /tmp/old     a directory out of it")]
 pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// Resources to restore, NAME or NAME=NEW; a jail's name, or release:NAME [default: all that the archive holds]
+    /// Resources to restore: NAME, NAME=NEW, a pattern, @TAG [default: all that the archive holds]. With --to what to
+    /// extract: NAME:PATH, or :PATH if the archive holds one resource
     #[arg(value_name = "RESOURCE")]
-    pub(crate) resources: Vec<String>,
-    /// Resource not to restore; can be given several times
+    pub(crate) selectors: Vec<String>,
+    /// Resource not to restore, or a pattern; can be given several times
     #[arg(long, value_name = "RESOURCE")]
     pub(crate) exclude: Vec<String>,
     /// Leave out what cannot be restored, instead of restoring nothing
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Extract into this directory instead of making a resource
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "selectors",
+        conflicts_with_all =
+            ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run", "exclude", "keep_going"]
+    )]
+    pub(crate) to: Option<PathBuf>,
+    /// With --to: the dataset that PATH is in [default: root]
+    #[arg(long, value_name = "DATASET", requires = "to")]
+    pub(crate) dataset: Option<String>,
     /// Name of the restored resource, where it is one [default: as in the archive]
     #[arg(long, value_name = "NEW")]
     pub(crate) name: Option<String>,
@@ -228,6 +254,55 @@ pub(crate) struct Restore {
     /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand ls`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Letters, in a differential archive:
+  A  added    M  content modified    m  attributes alone differ    T  type changed    D  deleted
+
+Examples:
+  remand ls web01.tar.gz                  the resources in it
+  remand ls web01.tar.gz web01            all entries of the root
+  remand ls -l web01.tar.gz :/etc         those of /etc of the only resource")]
+pub(crate) struct Ls {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// What to list, or :PATH if the archive holds one resource [default: the resources]
+    #[arg(value_name = "NAME[:PATH]")]
+    pub(crate) part: Option<String>,
+    /// Show type, mode, owner, group, size and time of modification too
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// The dataset that PATH is in
+    #[arg(long, value_name = "DATASET", default_value = "root")]
+    pub(crate) dataset: String,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand cat`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  remand cat web01.tar.gz web01:/etc/rc.conf
+  remand cat --pool zroot/ioc web01.tar.gz :/etc/services       unchanged, so it comes from the base")]
+pub(crate) struct Cat {
+    /// Archive to read: a file, a directory, or - for standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) source: PathBuf,
+    /// Files to print, NAME:PATH, or :PATH if the archive holds one resource
+    #[arg(value_name = "NAME:PATH", required = true)]
+    pub(crate) files: Vec<String>,
+    /// The dataset that the paths are in
+    #[arg(long, value_name = "DATASET", default_value = "root")]
+    pub(crate) dataset: String,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
@@ -297,6 +372,77 @@ pub(crate) struct Cleanup {
     /// Remove what is whole, too
     #[arg(long, requires = "yes")]
     pub(crate) discard: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand log`.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Resource: a jail's name, or release:NAME; it may be gone [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Show that many exports at most
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) number: Option<usize>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand tag`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  remand tag web01 nightly www      give it two tags
+  remand tag web01                  show its tags
+  remand tag --remove web01 www")]
+pub(crate) struct Tag {
+    /// Resource: a jail's name, or release:NAME
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Tags to give [default: show them]
+    #[arg(value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Remove these tags
+    #[arg(long, requires = "tags")]
+    pub(crate) remove: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand note`.
+#[derive(Debug, Args)]
+pub(crate) struct Note {
+    /// Resource: a jail's name, or release:NAME
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Note, or - to read it from standard input [default: show it]
+    #[arg(value_name = "TEXT", conflicts_with = "remove")]
+    pub(crate) text: Option<String>,
+    /// Remove the note
+    #[arg(long)]
+    pub(crate) remove: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
+}
+
+/// `remand keep`.
+#[derive(Debug, Args)]
+pub(crate) struct Keep {
+    /// Resource: a jail's name, or release:NAME
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Take the flag away
+    #[arg(long)]
+    pub(crate) off: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

@@ -56,7 +56,7 @@ fn subject(argument: &str) -> Subject {
 }
 
 /// Letter and word of a difference.
-fn mark(difference: &Difference) -> (char, &'static str) {
+pub(super) fn mark(difference: &Difference) -> (char, &'static str) {
     match difference.sort {
         Sort::Added => ('A', "added"),
         Sort::Modified if difference.aspects.contains(&"kind") => ('T', "type"),

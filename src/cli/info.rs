@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use remand::archive::Manifest;
-use remand::archive::manifest::{DatasetRecord, Encoding, Mode, ResourceRecord};
-use remand::resource::kind_name;
+use remand::archive::manifest::{DatasetRecord, Encoding, ExportRecord, Mode, ResourceRecord};
+use remand::resource::{kind_name, label};
 use remand::verify::info;
 use serde_json::json;
 
 use super::args::Info;
 use super::failure::Failure;
 use super::render::{Outcome, escape::safe, table::table, units};
-use super::{Session, archive_name, input};
+use super::{Session, archive_name, input, log};
 
 pub(super) fn run(session: &Session, args: &Info) -> Result<Outcome, Failure> {
     let manifest = info(input(&args.source, &session.interrupted)?, &session.interrupted)?;
@@ -46,6 +46,17 @@ fn page(name: &str, manifest: &Manifest) -> String {
             manifest.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
         field(&mut out, "options", &options.join(" "));
     }
+    if manifest.resources.len() > 1 {
+        let moment = if manifest.consistent == Some(true) {
+            "all resources of one moment"
+        } else {
+            "resources one after the other"
+        };
+        field(&mut out, "resources", &format!("{}, {moment}", units::count(manifest.resources.len() as u64)));
+    }
+    for failed in &manifest.failed {
+        field(&mut out, "missing", &format!("{}: {}", label(failed.kind, &failed.name), failed.error));
+    }
     for resource in &manifest.resources {
         out.push('\n');
         resource_page(&mut out, resource);
@@ -55,6 +66,7 @@ fn page(name: &str, manifest: &Manifest) -> String {
 
 fn resource_page(out: &mut String, resource: &ResourceRecord) {
     field(out, kind_name(resource.kind), &resource.name);
+    annotations(out, resource);
     let mode = match resource.mode {
         Mode::Differential => "differential: the base is needed to restore it",
         Mode::Standalone => "standalone: no base is needed",
@@ -82,6 +94,9 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
         (None, _) => "none: read from the live files".into(),
     };
     field(out, "snapshot", &moment);
+    if let Some(taken) = &resource.taken {
+        field(out, "taken", taken);
+    }
     let parts: Vec<&str> = resource.config.iter().chain(&resource.fstab).map(String::as_str).collect();
     if !parts.is_empty() {
         field(out, "config", &parts.join(", "));
@@ -93,12 +108,47 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
     }
     out.push_str("datasets\n");
     let rows: Vec<_> = resource.datasets.iter().map(|dataset| dataset_row(resource, dataset)).collect();
-    for line in table(["NAME", "AS", "MEMBER", "SNAPSHOTS", "PROPERTIES"], &rows).lines() {
+    for line in table(["NAME", "AS", "SIZE", "MEMBER", "SNAPSHOTS", "PROPERTIES"], &rows).lines() {
         let _ = writeln!(out, "  {line}");
+    }
+    if !resource.records.is_empty() {
+        out.push_str("earlier exports\n");
+        let rows: Vec<_> = resource.records.iter().map(export_row).collect();
+        for line in table(["REV", "BEGUN", "HOST", "BASE", "SIZE", "DESTINATION", "RESULT"], &rows).lines() {
+            let _ = writeln!(out, "  {line}");
+        }
     }
 }
 
-fn dataset_row(resource: &ResourceRecord, dataset: &DatasetRecord) -> [String; 5] {
+/// Revision, tags, note and keep flag.
+fn annotations(out: &mut String, resource: &ResourceRecord) {
+    if let Some(revision) = resource.revision {
+        field(out, "revision", &revision.to_string());
+    }
+    if !resource.tags.is_empty() {
+        field(out, "tags", &resource.tags.join(", "));
+    }
+    if resource.keep {
+        field(out, "keep", "yes");
+    }
+    for (number, line) in resource.note.iter().flat_map(|note| note.lines()).enumerate() {
+        field(out, if number == 0 { "note" } else { "" }, line);
+    }
+}
+
+fn export_row(export: &ExportRecord) -> [String; 7] {
+    [
+        log::revision(export),
+        export.begun.clone(),
+        export.host.clone(),
+        export.base.clone().unwrap_or_else(|| "-".into()),
+        export.archive_bytes.map_or_else(|| "-".into(), units::bytes),
+        log::destination(export),
+        log::result(export),
+    ]
+}
+
+fn dataset_row(resource: &ResourceRecord, dataset: &DatasetRecord) -> [String; 6] {
     let encoding = match dataset.encoding {
         Encoding::Delta => "differences",
         Encoding::Tree => "files",
@@ -110,6 +160,7 @@ fn dataset_row(resource: &ResourceRecord, dataset: &DatasetRecord) -> [String; 5
     [
         format!("{}{volume}", dataset.name),
         encoding.into(),
+        dataset.bytes.map_or_else(|| "-".into(), units::bytes),
         match dataset.member.as_str() {
             "" => "-".into(),
             member => format!("{}{member}", resource.prefix),
@@ -153,5 +204,41 @@ mod tests {
         }))
         .unwrap();
         insta::assert_snapshot!("info_page", page("web01.tar.gz", &manifest));
+    }
+
+    #[test]
+    fn the_page_of_several_shows_what_people_gave_them() {
+        let resource = |name: &str| {
+            json!({
+                "kind": "jail", "name": name, "layout": "libioc", "backend": "dir", "mountpoint": format!("/pool/jails/{name}"),
+                "prefix": format!("./jails/{name}/"), "mode": "standalone", "consistent": true,
+                "datasets": [{ "name": "root", "encoding": "tree", "member": "root.tree", "bytes": 2048 }]
+            })
+        };
+        let mut web = resource("web01");
+        web["taken"] = "2026-01-02T03:04:06Z".into();
+        web["revision"] = 3.into();
+        web["tags"] = json!(["daily", "www"]);
+        web["note"] = "main site\nwith \u{1b}two lines".into();
+        web["keep"] = true.into();
+        web["records"] = json!([
+            { "revision": 2, "archive": "b", "host": "host-a", "begun": "2026-01-01T03:04:05Z", "tool": "0.1.0",
+              "base": "14.2-RELEASE@p3", "archive_bytes": 1_500_000, "destination": "/backup/web01.tar.gz", "result": "done" },
+            { "revision": 1, "archive": "a", "host": "host-b", "begun": "2025-12-31T03:04:05Z", "tool": "0.1.0",
+              "destination": "-", "result": "failed", "message": "There is no room" }
+        ]);
+        let manifest: Manifest = serde_json::from_value(json!({
+            "format": "remand-archive",
+            "version": { "major": 1, "minor": 2 },
+            "tool": { "name": "remand", "version": "0.1.0" },
+            "id": "00112233445566778899aabbccddeeff",
+            "created": "2026-01-02T03:04:05Z",
+            "host": { "name": "host-a", "os": "Linux", "release": "6.1", "architecture": "x86_64" },
+            "consistent": false,
+            "failed": [{ "kind": "jail", "name": "db01", "error": "It is locked" }],
+            "resources": [resource("mail"), web]
+        }))
+        .unwrap();
+        insta::assert_snapshot!("info_page_of_several", page("all.tar.gz", &manifest));
     }
 }

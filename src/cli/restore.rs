@@ -1,5 +1,9 @@
 //! `remand restore`.
 
+use std::path::Path;
+
+use remand::extract;
+use remand::locator::Locator;
 use remand::restore::{Identity, OnConflict, Options, Report, Restored, dry_run, restore};
 use remand::selector::{Purpose, Selection};
 use serde_json::{Map, Value, json};
@@ -9,11 +13,14 @@ use super::config::Config;
 use super::export::seal_record;
 use super::failure::Failure;
 use super::render::{Console, Outcome, units};
-use super::{Session, archive_name, input, open_pool, path_name};
+use super::{Session, archive_name, find_pool, input, open_pool, path_name};
 
 pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
     let config = args.place.config()?;
+    if let Some(to) = &args.to {
+        return extract(session, args, &config, to);
+    }
     let options = options(args, &config)?;
     let input = input(&args.source, interrupted)?;
     let pool = open_pool(&args.place, &config)?;
@@ -31,9 +38,41 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
     Ok(outcome)
 }
 
+/// Files and subtrees into a directory.
+fn extract(session: &Session, args: &Restore, config: &Config, to: &Path) -> Result<Outcome, Failure> {
+    let Session { console, interrupted } = session;
+    let [selector] = args.selectors.as_slice() else {
+        return Err(Failure::usage("With --to one NAME:PATH is extracted at a time"));
+    };
+    let locator: Locator = selector.parse()?;
+    let dataset = args.dataset.as_deref().unwrap_or("root");
+    let input = input(&args.source, interrupted)?;
+    let pool = || find_pool(&args.place, config);
+    let report = extract::extract(&pool, input, (&locator, dataset), to, &**console, interrupted)?;
+    let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
+    let base = report.base.as_ref().map(|base| format!(", and what did not change from {base}"));
+    outcome.summary.push(format!(
+        "Extracted {} to {}: {} of the archive{}",
+        report.part,
+        path_name(&report.place),
+        units::counted(report.entries, "entry", "entries"),
+        base.unwrap_or_default()
+    ));
+    let fields = [
+        ("command", json!("restore")),
+        ("source", json!(archive_name(&args.source))),
+        ("part", json!(report.part)),
+        ("place", json!(path_name(&report.place))),
+        ("base", json!(report.base)),
+        ("entries", json!(report.entries)),
+    ];
+    outcome.result = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Ok(outcome)
+}
+
 fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
     let now = jiff::Timestamp::now();
-    let selection = Selection::parse(Purpose::Restore, &args.resources, false, &args.exclude, None, now)?;
+    let selection = Selection::parse(Purpose::Restore, &args.selectors, false, &args.exclude, None, now)?;
     Ok(Options {
         selection,
         keep_going: args.keep_going,

@@ -41,13 +41,17 @@ pub(super) fn choose(
     for one in chosen {
         let (kind, name) = &names[one.index];
         if let Some(date) = selection.newer
-            && !is_newer(look_up(pool, *kind, name)?.as_ref(), date, interrupted)?
+            && !is_newer(look_up(pool, *kind, name).ok().flatten().as_ref(), date, interrupted)?
         {
             continue;
         }
         let snapshot = one.snapshot.as_deref().map(SnapshotName::new).transpose();
         let snapshot = snapshot.map_err(|error| Error::Usage(error.to_string()))?;
-        wanted.push(Chosen { kind: *kind, name: name.clone(), snapshot });
+        let chosen = Chosen { kind: *kind, name: name.clone(), snapshot };
+        if let (Some(name), Ok(Some(mut resource))) = (&chosen.snapshot, look_up(pool, *kind, name)) {
+            super::selected::given(pool, &mut resource, name)?;
+        }
+        wanted.push(chosen);
     }
     if wanted.is_empty() {
         let what = "resource in which anything changed since then".to_owned();
@@ -66,7 +70,8 @@ fn existing(pool: &Pool, named: &[(ResourceKind, &str)]) -> Result<Vec<(Resource
     let mut found = Vec::new();
     for (kind, name) in named {
         let known = found.iter().any(|(other, known)| (other, known) == (kind, &(*name).to_owned()));
-        if !known && look_up(pool, *kind, name)?.is_some() {
+        // What cannot be read is there all the same, and fails when its turn comes.
+        if !known && !matches!(look_up(pool, *kind, name), Ok(None)) {
             found.push((*kind, (*name).to_owned()));
         }
     }

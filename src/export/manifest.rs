@@ -100,6 +100,11 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
             .local_properties(&resource.dataset)
             .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
+        revision: None,
+        tags: Vec::new(),
+        note: None,
+        keep: false,
+        records: Vec::new(),
     })
 }
 

@@ -55,7 +55,17 @@ impl Selected {
         let mut resource = pool.resource(&wanted)?;
         let given = match &chosen.snapshot {
             None => None,
-            Some(name) => Some(given(pool, &mut resource, name, steps)?),
+            Some(name) => {
+                let (info, absent) = given(pool, &mut resource, name)?;
+                for dataset in absent {
+                    let message = format!("it has no snapshot {name}; it is not in the archive");
+                    steps.warn(&Warning {
+                        subject: format!("{dataset} of the {}", resource.label()),
+                        message,
+                    });
+                }
+                Some(info)
+            }
         };
         let (plan, wishes) = make_plan(pool, &resource, options)?;
         let base = super::base_of(&resource, &plan);
@@ -95,14 +105,13 @@ pub(crate) fn base_of<'a>(resource: &'a Resource, plan: &Plan) -> Option<&'a Bas
     resource.base.as_ref().filter(|_| plan.mode == Mode::Differential)
 }
 
-/// Looks for a snapshot that the user named in all datasets of a resource. A dataset that did not exist yet when it was made is not in
-/// the result; that is a warning.
-fn given(
+/// Looks for a snapshot that the user named in all datasets of a resource. Those that did not exist yet when it was made are taken out
+/// of it, and told.
+pub(super) fn given(
     pool: &Pool,
     resource: &mut Resource,
     name: &SnapshotName,
-    steps: &Steps<'_>,
-) -> Result<SnapshotInfo> {
+) -> Result<(SnapshotInfo, BTreeSet<String>)> {
     let backend = pool.backend();
     if !backend.capabilities().consistent_while_running {
         return Err(Error::Usage(format!(
@@ -129,14 +138,10 @@ fn given(
         }
         absent.insert(part.name.clone());
     }
-    for dataset in &absent {
-        let message = format!("it has no snapshot {name}; it is not in the archive");
-        steps.warn(&Warning { subject: format!("{} of the {}", dataset, resource.label()), message });
-    }
     resource.datasets.retain(|part| !absent.contains(&part.name));
     // What is in its place in the snapshot is at most an empty directory, which is its parent's.
-    resource.enclosed.extend(absent);
-    Ok(info)
+    resource.enclosed.extend(absent.iter().cloned());
+    Ok((info, absent))
 }
 
 /// Resources that are left out because they failed.

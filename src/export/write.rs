@@ -140,12 +140,11 @@ fn keep_changed(
                 let stat = directory.stat(name.as_bytes());
                 stat.map_err(crate::error::Error::tree(format!("look for {name}"))).map(|stat| stat.is_some())
             };
-            if let Some(config) = resource.config
-                && !has(config)?
-            {
-                resource.config = None;
+            if resource.kind == ResourceKind::Jail {
+                let config = context.pool.layout().config_name();
+                resource.config = has(config)?.then_some(config);
+                resource.fstab = has("fstab")?;
             }
-            resource.fstab = resource.fstab && has("fstab")?;
             Ok(())
         })?;
     }

@@ -138,6 +138,10 @@ impl Layout for Libioc {
         basejail::place(release, part)
     }
 
+    fn config_name(&self) -> &'static str {
+        CONFIG
+    }
+
     fn release_key(&self) -> &'static str {
         "release"
     }

@@ -185,6 +185,11 @@ mod tests {
             base_directories: Vec::new(),
             properties: std::collections::BTreeMap::new(),
             datasets: vec![dataset("root", Encoding::Zfs), dataset("data", Encoding::Zfs)],
+            revision: None,
+            tags: Vec::new(),
+            note: None,
+            keep: false,
+            records: Vec::new(),
         };
         change(&mut record);
         record

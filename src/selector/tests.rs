@@ -131,7 +131,7 @@ fn what_matches_nothing_is_told_all_at_once() {
     let (_, message) = failure(Purpose::Export, "1*");
     insta::assert_snapshot!(message, @"There is no jail that matches 1* in the pool tank | did you mean release:1*?");
     let (_, message) = failure(Purpose::Restore, "nobody");
-    insta::assert_snapshot!(message, @"There is no jail nobody in the archive a.tar | `remand info a.tar` shows what is in it");
+    insta::assert_snapshot!(message, @"There is no jail nobody in the archive a.tar | `remand info` shows what is in it");
     let empty = Selection::everything().select(&[], &Place::Pool("tank".into())).unwrap_err();
     assert_eq!((empty.exit_status(), empty.to_string().as_str()), (10, "There is nothing in the pool tank"));
 }

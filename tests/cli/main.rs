@@ -9,6 +9,7 @@ mod json;
 mod memory;
 mod merge;
 mod others;
+mod records;
 mod restore;
 mod statuses;
 

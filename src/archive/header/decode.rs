@@ -8,7 +8,7 @@ use crate::archive::{Line, MemberName, pax, sparse};
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
 
 use super::{
-    ACL_ACCESS, ACL_DEFAULT, ACL_NFS4, ATTEMPT, DEV_MAJOR, DEV_MINOR, FLAGS, SHARED, SPARSE_MAJOR,
+    ACL_ACCESS, ACL_DEFAULT, ACL_NFS4, ATTEMPT, COMMENT, DEV_MAJOR, DEV_MINOR, FLAGS, SHARED, SPARSE_MAJOR,
     SPARSE_MINOR, SPARSE_NAME, SPARSE_SIZE, XATTR,
 };
 
@@ -95,7 +95,7 @@ pub(in crate::archive) fn decode(header: &tar::Header, extended: &Extended) -> R
         Some(attempt) => number(attempt, ATTEMPT)?,
         None => 1,
     };
-    let shared = match get(SHARED) {
+    let shared = match get(COMMENT).and_then(|comment| comment.strip_prefix(SHARED.as_bytes())) {
         Some(numbers) => text(numbers, SHARED)?
             .split(',')
             .map(|one| number(one.as_bytes(), SHARED))

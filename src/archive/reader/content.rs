@@ -6,15 +6,47 @@ use crate::archive::digest::ContentHasher;
 use crate::archive::{Digest, Error, Result};
 use crate::tree::{Content, Extent};
 
+/// A decompressed archive.
+pub(super) trait TarStream: BufRead {
+    /// Passes by so many bytes without reading them, beyond the end too; `None` if that is not possible.
+    fn skip(&mut self, bytes: u64) -> Option<()>;
+}
+
+impl TarStream for Box<dyn BufRead> {
+    fn skip(&mut self, _: u64) -> Option<()> {
+        None
+    }
+}
+
 /// The bytes of the archive, decompressed.
 pub(super) struct Input {
-    inner: Box<dyn BufRead>,
+    inner: Box<dyn TarStream>,
     name: String,
 }
 
 impl Input {
-    pub(super) fn new(inner: Box<dyn BufRead>, name: &str) -> Self {
+    pub(super) fn new(inner: Box<dyn TarStream>, name: &str) -> Self {
         Self { inner, name: name.to_owned() }
+    }
+
+    /// Passes by so many bytes without reading them; `None` if that is not possible.
+    pub(super) fn skip(&mut self, bytes: u64) -> Option<()> {
+        self.inner.skip(bytes)
+    }
+
+    /// Reads so many bytes for nothing.
+    pub(super) fn pass(&mut self, mut bytes: u64) -> Result<()> {
+        while bytes > 0 {
+            let length = match self.inner.fill_buf() {
+                Ok([]) => return Err(self.failed(io::ErrorKind::UnexpectedEof.into())),
+                Ok(buffer) => usize::try_from(bytes).map_or(buffer.len(), |bytes| bytes.min(buffer.len())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) => return Err(self.failed(error)),
+            };
+            self.inner.consume(length);
+            bytes -= length as u64;
+        }
+        Ok(())
     }
 
     /// Fills `buffer`.

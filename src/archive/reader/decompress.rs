@@ -14,7 +14,10 @@ use std::num::NonZero;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::bufread::MultiGzDecoder;
 
-use crate::archive::{gzip, zstd};
+use super::frames::Frames;
+use crate::archive::gzip::{self, Sort};
+use crate::archive::table::Watch;
+use crate::archive::zstd;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -47,11 +50,11 @@ pub(super) fn open(mut stream: Stream, ahead: Ahead) -> io::Result<Box<dyn BufRe
     let whole = BufReader::with_capacity(PIECE_BYTES, io::Cursor::new(head.clone()).chain(stream));
     let plain: Stream = if head.starts_with(gzip::MAGIC) {
         if ours.is_some() && ahead == Ahead::Yes {
-            return inflate_parallel(whole);
+            return inflate_parallel(whole, Some(Watch::default()));
         }
         Box::new(MultiGzDecoder::new(whole))
     } else if head.starts_with(zstd::MAGIC) || is_skippable(&head) {
-        Box::new(Zstd(::zstd::stream::read::Decoder::with_buffer(whole)?))
+        Box::new(Frames::new(whole, Some(Watch::default())))
     } else if head.starts_with(XZ_MAGIC) {
         Box::new(lzma_rust2::XzReader::new_mem_limit(whole, true, XZ_MEMORY_KIB))
     } else {
@@ -63,23 +66,14 @@ pub(super) fn open(mut stream: Stream, ahead: Ahead) -> io::Result<Box<dyn BufRe
     }
 }
 
+/// Whether a file that begins so is compressed.
+pub(super) fn is_compressed(head: &[u8]) -> bool {
+    [gzip::MAGIC, zstd::MAGIC, XZ_MAGIC].iter().any(|magic| head.starts_with(magic)) || is_skippable(head)
+}
+
 /// zstd's skippable frames begin so.
 fn is_skippable(head: &[u8]) -> bool {
     matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
-}
-
-/// The library reports broken frames as errors of no kind; they are damage.
-struct Zstd<R: BufRead>(::zstd::stream::read::Decoder<'static, R>);
-
-impl<R: BufRead> Read for Zstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::Other if error.raw_os_error().is_none() => {
-                io::Error::new(io::ErrorKind::InvalidData, error)
-            }
-            _ => error,
-        })
-    }
 }
 
 /// Pieces in order, as one reader.
@@ -151,8 +145,49 @@ fn end_only_if_done(receiver: Receiver<Piece>) -> impl FnMut() -> Option<Piece> 
 /// A compressed member for a worker, and where its bytes go.
 type Job = (Vec<u8>, Sender<Piece>);
 
-/// Inflates members that tell their length.
-fn inflate_parallel(mut stream: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
+/// How many members or frames must follow one another to be worth threads.
+const WORTH_THREADS: u64 = 4;
+
+/// Which compression chunks have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chunked {
+    /// Members of gzip that tell their length.
+    Gzip,
+    /// Frames of zstd.
+    Zstd,
+}
+
+/// Undoes the compression of so many chunks that follow one another in an archive.
+pub(super) fn open_chunks(
+    mut stream: impl Read + Send + 'static,
+    kind: Chunked,
+    count: u64,
+) -> io::Result<Box<dyn BufRead>> {
+    match kind {
+        Chunked::Gzip if count >= WORTH_THREADS => inflate_parallel(stream, None),
+        Chunked::Gzip => {
+            let next = move || {
+                let member = read_member(&mut stream).transpose()?;
+                Some(member.and_then(|member| gzip::decode(&member)))
+            };
+            Ok(Box::new(Pieces { next, piece: Vec::new(), used: 0 }))
+        }
+        Chunked::Zstd => {
+            let frames = Frames::new(BufReader::with_capacity(PIECE_BYTES, stream), None);
+            if count >= WORTH_THREADS {
+                read_ahead(Box::new(frames))
+            } else {
+                Ok(Box::new(BufReader::with_capacity(PIECE_BYTES, frames)))
+            }
+        }
+    }
+}
+
+/// Inflates members that tell their length. A whole archive is watched, a part of it is not.
+fn inflate_parallel(
+    mut stream: impl Read + Send + 'static,
+    mut watch: Option<Watch>,
+) -> io::Result<Box<dyn BufRead>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let (jobs, queue) = bounded::<Job>(threads + 1);
     let (order, deliveries) = bounded::<Receiver<Piece>>(threads + 3);
@@ -166,9 +201,10 @@ fn inflate_parallel(mut stream: impl Read + Send + 'static) -> io::Result<Box<dy
         })?;
     }
     spawn("read", move || {
+        let mut position = 0;
         loop {
             let (result, delivery) = bounded(1);
-            let member = read_member(&mut stream).transpose();
+            let member = next_member(&mut stream, &mut watch, &mut position).transpose();
             let Some(member) = member else { return };
             if order.send(delivery).is_err() {
                 return;
@@ -191,6 +227,38 @@ fn inflate_parallel(mut stream: impl Read + Send + 'static) -> io::Result<Box<dy
         Some(delivery.recv().unwrap_or_else(|_| Err(io::Error::other("a decompressing thread died"))))
     };
     Ok(Box::new(Pieces { next, piece: Vec::new(), used: 0 }))
+}
+
+/// The next member with data, compressed; `None` at the end.
+fn next_member(
+    stream: &mut impl Read,
+    watch: &mut Option<Watch>,
+    position: &mut u64,
+) -> io::Result<Option<Vec<u8>>> {
+    loop {
+        let at = *position;
+        let Some(member) = read_member(stream)? else {
+            watch.as_ref().map_or(Ok(()), Watch::finish)?;
+            return Ok(None);
+        };
+        *position += member.len() as u64;
+        let sort = gzip::sort(&member)?;
+        if let Some(watch) = watch {
+            match sort {
+                Sort::Data(announces) => {
+                    watch.chunk()?;
+                    if announces {
+                        watch.announce();
+                    }
+                }
+                Sort::Part(data) => watch.part(data, at)?,
+                Sort::End(data) => watch.end(data)?,
+            }
+        }
+        if matches!(sort, Sort::Data(_)) {
+            return Ok(Some(member));
+        }
+    }
 }
 
 /// The next member, compressed; `None` at the end.

@@ -17,8 +17,8 @@ pub(super) fn read_manifest(tree: &Tree, name: &str) -> Result<Manifest> {
     Ok(manifest(tree, name)?.0)
 }
 
-/// Reads a whole archive.
-pub(super) fn read(tree: &Tree, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+/// Reads a whole archive, or of its files only those that are wanted.
+pub(super) fn read(tree: &Tree, name: &str, whole: bool, visitor: &mut dyn Visitor) -> Result<Seal> {
     let (manifest, json) = manifest(tree, name)?;
     let index = tree.root().open_file(INDEX.as_bytes()).map_err(Error::Tree)?;
     let index = index.ok_or_else(|| Error::Damaged(format!("{name} has no index")))?;
@@ -29,7 +29,9 @@ pub(super) fn read(tree: &Tree, name: &str, visitor: &mut dyn Visitor) -> Result
         Item::Failure(failure) => checker.failure(&failure),
     })?;
     checker.seal(&seal, digest)?;
-    refuse_unknown(tree, &checker)?;
+    if whole {
+        refuse_unknown(tree, &checker)?;
+    }
     visitor.manifest(&manifest)?;
     let mut files = Files { tree, last: None };
     lines.again(&seal, &mut |item| match item {
@@ -131,18 +133,7 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn member(&mut self, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
-        let own = Line {
-            role: match &line.role {
-                Role::Member { .. } => Role::Member { digest: None },
-                other => other.clone(),
-            },
-            entry: header::in_header(line),
-            name: line.name.clone(),
-            group: None,
-            replaced: None,
-            unstable: false,
-            shared: line.shared.clone(),
-        };
+        let own = header::line_in_header(line);
         let Some(entry) = &line.entry else { return Ok(()) };
         if !visitor.wants(&own) {
             return Ok(());

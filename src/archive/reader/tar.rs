@@ -1,9 +1,7 @@
 //! Reading TAR.
 
-use std::io::BufRead;
-
 use super::Visitor;
-use super::content::{Input, MemberContent};
+use super::content::{Input, MemberContent, TarStream};
 use super::index::{ContentReader, check_lines};
 use crate::archive::check::Checker;
 use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
@@ -18,12 +16,21 @@ use crate::tree::{Extent, Kind};
 /// Most bytes of a name that is given before its member, in GNU's way.
 const MAX_LONG_NAME_BYTES: u64 = pax::MAX_BYTES;
 
-/// Reads a whole archive.
-pub(super) fn read(stream: Box<dyn BufRead>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
-    let mut tar = Tar { input: Input::new(stream, name), name: name.to_owned() };
+/// Reads a whole archive. `known` is its manifest where the visitor has been given it.
+pub(super) fn read(
+    stream: Box<dyn TarStream>,
+    name: &str,
+    known: Option<&[u8]>,
+    visitor: &mut dyn Visitor,
+) -> Result<Seal> {
+    let mut tar = Tar::new(stream, name);
     let (manifest, json) = tar.manifest()?;
     let mut checker = Checker::new(&manifest)?;
-    visitor.manifest(&manifest)?;
+    match known {
+        None => visitor.manifest(&manifest)?,
+        Some(known) if known == json => {}
+        Some(_) => return Err(tar.damaged("it changed while it was read")),
+    }
     loop {
         let Some(member) = tar.next()? else {
             return Err(Error::Damaged(format!("{name} has no index")));
@@ -36,23 +43,27 @@ pub(super) fn read(stream: Box<dyn BufRead>, name: &str, visitor: &mut dyn Visit
 }
 
 /// Reads the manifest alone.
-pub(super) fn read_manifest(stream: Box<dyn BufRead>, name: &str) -> Result<Manifest> {
-    let mut tar = Tar { input: Input::new(stream, name), name: name.to_owned() };
-    Ok(tar.manifest()?.0)
+pub(super) fn read_manifest(stream: Box<dyn TarStream>, name: &str) -> Result<Manifest> {
+    Ok(Tar::new(stream, name).manifest()?.0)
 }
 
-fn is_named(name: &MemberName, own: &str) -> bool {
+pub(super) fn is_named(name: &MemberName, own: &str) -> bool {
     name.path().as_bytes() == own.as_bytes()
 }
 
-struct Tar {
-    input: Input,
+/// A tar stream.
+pub(super) struct Tar {
+    pub(super) input: Input,
     name: String,
 }
 
 impl Tar {
-    /// The first member.
-    fn manifest(&mut self) -> Result<(Manifest, Vec<u8>)> {
+    pub(super) fn new(stream: Box<dyn TarStream>, name: &str) -> Self {
+        Self { input: Input::new(stream, name), name: name.to_owned() }
+    }
+
+    /// The first member, with its bytes.
+    pub(super) fn manifest(&mut self) -> Result<(Manifest, Vec<u8>)> {
         let name = self.name.clone();
         let none = |why: &str| {
             Error::Refused(format!("{name} has no manifest; {why}, so it was not written by remand"))
@@ -78,7 +89,7 @@ impl Tar {
     }
 
     /// The next member's header; `None` at the end.
-    fn next(&mut self) -> Result<Option<Decoded>> {
+    pub(super) fn next(&mut self) -> Result<Option<Decoded>> {
         match self.header()? {
             Some((header, extended)) => self.decode(&header, &extended).map(Some),
             None => Ok(None),
@@ -144,25 +155,38 @@ impl Tar {
     }
 
     fn member(&mut self, member: Decoded, checker: &mut Checker, visitor: &mut dyn Visitor) -> Result<()> {
-        let Decoded { mut line, stored_bytes, sparse, attempt } = member;
-        checker.member(&line, attempt)?;
-        let size = line.entry.as_ref().map_or(0, |entry| entry.size);
-        let has_content = matches!(line.role, Role::Member { .. })
-            && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
-        if has_content {
-            let extents =
-                if sparse { self.sparse_map(&line, stored_bytes, size)? } else { plain_extents(size) };
-            let mut content = MemberContent::new(&mut self.input, extents, size);
-            let visited =
-                if visitor.wants(&line) { visitor.member(&line, Some(&mut content)) } else { Ok(()) };
-            let digest = content.finish(visited)?;
-            line.role = Role::Member { digest: Some(digest) };
-            self.padding(stored_bytes)?;
-        } else if visitor.wants(&line) {
-            visitor.member(&line, None)?;
+        checker.member(&member.line, member.attempt)?;
+        let wanted = visitor.wants(&member.line);
+        if !wanted && has_content(&member.line) && self.skip(&member).is_some() {
+            checker.member_skipped(&member.line);
+            return Ok(());
         }
+        let line = self.hand_over(member, wanted.then_some(visitor))?;
         checker.member_read(&line);
         Ok(())
+    }
+
+    /// Passes by a member's content without reading it; `None` if that is not possible.
+    fn skip(&mut self, member: &Decoded) -> Option<()> {
+        let bytes = member.stored_bytes.checked_add(padding(member.stored_bytes) as u64)?;
+        self.input.skip(bytes)
+    }
+
+    /// Reads a member's content and hands it over, if there is somebody; its line with the digest.
+    pub(super) fn hand_over(&mut self, member: Decoded, visitor: Option<&mut dyn Visitor>) -> Result<Line> {
+        let Decoded { mut line, stored_bytes, sparse, .. } = member;
+        if !has_content(&line) {
+            visitor.map_or(Ok(()), |visitor| visitor.member(&line, None))?;
+            return Ok(line);
+        }
+        let size = line.entry.as_ref().map_or(0, |entry| entry.size);
+        let extents = if sparse { self.sparse_map(&line, stored_bytes, size)? } else { plain_extents(size) };
+        let mut content = MemberContent::new(&mut self.input, extents, size);
+        let visited = visitor.map_or(Ok(()), |visitor| visitor.member(&line, Some(&mut content)));
+        let digest = content.finish(visited)?;
+        line.role = Role::Member { digest: Some(digest) };
+        self.padding(stored_bytes)?;
+        Ok(line)
     }
 
     /// Reads the map before the data of a sparse member.
@@ -191,25 +215,34 @@ impl Tar {
         checker: &mut Checker,
         visitor: &mut dyn Visitor,
     ) -> Result<Seal> {
-        let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
-        if !is_file
-            || member.sparse
-            || member.attempt != 1
-            || !matches!(member.line.role, Role::Member { .. })
-        {
-            return Err(Error::Refused(format!("the index of {} is no plain file", self.name)));
-        }
+        self.check_index(member)?;
         let size = member.stored_bytes;
         let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
         let mut lines = ContentReader::new(&mut content);
         let sealed = check_lines(&mut lines, manifest, checker, visitor);
         let mut seal = None;
         content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
-        self.padding(size)?;
+        self.index_end(size)?;
+        seal.ok_or_else(|| self.damaged("it has no seal"))
+    }
+
+    /// Refuses an index that is something else than a plain file.
+    pub(super) fn check_index(&self, member: &Decoded) -> Result<()> {
+        let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
+        if is_file && !member.sparse && member.attempt == 1 && matches!(member.line.role, Role::Member { .. })
+        {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("the index of {} is no plain file", self.name)))
+    }
+
+    /// What follows the bytes of the index.
+    pub(super) fn index_end(&mut self, index_bytes: u64) -> Result<()> {
+        self.padding(index_bytes)?;
         if self.next()?.is_some() {
             return Err(self.damaged("there are members after its index"));
         }
-        seal.ok_or_else(|| self.damaged("it has no seal"))
+        Ok(())
     }
 
     /// What fills the last block of a member.
@@ -224,12 +257,18 @@ impl Tar {
         }
     }
 
-    fn damaged(&self, why: &str) -> Error {
+    pub(super) fn damaged(&self, why: &str) -> Error {
         Error::Damaged(format!("{}: {why}", self.name))
     }
 }
 
-fn plain_extents(size: u64) -> Vec<Extent> {
+/// Whether the bytes of a regular file follow its header.
+fn has_content(line: &Line) -> bool {
+    matches!(line.role, Role::Member { .. })
+        && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File)
+}
+
+pub(super) fn plain_extents(size: u64) -> Vec<Extent> {
     if size == 0 { Vec::new() } else { vec![Extent { offset: 0, length: size }] }
 }
 

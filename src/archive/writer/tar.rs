@@ -22,6 +22,8 @@ pub(super) struct TarWriter {
     spool_dir: PathBuf,
     manifest: Option<Mark>,
     manifest_seconds: i64,
+    /// Lines that the members so far have in the index.
+    lines: u64,
 }
 
 impl TarWriter {
@@ -29,7 +31,7 @@ impl TarWriter {
         let (name, can_patch) = (sink.name(), sink.can_patch());
         let output = Output::new(sink, compression).map_err(|source| io_error("write", &name, source))?;
         let spool_dir = spool_dir.to_owned();
-        Ok(Self { output, name, can_patch, spool_dir, manifest: None, manifest_seconds: 0 })
+        Ok(Self { output, name, can_patch, spool_dir, manifest: None, manifest_seconds: 0, lines: 0 })
     }
 
     pub(super) fn can_patch(&self) -> bool {
@@ -40,7 +42,7 @@ impl TarWriter {
     pub(super) fn manifest(&mut self, bytes: &[u8], seconds: i64) -> Result<()> {
         self.manifest_seconds = seconds;
         let member = manifest_member(bytes, seconds)?;
-        self.manifest = Some(self.output.write_fixed(&member).map_err(|source| self.failed(source))?);
+        self.manifest = Some(self.output.write_fixed(&member, None).map_err(|source| self.failed(source))?);
         Ok(())
     }
 
@@ -52,10 +54,12 @@ impl TarWriter {
 
     /// Writes a member and completes its line. False if its source changed meanwhile.
     pub(super) fn member(&mut self, line: &mut Line, body: Body<'_>, attempt: u32) -> Result<bool> {
+        // All attempts at a member share a line.
+        self.lines += u64::from(attempt == 1);
         match body {
             Body::Empty => {
                 let header = encode(line, Layout::Plain, attempt)?;
-                self.write(&header)?;
+                self.begin_member(&header)?;
                 Ok(true)
             }
             Body::Content(content) => self.file(line, content, attempt),
@@ -81,7 +85,7 @@ impl TarWriter {
         }
         let runs = runs.to_vec();
         let header = encode(line, layout, attempt)?;
-        self.write(&header)?;
+        self.begin_member(&header)?;
         self.write(&map)?;
         let digest = copy_content(&line.name, content, &runs, &mut |bytes| self.write(bytes))?;
         self.pad(stored_bytes)?;
@@ -93,7 +97,8 @@ impl TarWriter {
     fn patched_stream(&mut self, line: &mut Line, stream: &mut dyn Read, attempt: u32) -> Result<bool> {
         set_size(line, 0);
         let header = encode(line, Layout::FixedSize, attempt)?;
-        let mark = self.output.write_fixed(&header).map_err(|source| self.failed(source))?;
+        let mark =
+            self.output.write_fixed(&header, Some(self.lines - 1)).map_err(|source| self.failed(source))?;
         let (size, digest) = copy_stream(&line.name, stream, &mut |bytes| self.write(bytes))?;
         self.pad(size)?;
         set_size(line, size);
@@ -114,7 +119,7 @@ impl TarWriter {
         set_size(line, size);
         line.role = Role::Member { digest: Some(digest) };
         let header = encode(line, Layout::Plain, attempt)?;
-        self.write(&header)?;
+        self.begin_member(&header)?;
         let (again, _) = copy_stream(&line.name, &mut spool, &mut |bytes| self.write(bytes))?;
         if again != size {
             return Err(io_error("read back", &place, io::ErrorKind::UnexpectedEof.into()));
@@ -127,13 +132,21 @@ impl TarWriter {
     pub(super) fn finish(mut self, index: Sealed) -> Result<Seal> {
         let size = index.size();
         let header = encode(&own_member(INDEX, size, self.manifest_seconds), Layout::Plain, 1)?;
-        self.write(&header)?;
+        let index_at = self.output.position();
+        self.lines += 1;
+        self.begin_member(&header)?;
         let seal = index.copy(&mut |bytes| self.write(bytes))?;
         self.pad(size)?;
         self.write(&[0; 2 * BLOCK])?;
-        let sink = self.output.finish().map_err(|source| io_error("write", &self.name, source))?;
+        let sink = self.output.finish(index_at).map_err(|source| io_error("write", &self.name, source))?;
         sink.commit()?;
         Ok(seal)
+    }
+
+    /// Writes the header of the member whose line was counted last.
+    fn begin_member(&mut self, header: &[u8]) -> Result<()> {
+        self.output.begin_member(self.lines - 1);
+        self.write(header)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

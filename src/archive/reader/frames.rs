@@ -1,0 +1,116 @@
+//! Undoing zstd frame by frame, with an eye on the table of offsets in between.
+
+use std::io::{self, BufRead, Read};
+
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, get_error_name};
+
+use crate::archive::table::Watch;
+use crate::archive::zstd::{self as format, Skippable};
+
+/// The content of all frames, one after the other.
+pub(super) struct Frames<R> {
+    inner: R,
+    context: DCtx<'static>,
+    /// The beginning of the current frame, which was read already.
+    head: Vec<u8>,
+    in_frame: bool,
+    /// Bytes read so far.
+    position: u64,
+    /// None where a part of an archive is read.
+    watch: Option<Watch>,
+}
+
+impl<R: BufRead> Frames<R> {
+    pub(super) fn new(inner: R, watch: Option<Watch>) -> Self {
+        Self { inner, context: DCtx::create(), head: Vec::new(), in_frame: false, position: 0, watch }
+    }
+
+    /// Goes to the next frame with content. False at the end.
+    fn next_frame(&mut self) -> io::Result<bool> {
+        loop {
+            let began_at = self.position;
+            let mut magic = Vec::new();
+            self.position += (&mut self.inner).take(4).read_to_end(&mut magic)? as u64;
+            match <[u8; 4]>::try_from(&magic[..]) {
+                Err(_) if magic.is_empty() => {
+                    self.watch.as_ref().map_or(Ok(()), Watch::finish)?;
+                    return Ok(false);
+                }
+                Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(magic) if magic == format::MAGIC => {
+                    self.watch.as_ref().map_or(Ok(()), Watch::chunk)?;
+                    (self.head, self.in_frame) = (magic.to_vec(), true);
+                    return Ok(true);
+                }
+                Ok(magic) => self.skip(magic, began_at)?,
+            }
+        }
+    }
+
+    /// Passes by a frame without content.
+    fn skip(&mut self, [a, b, c, d]: [u8; 4], began_at: u64) -> io::Result<()> {
+        let mut size = [0; 4];
+        self.inner.read_exact(&mut size)?;
+        let [e, f, g, h] = size;
+        let header = [a, b, c, d, e, f, g, h];
+        let length = format::skippable_length(header).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "there is something between its zstd frames")
+        })?;
+        self.position += 4 + u64::from(length);
+        let small = usize::try_from(length).is_ok_and(|length| length <= format::MAX_SKIPPABLE_BYTES);
+        if !small {
+            let skipped = io::copy(&mut (&mut self.inner).take(length.into()), &mut io::sink())?;
+            return if skipped < u64::from(length) {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                Ok(())
+            };
+        }
+        let mut data = Vec::new();
+        if (&mut self.inner).take(length.into()).read_to_end(&mut data)? as u64 != u64::from(length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(watch) = &mut self.watch else { return Ok(()) };
+        match format::skippable(header, &data) {
+            Skippable::Announcement => watch.announce(),
+            Skippable::Part(data) => watch.part(data, began_at)?,
+            Skippable::End(data) => watch.end(data)?,
+            Skippable::Other => {}
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !buffer.is_empty() {
+            if !self.in_frame && !self.next_frame()? {
+                break;
+            }
+            let own_head = !self.head.is_empty();
+            let bytes = if own_head { &self.head[..] } else { self.inner.fill_buf()? };
+            let at_end = bytes.is_empty();
+            let (mut input, mut output) = (InBuffer::around(bytes), OutBuffer::around(&mut *buffer));
+            // The library reports broken frames as errors of no kind; they are damage.
+            let left = self
+                .context
+                .decompress_stream(&mut output, &mut input)
+                .map_err(|code| io::Error::new(io::ErrorKind::InvalidData, get_error_name(code)))?;
+            let (used, made) = (input.pos(), output.pos());
+            if own_head {
+                self.head.drain(..used);
+            } else {
+                self.inner.consume(used);
+                self.position += used as u64;
+            }
+            self.in_frame = left != 0;
+            if made > 0 {
+                return Ok(made);
+            }
+            if self.in_frame && at_end {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
+    }
+}

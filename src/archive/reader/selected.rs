@@ -1,0 +1,422 @@
+//! Reading of a file only what is wanted.
+//!
+//! The [table](crate::archive::table) of a compressed archive tells where members begin. It is believed nothing: the index that it leads
+//! to must prove the seal, or else the archive is read from front to back; and each member that it leads to must have
+//! the header and the digest of its line, or else the archive is damaged.
+
+use std::io::{self, BufRead as _, Read as _};
+use std::sync::Arc;
+
+use super::content::MemberContent;
+use super::decompress::{self, Chunked};
+use super::file::{Plain, Range, ReadAt, read_vec};
+use super::index::{ContentReader, Item, read_lines};
+use super::tar::{self, Tar, is_named, plain_extents};
+use super::{Visitor, input_error, read_stream};
+use crate::archive::check::{Checker, is_member};
+use crate::archive::format::{INDEX, MAX_LINE_BYTES};
+use crate::archive::header::{Decoded, line_in_header};
+use crate::archive::index::{Parsed, Role, parse};
+use crate::archive::table::{Chunk, Chunks, End, MAX_BYTES, Table};
+use crate::archive::{Digest, Error, Line, Result, Seal, gzip, zstd};
+
+/// Reads what `visitor` wants.
+pub(super) fn read(file: &Arc<dyn ReadAt>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let failed = |source| input_error(name, source);
+    let head = read_vec(&**file, 0, gzip::HEADER_BYTES).map_err(failed)?;
+    let kind = match <&[u8; gzip::HEADER_BYTES]>::try_from(&head[..]) {
+        Ok(head) if gzip::member_length(head).is_some() => Chunked::Gzip,
+        Ok(head) if head.starts_with(zstd::MAGIC) => Chunked::Zstd,
+        _ if decompress::is_compressed(&head) => return in_sequence(file, name, None, visitor),
+        _ => return tar::read(Box::new(Plain::new(file)), name, None, visitor),
+    };
+    match table(&**file, kind).map_err(failed)? {
+        Some(table) => Selected { file, name, kind, table }.read(visitor),
+        None => in_sequence(file, name, None, visitor),
+    }
+}
+
+fn in_sequence(
+    file: &Arc<dyn ReadAt>,
+    name: &str,
+    known: Option<&[u8]>,
+    visitor: &mut dyn Visitor,
+) -> Result<Seal> {
+    read_stream(Box::new(Range::whole(file)), name, known, visitor)
+}
+
+/// The table at the end of a file, if it is whole.
+fn table(file: &dyn ReadAt, kind: Chunked) -> io::Result<Option<Table>> {
+    let size = file.size()?;
+    let end_bytes = match kind {
+        Chunked::Gzip => gzip::END_MEMBER_BYTES,
+        Chunked::Zstd => zstd::END_FRAME_BYTES,
+    };
+    let Some(end_at) = size.checked_sub(end_bytes as u64) else { return Ok(None) };
+    let Some(end) = end(kind, &read_vec(file, end_at, end_bytes)?) else { return Ok(None) };
+    let length = end_at.checked_sub(end.table_at).filter(|length| *length <= MAX_BYTES);
+    let Some(length) = length.and_then(|length| usize::try_from(length).ok()) else { return Ok(None) };
+    let parts = read_vec(file, end.table_at, length)?;
+    Ok(data_of_parts(kind, &parts).and_then(|data| Table::new(data, end)))
+}
+
+fn end(kind: Chunked, bytes: &[u8]) -> Option<End> {
+    match kind {
+        Chunked::Gzip => {
+            let known = gzip::member_length(bytes.first_chunk()?) == Some(bytes.len());
+            match gzip::sort(bytes).ok().filter(|_| known)? {
+                gzip::Sort::End(data) => End::parse(data),
+                _ => None,
+            }
+        }
+        Chunked::Zstd => {
+            let (header, data) = bytes.split_first_chunk()?;
+            match zstd::skippable(*header, data) {
+                zstd::Skippable::End(data) => End::parse(data),
+                _ => None,
+            }
+        }
+    }
+}
+
+pub(super) fn data_of_parts(kind: Chunked, mut parts: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    while !parts.is_empty() {
+        let length = match kind {
+            Chunked::Gzip => gzip::member_length(parts.first_chunk()?)?,
+            Chunked::Zstd => {
+                let data = zstd::skippable_length(*parts.first_chunk()?)?;
+                usize::try_from(data).ok()?.checked_add(zstd::SKIPPABLE_HEADER_BYTES)?
+            }
+        };
+        let (part, rest) = parts.split_at_checked(length)?;
+        let data = match kind {
+            Chunked::Gzip => match gzip::sort(part).ok()? {
+                gzip::Sort::Part(data) => data,
+                _ => return None,
+            },
+            Chunked::Zstd => {
+                let (header, data) = part.split_first_chunk()?;
+                match zstd::skippable(*header, data) {
+                    zstd::Skippable::Part(data) => data,
+                    _ => return None,
+                }
+            }
+        };
+        all.extend_from_slice(data);
+        parts = rest;
+    }
+    Some(all)
+}
+
+/// Two bits a line of the index: whether it is of a member, and whether that is wanted.
+#[derive(Default)]
+struct Answers {
+    bits: Vec<u8>,
+    lines: usize,
+    wanted: u64,
+}
+
+impl Answers {
+    fn push(&mut self, member: bool, wanted: bool) {
+        if self.lines.is_multiple_of(4) {
+            self.bits.push(0);
+        }
+        if let Some(last) = self.bits.last_mut() {
+            *last |= (u8::from(member) | u8::from(wanted) << 1) << (self.lines % 4 * 2);
+        }
+        self.lines += 1;
+        self.wanted += u64::from(wanted);
+    }
+
+    fn get(&self, line: usize) -> (bool, bool) {
+        let bits = self.bits.get(line / 4).map_or(0, |byte| byte >> (line % 4 * 2));
+        (bits & 1 != 0, bits & 2 != 0)
+    }
+}
+
+/// Chunks one after the other that hold what is wanted.
+struct Run {
+    first: Chunk,
+    last: Chunk,
+    /// Number of the last member in it that is wanted.
+    until: u64,
+}
+
+/// Finds the chunks that members lie in; numbers of members must ascend.
+struct Finder<'a> {
+    chunks: Chunks<'a>,
+    /// The last chunk with a header of a member up to the one that was asked for last, with the one before the chunk that has the
+    /// next such header, and that chunk.
+    first: Option<Chunk>,
+    before: Option<Chunk>,
+    after: Option<Chunk>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(table: &'a Table) -> Self {
+        let mut this = Self { chunks: table.chunks(), first: None, before: None, after: None };
+        this.advance();
+        this
+    }
+
+    /// Goes on to the next chunk with a header.
+    fn advance(&mut self) {
+        self.first = self.after.take();
+        self.before = self.first;
+        for chunk in self.chunks.by_ref() {
+            if chunk.content.header.is_some() {
+                self.after = Some(chunk);
+                return;
+            }
+            self.before = Some(chunk);
+        }
+    }
+
+    /// The first and the last chunk of a member.
+    fn find(&mut self, number: u64) -> Option<(Chunk, Chunk)> {
+        while let Some((_, line)) = self.after.and_then(|after| after.content.header)
+            && line <= number
+        {
+            self.advance();
+        }
+        let first = self.first?;
+        let last = match self.after.and_then(|after| Some((after, after.content.header?))) {
+            // The next member begins in the first chunk too.
+            Some((_, (_, line))) if line > number + 1 => first,
+            Some((after, (at, _))) if at > 0 => after,
+            _ => self.before.unwrap_or(first),
+        };
+        Some((first, last))
+    }
+}
+
+struct Selected<'a> {
+    file: &'a Arc<dyn ReadAt>,
+    name: &'a str,
+    kind: Chunked,
+    table: Table,
+}
+
+/// What the first reading of the index found.
+struct Proven {
+    seal: Seal,
+    answers: Answers,
+    runs: Vec<Run>,
+}
+
+impl Selected<'_> {
+    fn read(&self, visitor: &mut dyn Visitor) -> Result<Seal> {
+        let (manifest, json) = self.open(0, self.table.end.table_at, 1)?.manifest()?;
+        let checker = Checker::new(&manifest)?;
+        visitor.manifest(&manifest)?;
+        let proven = match self.prove(checker, &json, visitor) {
+            // It is not where the table says, or the archive is damaged: reading from front to back tells.
+            Err(Error::Damaged(_) | Error::Refused(_)) => {
+                return in_sequence(self.file, self.name, Some(&json), visitor);
+            }
+            proven => proven?,
+        };
+        if proven.answers.wanted > 0 {
+            self.members(&proven, visitor)?;
+        }
+        let (again, digest) = self.index(&json, &mut |item| match item {
+            Item::Line(line) => visitor.line(&line),
+            Item::Failure(failure) => visitor.failure(&failure),
+        })?;
+        if again == proven.seal && digest == again.digest {
+            return Ok(again);
+        }
+        Err(self.damaged("its index changed while it was read"))
+    }
+
+    /// Proves the index, and finds out what is wanted, and where it is.
+    fn prove(&self, mut checker: Checker, manifest: &[u8], visitor: &mut dyn Visitor) -> Result<Proven> {
+        let mut answers = Answers::default();
+        let mut runs: Vec<Run> = Vec::new();
+        let mut finder = Finder::new(&self.table);
+        let mut members = 0;
+        let (seal, digest) = self.index(manifest, &mut |item| {
+            let line = match item {
+                Item::Line(line) => line,
+                Item::Failure(failure) => {
+                    answers.push(false, false);
+                    return checker.failure(&failure);
+                }
+            };
+            checker.line_alone(&line)?;
+            let member = is_member(&line);
+            let wanted = member && visitor.wants(&line_in_header(&line));
+            answers.push(member, wanted);
+            if wanted {
+                let (first, last) = finder.find(members).ok_or_else(|| self.damaged("its table is wrong"))?;
+                match runs.last_mut() {
+                    Some(run) if first.number <= run.last.number + 1 => {
+                        if last.number > run.last.number {
+                            run.last = last;
+                        }
+                        run.until = members;
+                    }
+                    _ => runs.push(Run { first, last, until: members }),
+                }
+            }
+            members += u64::from(member);
+            Ok(())
+        })?;
+        checker.seal(&seal, digest)?;
+        Ok(Proven { seal, answers, runs })
+    }
+
+    /// Hands over what is wanted, in the order of the archive.
+    fn members(&self, proven: &Proven, visitor: &mut dyn Visitor) -> Result<()> {
+        let mut runs = proven.runs.iter();
+        let mut walk: Option<Walk> = None;
+        let mut number = 0;
+        let mut left = proven.answers.wanted;
+        let mut lines = self.lines()?;
+        lines.each(&mut |at, json| {
+            let (member, wanted) = proven.answers.get(at);
+            let own = number;
+            number += u64::from(member);
+            if !wanted {
+                return Ok(true);
+            }
+            if walk.as_ref().is_none_or(|walk| walk.until < own) {
+                walk = runs.next().map(|run| self.walk(run)).transpose()?;
+            }
+            let changed = || self.damaged("its index changed while it was read");
+            let Ok(Parsed::Line(line)) = parse(json) else { return Err(changed()) };
+            walk.as_mut().ok_or_else(changed)?.member(own, &line, visitor)?;
+            left -= 1;
+            Ok(left > 0)
+        })
+    }
+
+    fn walk(&self, run: &Run) -> Result<Walk> {
+        let (at, line) =
+            run.first.content.header.ok_or_else(|| self.damaged("its table of offsets is wrong"))?;
+        let count = run.last.number - run.first.number + 1;
+        let mut tar = self.open(run.first.at, run.last.end, count)?;
+        tar.input.pass(at)?;
+        Ok(Walk { tar, next: line, begun: false, until: run.until })
+    }
+
+    /// The tar stream of so many chunks.
+    fn open(&self, at: u64, end: u64, chunks: u64) -> Result<Tar> {
+        let stream = decompress::open_chunks(Range::new(self.file, at, end), self.kind, chunks);
+        Ok(Tar::new(Box::new(stream.map_err(|error| input_error(self.name, error))?), self.name))
+    }
+
+    /// The tar stream behind the header of the index, and the length of the index.
+    fn open_index(&self) -> Result<(Tar, u64)> {
+        let end = self.table.end;
+        let mut around = self.table.chunks().filter(|chunk| {
+            chunk.plain_at <= end.index_at && end.index_at - chunk.plain_at < chunk.content.plain_bytes
+        });
+        let first = around.next().ok_or_else(|| self.damaged("its index is nowhere"))?;
+        let mut tar = self.open(first.at, end.table_at, end.chunks - first.number)?;
+        tar.input.pass(end.index_at - first.plain_at)?;
+        let header = tar.next()?.ok_or_else(|| self.damaged("it has no index"))?;
+        if !is_named(&header.line.name, INDEX) {
+            return Err(self.damaged("its index is elsewhere"));
+        }
+        tar.check_index(&header)?;
+        Ok((tar, header.stored_bytes))
+    }
+
+    /// Reads the whole index, and what comes after it.
+    fn index(&self, manifest: &[u8], take: &mut dyn FnMut(Item) -> Result<()>) -> Result<(Seal, Digest)> {
+        let (mut tar, size) = self.open_index()?;
+        let mut content = MemberContent::new(&mut tar.input, plain_extents(size), size);
+        let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
+        let read = read_lines(&mut ContentReader::new(&mut content), manifest, take, &failed);
+        let mut sealed = None;
+        content.finish(read.map(|read| sealed = Some(read)))?;
+        tar.index_end(size)?;
+        sealed.ok_or_else(|| self.damaged("it has no seal"))
+    }
+
+    fn lines(&self) -> Result<RawLines> {
+        let (tar, size) = self.open_index()?;
+        Ok(RawLines { tar, size })
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::Damaged(format!("{}: {why}", self.name))
+    }
+}
+
+/// The lines of an index that was proven, as they are.
+struct RawLines {
+    tar: Tar,
+    size: u64,
+}
+
+impl RawLines {
+    /// Hands each line with its number to `take` until that returns false.
+    fn each(&mut self, take: &mut dyn FnMut(usize, &[u8]) -> Result<bool>) -> Result<()> {
+        let mut content = MemberContent::new(&mut self.tar.input, plain_extents(self.size), self.size);
+        let mut lines = ContentReader::new(&mut content);
+        let mut json = Vec::new();
+        for number in 0.. {
+            json.clear();
+            let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut json);
+            read.map_err(|source| Error::Io { action: "read", subject: "the index".to_owned(), source })?;
+            if json.is_empty() || !take(number, &json)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Goes from header to header.
+struct Walk {
+    tar: Tar,
+    /// Number of the member whose header came last, or comes first.
+    next: u64,
+    begun: bool,
+    /// Number of the last member here that is wanted.
+    until: u64,
+}
+
+impl Walk {
+    /// Goes to a member, which must be what its line says, and hands it over.
+    fn member(&mut self, number: u64, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
+        let expected = line_in_header(line);
+        let wrong = || Error::Damaged(format!("{} is not what the index says, or not where", line.name));
+        // A header that was found, which may be superseded by one that follows.
+        let mut found = false;
+        loop {
+            let header = self.header()?.ok_or_else(wrong)?;
+            if self.next > number || (found && self.next != number) {
+                return Err(wrong());
+            }
+            if self.next < number {
+                self.tar.hand_over(header, None)?;
+                continue;
+            }
+            found = true;
+            let is_it = header.line == expected;
+            let read = self.tar.hand_over(header, is_it.then_some(&mut *visitor))?;
+            let same = match (&read.role, &line.role) {
+                (Role::Member { digest: found }, Role::Member { digest }) => found == digest,
+                _ => true,
+            };
+            if is_it && same {
+                return Ok(());
+            }
+        }
+    }
+
+    fn header(&mut self) -> Result<Option<Decoded>> {
+        let header = self.tar.next()?;
+        if let Some(header) = &header
+            && std::mem::replace(&mut self.begun, true)
+            && header.attempt == 1
+        {
+            self.next += 1;
+        }
+        Ok(header)
+    }
+}

@@ -1,0 +1,321 @@
+//! The table of offsets at the end of a compressed archive: where each chunk (gzip member, zstd frame) lies, and which
+//! member of the archive begins in it.
+//!
+//! ```text
+//! chunk, chunk, …  part, part, …  end
+//! ```
+//!
+//! Parts and end inflate to nothing, so whoever does not know the table sees none. It is a hint from outside: what is found by it is
+//! proven by index and seal. A digest tells whether it is whole, so a sequential reader notices its damage too.
+
+use std::io;
+
+/// What the end begins with; its last byte is the version.
+const MAGIC: [u8; 8] = *b"remandT\x01";
+/// Length of the end's data.
+pub(super) const END_BYTES: usize = 64;
+/// Most bytes of a part's data: what fits into an extra field of gzip, with room.
+pub(super) const PART_BYTES: usize = 65_000;
+/// A longer table is not read into memory; it would be that of an archive of some 30 TB.
+pub(super) const MAX_BYTES: u64 = 256 << 20;
+
+/// What lies in a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Bytes of the tar stream.
+    pub(super) plain_bytes: u64,
+    /// Where in it the first header of a member begins, and how many lines members before that one have in the index. The index
+    /// counts as such a member. An attempt has the line of the first one.
+    pub(super) header: Option<(u64, u64)>,
+}
+
+/// A chunk as the table tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Its place among all.
+    pub(super) number: u64,
+    /// Where it begins in the file.
+    pub(super) at: u64,
+    /// Where the next one begins.
+    pub(super) end: u64,
+    /// Where it begins in the tar stream.
+    pub(super) plain_at: u64,
+    /// What is in it.
+    pub(super) content: Content,
+}
+
+/// The end of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Where the first part begins in the file.
+    pub(super) table_at: u64,
+    /// Where the header of the index begins in the tar stream.
+    pub(super) index_at: u64,
+    /// How many chunks there are.
+    pub(super) chunks: u64,
+    digest: [u8; 32],
+}
+
+impl End {
+    /// Takes the end's data apart; `None` if it is of another version, or no end.
+    pub(super) fn parse(data: &[u8]) -> Option<Self> {
+        let data: &[u8; END_BYTES] = data.try_into().ok()?;
+        let number = |at: usize| data[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+        let digest = data[32..].try_into().ok()?;
+        let end = Self { table_at: number(8)?, index_at: number(16)?, chunks: number(24)?, digest };
+        data.starts_with(&MAGIC).then_some(end)
+    }
+
+    fn head(&self) -> [u8; 32] {
+        let mut head = [0; 32];
+        head[..8].copy_from_slice(&MAGIC);
+        head[8..16].copy_from_slice(&self.table_at.to_le_bytes());
+        head[16..24].copy_from_slice(&self.index_at.to_le_bytes());
+        head[24..].copy_from_slice(&self.chunks.to_le_bytes());
+        head
+    }
+
+    fn fits(&self, mut hasher: blake3::Hasher) -> bool {
+        *hasher.update(&self.head()).finalize().as_bytes() == self.digest
+    }
+}
+
+/// Collects a table while chunks are written.
+#[derive(Default)]
+pub(super) struct Builder {
+    /// Of each chunk: its length, the length of what is in it, the place of the first header and one more (0 if there is none), and
+    /// how many lines more are before that than before the last one.
+    bytes: Vec<u8>,
+    at: u64,
+    chunks: u64,
+    line: u64,
+}
+
+impl Builder {
+    /// The next chunk, of so many bytes in the file.
+    pub(super) fn chunk(&mut self, bytes: u64, content: Content) {
+        self.at += bytes;
+        self.chunks += 1;
+        put(&mut self.bytes, bytes);
+        put(&mut self.bytes, content.plain_bytes);
+        match content.header {
+            None => put(&mut self.bytes, 0),
+            Some((at, line)) => {
+                put(&mut self.bytes, at + 1);
+                put(&mut self.bytes, line - self.line);
+                self.line = line;
+            }
+        }
+    }
+
+    /// Data of the parts, one after the other, and of the end.
+    pub(super) fn finish(self, index_at: u64) -> (Vec<u8>, [u8; END_BYTES]) {
+        let mut end = End { table_at: self.at, index_at, chunks: self.chunks, digest: [0; 32] };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.bytes).update(&end.head());
+        end.digest = *hasher.finalize().as_bytes();
+        let mut data = [0; END_BYTES];
+        data[..32].copy_from_slice(&end.head());
+        data[32..].copy_from_slice(&end.digest);
+        (self.bytes, data)
+    }
+}
+
+/// A table that was read.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Its end.
+    pub(super) end: End,
+    bytes: Vec<u8>,
+}
+
+impl Table {
+    /// Data of all parts, with their end. `None` if they do not go together.
+    pub(super) fn new(bytes: Vec<u8>, end: End) -> Option<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes);
+        let table = Self { end, bytes };
+        let mut chunks = table.chunks();
+        let mut last = None;
+        for chunk in &mut chunks {
+            last = Some(chunk);
+        }
+        let whole = chunks.rest.is_empty()
+            && last.is_some_and(|last| (last.number + 1, last.end) == (end.chunks, end.table_at));
+        (whole && end.fits(hasher)).then_some(table)
+    }
+
+    /// All chunks in order.
+    pub(super) fn chunks(&self) -> Chunks<'_> {
+        Chunks { rest: &self.bytes, number: 0, at: 0, plain_at: 0, line: 0 }
+    }
+}
+
+/// Iterates over the chunks of a table; ends early where its bytes make no sense.
+pub(super) struct Chunks<'a> {
+    rest: &'a [u8],
+    number: u64,
+    at: u64,
+    plain_at: u64,
+    line: u64,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        let mut rest = self.rest;
+        let end = self.at.checked_add(take(&mut rest)?)?;
+        let plain_bytes = take(&mut rest)?;
+        let plain_end = self.plain_at.checked_add(plain_bytes)?;
+        let header = match take(&mut rest)? {
+            0 => None,
+            place => {
+                self.line = self.line.checked_add(take(&mut rest)?)?;
+                Some((place - 1, self.line))
+            }
+        };
+        let content = Content { plain_bytes, header };
+        let chunk = Chunk { number: self.number, at: self.at, end, plain_at: self.plain_at, content };
+        (self.rest, self.number, self.at, self.plain_at) = (rest, self.number + 1, end, plain_end);
+        Some(chunk)
+    }
+}
+
+/// Appends a number: seven bits a byte, the lowest first; the highest bit says that more follow.
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..63).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// Watches an archive that is read from front to back: its table must be whole if the first chunk announces one, and be the last.
+#[derive(Default)]
+pub(super) struct Watch {
+    announced: bool,
+    begun_at: Option<u64>,
+    hasher: blake3::Hasher,
+    ended: bool,
+}
+
+impl Watch {
+    /// The first chunk says that there will be a table.
+    pub(super) fn announce(&mut self) {
+        self.announced = true;
+    }
+
+    /// A chunk with data comes.
+    pub(super) fn chunk(&self) -> io::Result<()> {
+        if self.begun_at.is_some() || self.ended {
+            return Err(damaged("there is data after its table of offsets"));
+        }
+        Ok(())
+    }
+
+    /// Data of a part that begins at `at`.
+    pub(super) fn part(&mut self, data: &[u8], at: u64) -> io::Result<()> {
+        if self.ended {
+            return Err(damaged("its table of offsets is there twice"));
+        }
+        self.begun_at.get_or_insert(at);
+        self.hasher.update(data);
+        Ok(())
+    }
+
+    /// Data of the end.
+    pub(super) fn end(&mut self, data: &[u8]) -> io::Result<()> {
+        let end = End::parse(data).filter(|end| Some(end.table_at) == self.begun_at);
+        if self.ended || !end.is_some_and(|end| end.fits(self.hasher.clone())) {
+            return Err(damaged("its table of offsets is damaged"));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Nothing follows.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        if (self.announced || self.begun_at.is_some()) && !self.ended {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+}
+
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn build(chunks: &[(u64, Content)], index_at: u64) -> (Vec<u8>, End) {
+        let mut builder = Builder::default();
+        for (bytes, content) in chunks {
+            builder.chunk(*bytes, *content);
+        }
+        let (bytes, end) = builder.finish(index_at);
+        (bytes, End::parse(&end).unwrap())
+    }
+
+    #[test]
+    fn one_that_is_not_whole_is_none() {
+        let chunk = |header| Content { plain_bytes: 1 << 20, header };
+        let (bytes, end) = build(&[(300, chunk(None)), (5, chunk(Some((7, 0)))), (900, chunk(None))], 9);
+        assert!(Table::new(bytes.clone(), end).is_some());
+        for place in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[place] ^= 1;
+            assert!(Table::new(bad, end).is_none(), "byte {place}");
+            assert!(Table::new(bytes[..place].to_vec(), end).is_none(), "cut at {place}");
+        }
+        assert!(Table::new(bytes.clone(), End { index_at: 10, ..end }).is_none());
+        assert!(Table::new(bytes, End { table_at: end.table_at + 1, ..end }).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_come_back(
+            sizes in prop::collection::vec((any::<u32>(), any::<u32>(), prop::option::of((any::<u32>(), 0..9_u64))), 1..50)
+        ) {
+            let mut line = 0;
+            let chunks: Vec<_> = sizes
+                .into_iter()
+                .map(|(bytes, plain, header)| {
+                    let header = header.map(|(at, lines)| {
+                        line += lines;
+                        (u64::from(at), line)
+                    });
+                    (u64::from(bytes), Content { plain_bytes: u64::from(plain), header })
+                })
+                .collect();
+            let (bytes, end) = build(&chunks, 3);
+            let table = Table::new(bytes, end).unwrap();
+            let found: Vec<_> = table.chunks().map(|chunk| (chunk.end - chunk.at, chunk.content)).collect();
+            prop_assert_eq!(found, chunks);
+        }
+
+        #[test]
+        fn garbage_is_none(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let (_, end) = build(&[(1, Content::default())], 0);
+            prop_assert!(Table::new(bytes, end).is_none());
+        }
+    }
+}

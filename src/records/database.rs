@@ -1,0 +1,201 @@
+//! Opening the database, and its schema.
+//!
+//! A change of the schema raises [`VERSION`], and [`prepare`] brings older databases up to it in one transaction.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::{FILE, failed};
+use crate::error::{Error, Result};
+
+/// The schema's version, in `user_version`.
+const VERSION: i64 = 1;
+/// `rmnd`, by which file(1) and [`prepare`] tell the database from others.
+const APPLICATION: i64 = 0x726d_6e64;
+/// How long to wait for another process that writes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SCHEMA: &str = "
+CREATE TABLE resource (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    last_revision INTEGER NOT NULL DEFAULT 0,
+    note TEXT,
+    keep INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, name)
+) STRICT;
+CREATE TABLE tag (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (kind, name, tag)
+) STRICT;
+CREATE TABLE export (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER,
+    archive TEXT NOT NULL,
+    original_name TEXT,
+    host TEXT NOT NULL,
+    run TEXT,
+    snapshot TEXT,
+    begun TEXT NOT NULL,
+    ended TEXT,
+    tool TEXT NOT NULL,
+    options TEXT NOT NULL,
+    base TEXT,
+    entries INTEGER,
+    members INTEGER,
+    content_bytes INTEGER,
+    archive_bytes INTEGER,
+    seal TEXT,
+    destination BLOB,
+    result TEXT NOT NULL,
+    message TEXT,
+    taken_over TEXT,
+    UNIQUE (kind, name, archive)
+) STRICT;
+";
+
+/// Opens the database in a state directory, made where there is none.
+pub(super) fn open(state: &Path) -> Result<(PathBuf, Connection)> {
+    let path = place(state)?;
+    if !is_there(&path)? {
+        create_empty(&path)?;
+    }
+    let mut connection = connect(&path)?;
+    prepare(&mut connection, &path)?;
+    Ok((path, connection))
+}
+
+/// Opens the database in a state directory; `None` if there is none, or nothing in it yet.
+pub(super) fn existing(state: &Path) -> Result<Option<(PathBuf, Connection)>> {
+    let path = place(state)?;
+    if !is_there(&path)? {
+        return Ok(None);
+    }
+    let mut connection = connect(&path)?;
+    if is_empty(&connection).map_err(failed("read", &path))? {
+        return Ok(None);
+    }
+    prepare(&mut connection, &path)?;
+    Ok(Some((path, connection)))
+}
+
+/// `SQLite` refuses a link anywhere in a path, and the way to the pool may have such: that one is the administrator's.
+fn place(state: &Path) -> Result<PathBuf> {
+    let real = state.canonicalize().map_err(Error::io("open", state.display()))?;
+    Ok(real.join(FILE))
+}
+
+fn is_there(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(_) => {
+            let subject = path.display().to_string();
+            Err(Error::Malformed { subject, reason: "it is no regular file".into() })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("look for", path.display())(error)),
+    }
+}
+
+/// Makes the file, readable by its owner alone. It gets its name when it is closed: closing a database's file drops the locks that
+/// another thread of this process has on it.
+fn create_empty(path: &Path) -> Result<()> {
+    let failed = |error| Error::io("create", path.display())(error);
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let unnamed = tempfile::Builder::new().prefix(".records-").tempfile_in(directory).map_err(failed)?;
+    match unnamed.into_temp_path().persist_noclobber(path) {
+        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(failed(error.error)),
+        // Another process was faster.
+        _ => fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let set_up = |connection: Connection| {
+        connection.busy_timeout(PATIENCE)?;
+        // EXTRA syncs the directory too when a journal is gone: without it a power cut can bring back what was committed.
+        connection.execute_batch(
+            "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = EXTRA; PRAGMA temp_store = MEMORY;",
+        )?;
+        connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    Connection::open_with_flags(path, flags).and_then(set_up).map_err(failed("open", path))
+}
+
+/// Runs `work` as one change, which waits for others before it reads anything.
+pub(super) fn in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let result = work(&transaction)?;
+    transaction.commit()?;
+    Ok(result)
+}
+
+fn number(connection: &Connection, query: &str) -> rusqlite::Result<i64> {
+    connection.query_row(query, [], |row| row.get(0))
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(number(connection, "SELECT count(*) FROM sqlite_schema")? == 0)
+}
+
+/// Refuses what is no database of ours, or a newer one; gives an empty one its schema.
+fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
+    if is_current(connection, path)? {
+        return Ok(());
+    }
+    in_transaction(connection, |transaction| {
+        // Another process may have been faster.
+        if !is_empty(transaction)? {
+            return Ok(());
+        }
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute_batch(&format!(
+            "PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};"
+        ))
+    })
+    .map_err(failed("create", path))?;
+    if is_current(connection, path)? {
+        return Ok(());
+    }
+    Err(foreign(path))
+}
+
+fn foreign(path: &Path) -> Error {
+    let reason = "it is a database of something else; move it away, and new records are begun".into();
+    Error::Malformed { subject: path.display().to_string(), reason }
+}
+
+fn is_current(connection: &mut Connection, path: &Path) -> Result<bool> {
+    let read = |connection: &mut Connection| {
+        // Of one moment: another process may be about to make the schema.
+        let transaction = connection.transaction()?;
+        let application = number(&transaction, "PRAGMA application_id")?;
+        let version = number(&transaction, "PRAGMA user_version")?;
+        Ok((application, version, is_empty(&transaction)?))
+    };
+    match read(connection).map_err(failed("read", path))? {
+        (APPLICATION, VERSION, _) => Ok(true),
+        (0, 0, true) => Ok(false),
+        (APPLICATION, version, _) if version > VERSION => Err(Error::Unsupported(format!(
+            "The records in {} are of version {version}, and this remand knows versions up to {VERSION}; use a newer one",
+            path.display()
+        ))),
+        _ => Err(foreign(path)),
+    }
+}
