@@ -139,7 +139,10 @@ pub fn restore(
     steps.run(Step::ResourceRestore, None, opened.total_bytes, |whole| {
         let context = work::Context { pool, options, steps: &steps, interrupted };
         let mut run = visitor::Restore::new(context, whole, &subject, &opened);
-        let outcome = archive::read(opened.source, &opened.name, &mut run).map_err(Error::from);
+        // Of what is not selected no more is read than must be.
+        let all = options.selection.patterns.is_empty() && options.selection.exclude.is_empty();
+        let read = if all { archive::read } else { archive::select };
+        let outcome = read(opened.source, &opened.name, &mut run).map_err(Error::from);
         run.conclude(outcome)
     })
 }

@@ -47,7 +47,7 @@ pub(super) fn select(
     let candidates: Vec<_> = manifest
         .resources
         .iter()
-        .map(|record| Candidate { kind: record.kind, name: &record.name, tags: &[] })
+        .map(|record| Candidate { kind: record.kind, name: &record.name, tags: &record.tags })
         .collect();
     let all = options.selection.all || options.selection.patterns.is_empty();
     let selection = Selection { all, ..options.selection.clone() };
