@@ -139,6 +139,7 @@ pub fn restore(
     steps.run(Step::ResourceRestore, None, opened.total_bytes, |whole| {
         let context = work::Context { pool, options, steps: &steps, interrupted };
         let mut run = visitor::Restore::new(context, whole, &subject, &opened);
+        // Of what is not selected no more is read than must be.
         let everything = options.selection.is_everything();
         let read = if everything { archive::read } else { archive::select };
         let outcome = read(opened.source, &opened.name, &mut run).map_err(Error::from);

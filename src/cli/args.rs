@@ -212,11 +212,11 @@ pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// Resources to restore: NAME, a 'GLOB*', release:NAME, @TAG, or NAME=NEW; with --to what to extract: NAME:PATH, or :PATH if
-    /// the archive holds one resource [default: all that the archive holds]
+    /// Resources to restore: NAME, NAME=NEW, a pattern, @TAG [default: all that the archive holds]. With --to what to
+    /// extract: NAME:PATH, or :PATH if the archive holds one resource
     #[arg(value_name = "RESOURCE")]
-    pub(crate) resources: Vec<String>,
-    /// Resource not to restore; can be given several times
+    pub(crate) selectors: Vec<String>,
+    /// Resource not to restore, or a pattern; can be given several times
     #[arg(long, value_name = "RESOURCE")]
     pub(crate) exclude: Vec<String>,
     /// Only resources that were exported as of this moment or later: YYYY-MM-DD, RFC 3339, or an age such as 12h or 7d
@@ -229,7 +229,7 @@ pub(crate) struct Restore {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "resources",
+        requires = "selectors",
         conflicts_with_all = ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run", "exclude", "newer", "keep_going"]
     )]
     pub(crate) to: Option<PathBuf>,

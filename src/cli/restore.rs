@@ -74,7 +74,7 @@ fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
     let now = jiff::Timestamp::now();
     let selection = Selection::parse(
         Purpose::Restore,
-        &args.resources,
+        &args.selectors,
         false,
         &args.exclude,
         args.newer.as_deref(),

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use remand_backends::{DatasetName, Snapshot, SnapshotName};
+
 use crate::archive::manifest::BaseRecord;
 use crate::base::OpenBase;
 use crate::change::Fingerprint;
@@ -106,4 +108,32 @@ pub(crate) fn choose_of(
     let message = format!("is not the base that the archive was made against: {difference}");
     steps.notice(&base.label(), message);
     Ok(Chosen { base, exact: false })
+}
+
+/// What can be cloned of the staged root of a release that has all its members: snapshots that came with it, and one of it as it is,
+/// which gets the name `snapshot` where it has to have one.
+pub(super) fn staged(
+    pool: &Pool,
+    dataset: DatasetName,
+    release: &str,
+    snapshot: Option<&str>,
+) -> Result<Vec<Base>> {
+    let backend = pool.backend();
+    let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
+    if backend.capabilities().datasets_are_bases {
+        return Ok(vec![base(Snapshot { dataset, name: None })]);
+    }
+    let failed = || Error::backend(format!("make a snapshot of {}", dataset.as_str()));
+    let found = backend.snapshots(&dataset).map_err(failed())?;
+    let mut found: Vec<Snapshot> = found.into_iter().map(|info| info.snapshot).collect();
+    let known = snapshot.filter(|name| !crate::run::is_run_id(name));
+    let wanted = SnapshotName::new(known.unwrap_or("p0"));
+    let wanted = wanted.map_err(|error| Error::Refused(error.to_string()))?;
+    let there = found.iter().any(|snapshot| snapshot.name.as_ref() == Some(&wanted));
+    if found.is_empty() || known.is_some() && !there {
+        // It goes with the stage, if that goes.
+        let created = backend.snapshot(&dataset, &wanted, false).map_err(failed())?;
+        found.push(created.snapshot().clone());
+    }
+    Ok(found.into_iter().map(base).collect())
 }

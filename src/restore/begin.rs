@@ -190,7 +190,8 @@ impl<'a> Restore<'a> {
             return Err(unready("after what is built on it"));
         }
         below.stage.rest(steps)?;
-        let bases = below.stage.bases(&root, &name, record.snapshot.as_deref())?;
+        let root = below.stage.dataset.join(&root).map_err(|error| Error::Refused(error.to_string()))?;
+        let bases = base::staged(pool, root, &name, record.snapshot.as_deref())?;
         let chosen = steps.run(Step::CheckBase, Some(&name), None, |_| {
             let wish = Wish { base: None, allow_mismatch: options.allow_base_mismatch };
             base::choose_of(pool, bases, &record, &wish, (None, self.run_id()), steps, interrupted)

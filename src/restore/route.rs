@@ -2,8 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::plan::Plan;
-use super::stage::is_shadowed;
+use super::plan::{Plan, Target};
 use super::work::Work;
 use crate::archive::MemberName;
 use crate::tree::TreePath;
@@ -80,4 +79,18 @@ pub(super) fn is_taken(plan: &Plan, place: &Place) -> bool {
                 || is_shadowed(&plan.datasets, "", &place.path)
         }
     }
+}
+
+/// Whether `path`, in a dataset called `dataset` ("" is the resource's own directory), is or lies below the place of another dataset.
+fn is_shadowed(targets: &[Target], dataset: &str, path: &TreePath) -> bool {
+    targets.iter().any(|target| {
+        let below = match dataset {
+            "" => Some(target.name.as_str()),
+            dataset => target.name.strip_prefix(dataset).and_then(|rest| rest.strip_prefix('/')),
+        };
+        below.is_some_and(|place| {
+            let rest = path.as_bytes().strip_prefix(place.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        })
+    })
 }

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{
-    Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, Snapshot, SnapshotName,
-};
+use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
 use super::plan::{Plan, Target};
 use super::properties::{Setting, shaping};
@@ -276,30 +274,6 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// What can be cloned of a dataset that has all its members: snapshots that came with it, and one of it as it is, which gets the
-    /// name `snapshot` where it has to have one.
-    pub(super) fn bases(&self, of: &str, release: &str, snapshot: Option<&str>) -> Result<Vec<Base>> {
-        let backend = self.pool.backend();
-        let dataset = name(&self.dataset, of)?;
-        let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
-        if backend.capabilities().datasets_are_bases {
-            return Ok(vec![base(Snapshot { dataset, name: None })]);
-        }
-        let failed = || Error::backend(format!("make a snapshot of {}", dataset.as_str()));
-        let found = backend.snapshots(&dataset).map_err(failed())?;
-        let mut found: Vec<Snapshot> = found.into_iter().map(|info| info.snapshot).collect();
-        let known = snapshot.filter(|name| !crate::run::is_run_id(name));
-        let wanted = SnapshotName::new(known.unwrap_or("p0"));
-        let wanted = wanted.map_err(|error| Error::Refused(error.to_string()))?;
-        let there = found.iter().any(|snapshot| snapshot.name.as_ref() == Some(&wanted));
-        if found.is_empty() || known.is_some() && !there {
-            // It goes with the stage, if that goes.
-            let created = backend.snapshot(&dataset, &wanted, false).map_err(failed())?;
-            found.push(created.snapshot().clone());
-        }
-        Ok(found.into_iter().map(base).collect())
-    }
-
     /// Sets the file flags that a native stream does not bring along.
     pub(super) fn set_flags(&self, plan: &Plan, steps: &Steps<'_>) -> Result<()> {
         for target in
@@ -408,18 +382,4 @@ fn report(losses: Vec<Loss>, dataset: &str, steps: &Steps<'_>) {
         steps
             .warn(&Warning { subject, message: format!("{} could not be kept: {}", loss.what, loss.source) });
     }
-}
-
-/// Whether `path`, in a dataset called `dataset` ("" is the resource's own directory), is or lies below the place of another dataset.
-pub(super) fn is_shadowed(targets: &[Target], dataset: &str, path: &TreePath) -> bool {
-    targets.iter().any(|target| {
-        let below = match dataset {
-            "" => Some(target.name.as_str()),
-            dataset => target.name.strip_prefix(dataset).and_then(|rest| rest.strip_prefix('/')),
-        };
-        below.is_some_and(|place| {
-            let rest = path.as_bytes().strip_prefix(place.as_bytes());
-            rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-        })
-    })
 }

@@ -154,9 +154,8 @@ impl TreeWriter {
         Ok(())
     }
 
-    /// Makes `path` another name of the entry `to` of a directory of another tree, which is no directory. False where it cannot be one:
-    /// that tree is on another file system, or allows no further names. `flags` are those that the entry shall have in the end, if
-    /// nobody else sets them.
+    /// Makes `path` another name of the entry `to` in `dir`, of another tree. False where it cannot be one: on another file system, or
+    /// if there are too many. `flags` are those that the entry shall have in the end, if nobody else sets them.
     pub fn link_from(&mut self, path: &TreePath, dir: &Dir, to: &[u8], flags: Flags) -> Result<bool> {
         let fail = failed("link", path);
         let Some((parent, name)) = path.split() else { return Err(fail(Errno::INVAL.into())) };
@@ -166,11 +165,8 @@ impl TreeWriter {
         }
         let directory = self.enter(&parent, path)?;
         let there = self.look(name, path)?;
-        let same = |there: Seen| {
-            let (one, other) = (there.stat.identity, seen.stat.identity);
-            (one.device, one.inode) == (other.device, other.inode)
-        };
-        if there.is_some_and(same) {
+        let inode = |seen: Seen| (seen.stat.identity.device, seen.stat.identity.inode);
+        if there.map(inode) == Some(inode(seen)) {
             return Ok(true);
         }
         if seen.stat.identity.device != self.at.device() {
