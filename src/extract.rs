@@ -36,3 +36,6 @@ pub struct Report {
     /// Warnings that were given.
     pub warnings: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,17 @@ impl Input {
         }
     }
 
+    /// The same, as a stream where its path is that of a pipe, which can be opened once.
+    pub(crate) fn or_stream(self) -> Result<Self> {
+        let Self::Path(path) = self else { return Ok(self) };
+        let piped = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+        if !piped {
+            return Ok(Self::Path(path));
+        }
+        let file = File::open(&path).map_err(Error::io("open", path.display()))?;
+        Ok(Self::Stream(Box::new(file)))
+    }
+
     /// Opens it; reading stops when the user wants to.
     pub(crate) fn open(self, interrupted: &Arc<AtomicBool>) -> Result<Opened> {
         let name = self.name();

@@ -41,7 +41,7 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
 /// Files and subtrees into a directory.
 fn extract(session: &Session, args: &Restore, config: &Config, to: &Path) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
-    let [selector] = args.resources.as_slice() else {
+    let [selector] = args.selectors.as_slice() else {
         return Err(Failure::usage("With --to one NAME:PATH is extracted at a time"));
     };
     let locator: Locator = selector.parse()?;

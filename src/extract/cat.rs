@@ -44,8 +44,8 @@ pub fn cat(
 ) -> Result<()> {
     let steps = Steps::new(observer, &input.name());
     let mut catting = Catting { pool, what, steps: &steps, interrupted, output };
-    match input {
-        Input::Stream(_) => catting.piped(input),
+    match input.or_stream()? {
+        input @ Input::Stream(_) => catting.piped(input),
         Input::Path(path) => what.files.iter().try_for_each(|file| catting.file(&path, file)),
     }
 }

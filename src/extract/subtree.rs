@@ -35,7 +35,7 @@ pub fn extract(
 ) -> Result<Report> {
     let steps = Steps::new(observer, &input.name());
     // Where the archive can be read twice, the first reading finds hard links to what lies outside of the subtree.
-    let (input, survey) = match input {
+    let (input, survey) = match input.or_stream()? {
         Input::Path(path) => {
             let survey = Survey::of(&path, locator, dataset, interrupted)?;
             (Input::Path(path), Some(survey))
@@ -140,9 +140,9 @@ impl Extraction<'_> {
             let message = format!("{} could not be kept: {}", loss.what, loss.source);
             self.steps.warn(&Warning { subject, message });
         }
-        if let Some(why) = without_base.filter(|_| !self.complete) {
+        if let Some(why) = without_base.filter(|_| !self.complete || missing > 0) {
             let also = if missing > 0 {
-                format!("; {missing} of them changed their attributes")
+                format!("; {missing} that the archive names need its content and are missing")
             } else {
                 String::new()
             };
@@ -207,11 +207,9 @@ impl Visitor for Extraction<'_> {
             return Err(Error::Interrupted.into());
         }
         let Some(work) = &mut self.work else { return Ok(()) };
-        if work.part.path == work.part.in_dataset(&line.name).unwrap_or_default()
-            && work.part.in_dataset(&line.name).is_some()
-        {
-            self.complete |= needs_no_base(line);
-        }
+        // The survey has looked at the other names too.
+        let own = work.part.in_dataset(&line.name).is_some_and(|path| path == work.part.path);
+        self.complete |= own && self.outside.is_none() && needs_no_base(line);
         Ok(work.apply_line(line)?)
     }
 

@@ -339,3 +339,33 @@ fn other_tools_do_not_see_the_table() {
     let (unpacked, _) = run(&PathBuf::from("gzip"), &["-dc", "a.tar.gz"]);
     assert_eq!(unpacked.len(), plain);
 }
+
+#[test]
+fn a_hard_link_to_an_unchanged_file_has_its_content() {
+    let (scratch, pool) = small();
+    let elsewhere = target();
+    let root = pool.path("jails/web01/root");
+    std::fs::hard_link(root.join("bin/tool"), root.join("srv/tool")).unwrap();
+    std::fs::hard_link(root.join("srv/new"), root.join("etc/new")).unwrap();
+    let tool = std::fs::read(root.join("bin/tool")).unwrap();
+    for form in FORMS {
+        let (archive, to) = (scratch.join(form), scratch.join(&format!("to-{form}")));
+        export(&pool, "web01", &archive, &[]);
+        for path in [":/srv/tool", ":/bin/tool"] {
+            assert_eq!(remand(["cat"]).arg(&archive).arg(path).on(&elsewhere).ends(0).stdout, tool, "{form}");
+        }
+        extract(&archive, ":/srv", &to).on(&elsewhere).ends(0);
+        extract(&archive, ":/etc", &to).on(&elsewhere).ends(0);
+        assert_eq!(std::fs::read(to.join("srv/tool")).unwrap(), tool, "{form}");
+        let new = std::fs::read(root.join("srv/new")).unwrap();
+        for name in ["srv/new", "etc/new"] {
+            assert_eq!(std::fs::read(to.join(name)).unwrap(), new, "{form}");
+        }
+        let mtime = |path: &Path| path.metadata().unwrap().mtime();
+        assert_eq!(mtime(&to.join("srv/tool")), mtime(&root.join("srv/tool")));
+    }
+    // Without the base that one alone is missing.
+    let (without, to) = (Pool::empty(&Place::dir()), scratch.join("without"));
+    extract(&scratch.join("a.tar.gz"), ":/srv", &to).on(&without).ends(3);
+    assert_eq!(names(&to.join("srv")), ["absolute", "new", "new-link", "out"]);
+}

@@ -267,11 +267,19 @@ impl RawLines {
     /// Hands each line with its number to `take` until that returns false.
     fn each(&mut self, take: &mut dyn FnMut(usize, &[u8]) -> Result<bool>) -> Result<()> {
         let mut content = MemberContent::new(&mut self.tar.input, plain_extents(self.size), self.size);
-        let mut lines = ContentReader::new(&mut content);
+        let taken = Self::take_each(&mut ContentReader::new(&mut content), take);
+        // What went wrong with the archive explains what went wrong with its lines.
+        taken.or_else(|error| content.finish(Err(error)).map(drop))
+    }
+
+    fn take_each(
+        lines: &mut ContentReader<'_>,
+        take: &mut dyn FnMut(usize, &[u8]) -> Result<bool>,
+    ) -> Result<()> {
         let mut json = Vec::new();
         for number in 0.. {
             json.clear();
-            let read = (&mut lines).take(MAX_LINE_BYTES).read_until(b'\n', &mut json);
+            let read = lines.take(MAX_LINE_BYTES).read_until(b'\n', &mut json);
             read.map_err(|source| Error::Io { action: "read", subject: "the index".to_owned(), source })?;
             if json.is_empty() || !take(number, &json)? {
                 break;
