@@ -169,7 +169,9 @@ pub fn export(
             return Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())));
         }
         pool.remark(&steps);
-        notices.into_iter().for_each(|notice| steps.notice(&pool.label(), notice));
+        for notice in notices {
+            steps.notice(&pool.label(), notice);
+        }
         let many = chosen.len() > 1;
         let backend = pool.backend();
         let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;

@@ -192,6 +192,7 @@ fn quoted(line: &str, before: &str, after: &str) -> Option<String> {
 
 /// What this host's zfs(8) can do, by its usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Features {
     /// The one-letter options of `zfs send` that its usage names.
     pub send: BTreeSet<char>,

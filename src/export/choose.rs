@@ -20,10 +20,10 @@ pub(super) fn choose(
     interrupted: &AtomicBool,
 ) -> Result<(Vec<Chosen>, Vec<String>)> {
     let selection = &options.selection;
-    let named: Option<Vec<_>> = selection.patterns.iter().map(Pattern::name).collect();
-    let named = named.filter(|_| !selection.all && selection.exclude.is_empty());
-    let mut names = match &named {
-        Some(named) => existing(pool, named)?,
+    let exact: Option<Vec<_>> = selection.patterns.iter().map(Pattern::name).collect();
+    let exact = exact.filter(|_| !selection.all && selection.exclude.is_empty());
+    let mut names = match &exact {
+        Some(exact) => existing(pool, exact),
         None => all(pool)?,
     };
     let tags = if selection.needs_tags() { tags(pool)? } else { BTreeMap::new() };
@@ -35,7 +35,7 @@ pub(super) fn choose(
     };
     let Selected { chosen, notices } = match select(&names) {
         // The others may be what was meant.
-        Err(Error::NoMatch { .. }) if named.is_some() => {
+        Err(Error::NoMatch { .. }) if exact.is_some() => {
             names = all(pool)?;
             select(&names)?
         }
@@ -78,7 +78,7 @@ fn tags(pool: &Pool) -> Result<BTreeMap<(ResourceKind, String), Annotations>> {
 }
 
 /// Those of `named` that there are.
-fn existing(pool: &Pool, named: &[(ResourceKind, &str)]) -> Result<Vec<(ResourceKind, String)>> {
+fn existing(pool: &Pool, named: &[(ResourceKind, &str)]) -> Vec<(ResourceKind, String)> {
     let mut found = Vec::new();
     for (kind, name) in named {
         let known = found.iter().any(|(other, known)| (other, known) == (kind, &(*name).to_owned()));
@@ -87,7 +87,7 @@ fn existing(pool: &Pool, named: &[(ResourceKind, &str)]) -> Result<Vec<(Resource
             found.push((*kind, (*name).to_owned()));
         }
     }
-    Ok(found)
+    found
 }
 
 fn look_up(pool: &Pool, kind: ResourceKind, name: &str) -> Result<Option<Resource>> {

@@ -18,7 +18,9 @@ pub fn dry_run(
 ) -> Result<Report> {
     let (chosen, notices) = super::choose::choose(pool, options, interrupted)?;
     let steps = Steps::new(observer, &super::subject(&chosen, None));
-    notices.into_iter().for_each(|notice| steps.notice(&pool.label(), notice));
+    for notice in notices {
+        steps.notice(&pool.label(), notice);
+    }
     let mut failures = Failures::new(options.keep_going && chosen.len() > 1);
     let mut resources = Vec::new();
     for chosen in chosen {

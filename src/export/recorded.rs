@@ -56,7 +56,7 @@ impl Recorded {
                 name: &one.resource.name,
                 run: whole.run,
                 archive: whole.archive,
-                snapshot: moment.snapshot.name.as_ref().map(|name| name.as_str()),
+                snapshot: moment.snapshot.name.as_ref().map(remand_backends::SnapshotName::as_str),
                 options: options(whole.options, &[one.choice.name()]),
                 base: one.base().map(Base::label),
                 destination: whole.destination,

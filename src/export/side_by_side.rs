@@ -22,13 +22,16 @@ const MAX_AT_ONCE: usize = 8;
 /// Reads one of the resources: its number, where its members go, who watches. Returns how many warnings were given too.
 pub(super) type Read<'a> = dyn Fn(usize, &mut Queue, &dyn Observer) -> (Result<Done>, u64) + Sync + 'a;
 
+/// Hears how a resource ended, and how many warnings were given.
+pub(super) type Finished<'a> = dyn FnMut(usize, &mut Writer, Result<Done>, u64) -> Result<()> + 'a;
+
 /// Runs `read` for `count` resources and writes what they yield, in order. `finished` hears how each ended, and stops all by an error.
 pub(super) fn run(
     count: usize,
     writer: &mut Writer,
     observer: &dyn Observer,
     read: &Read<'_>,
-    finished: &mut dyn FnMut(usize, &mut Writer, Result<Done>, u64) -> Result<()>,
+    finished: &mut Finished<'_>,
 ) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let at_once = (cores + 1).min(MAX_AT_ONCE);
