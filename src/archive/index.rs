@@ -62,6 +62,21 @@ pub struct Line {
     pub shared: Vec<u32>,
 }
 
+impl Line {
+    /// The line of a member with content of its own, before that is known.
+    pub(crate) fn member(name: MemberName, entry: Entry) -> Self {
+        Self {
+            name,
+            role: Role::Member { digest: None },
+            entry: Some(entry),
+            group: None,
+            replaced: None,
+            unstable: false,
+            shared: Vec::new(),
+        }
+    }
+}
+
 /// A resource that could not be archived to its end, though the export went on. Its members are not to be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

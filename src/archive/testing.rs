@@ -82,15 +82,7 @@ pub(super) fn entry(kind: Kind) -> Entry {
 }
 
 pub(super) fn line(path: impl AsRef<[u8]>, entry: Entry) -> Line {
-    Line {
-        name: name(path),
-        role: Role::Member { digest: None },
-        entry: Some(entry),
-        group: None,
-        replaced: None,
-        unstable: false,
-        shared: Vec::new(),
-    }
+    Line::member(name(path), entry)
 }
 
 /// Bytes that do not compress.

@@ -305,15 +305,7 @@ impl Job<'_> {
     }
 
     pub(super) fn member_line(&self, name: &str, entry: Entry) -> Result<Line> {
-        Ok(Line {
-            name: MemberName::new(self.place(name)?),
-            role: Role::Member { digest: None },
-            entry: Some(entry),
-            group: None,
-            replaced: None,
-            unstable: false,
-            shared: Vec::new(),
-        })
+        Ok(Line::member(MemberName::new(self.place(name)?), entry))
     }
 
     fn go_on(&self) -> Result<()> {

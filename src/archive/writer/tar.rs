@@ -208,13 +208,5 @@ fn own_member(name: &str, size: u64, seconds: i64) -> Line {
         acl: Acl::default(),
         flags: Flags::default(),
     };
-    Line {
-        name: MemberName::new(TreePath::root().join(name.as_bytes())),
-        role: Role::Member { digest: None },
-        entry: Some(entry),
-        group: None,
-        replaced: None,
-        unstable: false,
-        shared: Vec::new(),
-    }
+    Line::member(MemberName::new(TreePath::root().join(name.as_bytes())), entry)
 }

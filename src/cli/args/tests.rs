@@ -107,7 +107,7 @@ fn help_is_stable() {
 #[test]
 fn wrong_usage_is_refused() {
     for words in [
-        &["export", "web01"][..],
+        &["export"][..],
         &["export", "-q", "-v", "web01", "-"],
         &["export", "-l", "20", "web01", "-"],
         &["export", "-l", "0", "web01", "-"],

@@ -21,15 +21,7 @@ fn line(name: &str, size: u64) -> Line {
         acl: Acl::default(),
         flags: Flags::default(),
     };
-    Line {
-        name: MemberName::new(TreePath::new(name.as_bytes()).unwrap()),
-        role: Role::Member { digest: None },
-        entry: Some(entry),
-        group: None,
-        replaced: None,
-        unstable: false,
-        shared: Vec::new(),
-    }
+    Line::member(MemberName::new(TreePath::new(name.as_bytes()).unwrap()), entry)
 }
 
 /// Content that breaks off after `good` bytes, or is unstable.
