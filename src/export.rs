@@ -39,7 +39,7 @@ use crate::archive::{Compression, Format, Seal, Writer};
 use crate::change::Choice;
 use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
-use crate::event::{Observer, Step};
+use crate::event::{Observer, Step, Warning};
 use crate::pool::Pool;
 use crate::run::{self, Record, Run};
 use crate::selector::Selection;
@@ -50,7 +50,7 @@ pub use dry_run::dry_run;
 pub(crate) use encryption::full_name;
 pub use members::Counts;
 pub use plan::Plan;
-use recorded::{Recorded, Whole};
+use recorded::{Beginning, Recorded, Whole};
 use selected::{Chosen, Failures, Selected};
 pub(crate) use selected::{base_of, native_encoding};
 pub use target::{Codec, Destination};
@@ -196,21 +196,21 @@ pub fn export(
         let archive = new_archive();
         let mut recorded = Recorded::default();
         let soon = soon(pool, &selected, run.id())?;
+        let whole =
+            Whole { state: &state, run: run.id(), archive: &archive, options, destination: path.as_deref() };
+        let own = backend.capabilities().consistent_while_running.then(|| run.id());
+        let beginnings = Beginning::of(&selected, own);
         let outcome = std::thread::scope(|scope| {
             // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
             let settled = scope.spawn(|| run.settle());
-            let (moments, one_moment) = snapshot::take(pool, &selected, &run, &steps, &mut undo)?;
+            let recording = scope.spawn(|| Recorded::begin(&whole, &beginnings));
+            let taken = snapshot::take(pool, &selected, &run, &steps, &mut undo);
+            let begun = recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            recorded = Recorded::or_warn(begun, &steps);
+            let (moments, one_moment) = taken?;
             let early = soon
                 .as_ref()
                 .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
-            let whole = Whole {
-                state: &state,
-                run: run.id(),
-                archive: &archive,
-                options,
-                destination: path.as_deref(),
-            };
-            recorded = Recorded::begin(&whole, &selected, &moments, &steps);
             settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             let context = write::Context {
                 pool,
@@ -229,15 +229,20 @@ pub fn export(
             let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
             Ok((written, one_moment))
         });
-        let (outcome, clean) = undo.conclude(outcome);
-        let (outcome, consistent) = match outcome {
-            Ok((written, consistent)) => (Ok(written), consistent),
-            Err(error) => (Err(error), false),
-        };
-        recorded.finish(&outcome, path.as_deref(), &steps);
+        let outcomes = recorded.outcomes(&outcome, path.as_deref(), steps.warnings());
+        // While the snapshots go.
+        let ((outcome, clean), finished) = std::thread::scope(|scope| {
+            let finishing = scope.spawn(|| recorded.finish(&outcomes));
+            let concluded = undo.conclude(outcome);
+            (concluded, finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        if let Err(error) = finished {
+            let message = format!("how this export ended is not recorded: {}", crate::undo::chain(&error));
+            steps.warn(&Warning { subject: "records".into(), message });
+        }
         end_run(run, clean, &steps);
         drop(locks);
-        let written = outcome?;
+        let (written, consistent) = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
     })
 }

@@ -11,7 +11,6 @@ use super::plan::PlannedDataset;
 use super::queue::MemberWriter;
 use super::shared::SharedFiles;
 use super::{Options, Plan};
-use crate::archive::index::Role;
 use crate::archive::manifest::{BaseDirectory, Encoding};
 use crate::archive::{Body, Line, MemberName, Written};
 use crate::basejail;

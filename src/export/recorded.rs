@@ -7,12 +7,11 @@ use std::path::Path;
 use super::Options;
 use super::manifest::options;
 use super::selected::Selected;
-use super::snapshot::Moment;
 use super::write;
 use crate::archive::record::ExportRecord;
 use crate::error::Result;
 use crate::event::Warning;
-use crate::records::{Annotations, Begun, NewRecord, Outcome, Records};
+use crate::records::{Annotations, Begun, NewRecord, Outcome, RecordId, Records};
 use crate::resource::{Base, ResourceKind};
 use crate::step::Steps;
 use crate::undo::chain;
@@ -41,33 +40,58 @@ pub(super) struct Whole<'a> {
     pub(super) destination: Option<&'a Path>,
 }
 
+/// What is noted when an export of a resource begins.
+pub(super) struct Beginning {
+    kind: ResourceKind,
+    name: String,
+    snapshot: Option<String>,
+    base: Option<String>,
+    engine: &'static str,
+}
+
+impl Beginning {
+    /// Of each resource. `own` is the snapshot that the run makes of those for which none was named.
+    pub(super) fn of(selected: &[Selected], own: Option<&str>) -> Vec<Self> {
+        let beginning = |one: &Selected| {
+            let given = one.given.as_ref().and_then(|info| info.snapshot.name.as_ref());
+            Self {
+                kind: one.resource.kind,
+                name: one.resource.name.clone(),
+                snapshot: given.map(remand_backends::SnapshotName::as_str).or(own).map(str::to_owned),
+                base: one.base().map(Base::label),
+                engine: one.choice.name(),
+            }
+        };
+        selected.iter().map(beginning).collect()
+    }
+}
+
 impl Recorded {
     /// Notes that these resources are being exported.
-    pub(super) fn begin(
-        whole: &Whole<'_>,
-        selected: &[Selected],
-        moments: &[Moment],
-        steps: &Steps<'_>,
-    ) -> Self {
-        let begin = || -> Result<Self> {
-            let records = Records::open(whole.state)?;
-            let new = selected.iter().zip(moments).map(|(one, moment)| NewRecord {
-                kind: one.resource.kind,
-                name: &one.resource.name,
+    pub(super) fn begin(whole: &Whole<'_>, beginnings: &[Beginning]) -> Result<Self> {
+        let records = Records::open(whole.state)?;
+        let new: Vec<_> = beginnings
+            .iter()
+            .map(|one| NewRecord {
+                kind: one.kind,
+                name: &one.name,
                 run: whole.run,
                 archive: whole.archive,
-                snapshot: moment.snapshot.name.as_ref().map(remand_backends::SnapshotName::as_str),
-                options: options(whole.options, &[one.choice.name()]),
-                base: one.base().map(Base::label),
+                snapshot: one.snapshot.as_deref(),
+                options: options(whole.options, &[one.engine]),
+                base: one.base.clone(),
                 destination: whole.destination,
-            });
-            let new: Vec<_> = new.collect();
-            let begun = records.begin(&new)?;
-            let named = selected.iter().map(|one| (one.resource.kind, one.resource.name.clone()));
-            let begun = named.zip(begun).map(|((kind, name), begun)| (kind, name, begun)).collect();
-            Ok(Self { records: Some(records), begun })
-        };
-        begin().unwrap_or_else(|error| {
+            })
+            .collect();
+        let begun = records.begin(&new)?;
+        let begun =
+            beginnings.iter().zip(begun).map(|(one, begun)| (one.kind, one.name.clone(), begun)).collect();
+        Ok(Self { records: Some(records), begun })
+    }
+
+    /// What `begun` is, or nothing, with a warning: the export goes on.
+    pub(super) fn or_warn(begun: Result<Self>, steps: &Steps<'_>) -> Self {
+        begun.unwrap_or_else(|error| {
             let message = format!("this export is not recorded: {}", chain(&error));
             steps.warn(&Warning { subject: "records".into(), message });
             Self::default()
@@ -97,38 +121,41 @@ impl Recorded {
         })
     }
 
-    /// Notes how it ended. `archive_bytes` is what the file takes.
-    pub(super) fn finish(self, outcome: &Result<write::Written>, path: Option<&Path>, steps: &Steps<'_>) {
-        let Some(records) = &self.records else { return };
+    /// How it ended for each resource. `warnings` is how many were given.
+    pub(super) fn outcomes(
+        &self,
+        outcome: &Result<(write::Written, bool)>,
+        path: Option<&Path>,
+        warnings: u64,
+    ) -> Vec<(RecordId, Outcome)> {
         let archive_bytes = path.and_then(|path| path.metadata().ok()).filter(std::fs::Metadata::is_file);
         let archive_bytes = archive_bytes.map(|file| file.len());
-        let of = |kind: ResourceKind, name: &str| match outcome {
-            Err(error) => Outcome::failed(error),
-            Ok((seal, written)) => {
-                let found = written.iter().find(|(ready, _)| {
-                    ready.selected.resource.kind == kind && ready.selected.resource.name == name
-                });
-                let whole = Outcome::whole(seal, archive_bytes, steps.warnings());
-                match found {
-                    Some((_, Ok(_))) if self.begun.len() == 1 => whole,
-                    Some((_, Ok(done))) => Outcome {
-                        entries: None,
-                        members: None,
-                        content_bytes: Some(done.bytes.values().sum()),
-                        ..whole
-                    },
-                    Some((_, Err(reason))) => {
-                        Outcome { message: Some(reason.clone()), ..Outcome::not_there() }
-                    }
-                    None => Outcome::not_there(),
-                }
+        let of = |kind: ResourceKind, name: &str| {
+            let (seal, written) = match outcome {
+                Err(error) => return Outcome::failed(error),
+                Ok((written, _)) => written,
+            };
+            let mine = |(ready, _): &&(write::Ready, write::Outcome)| {
+                ready.selected.resource.kind == kind && ready.selected.resource.name == name
+            };
+            let whole = Outcome::whole(seal, archive_bytes, warnings);
+            match written.iter().find(mine) {
+                Some((_, Ok(_))) if self.begun.len() == 1 => whole,
+                Some((_, Ok(done))) => Outcome {
+                    entries: None,
+                    members: None,
+                    content_bytes: Some(done.bytes.values().sum()),
+                    ..whole
+                },
+                Some((_, Err(reason))) => Outcome { message: Some(reason.clone()), ..Outcome::not_there() },
+                None => Outcome::not_there(),
             }
         };
-        let outcomes: Vec<_> =
-            self.begun.iter().map(|(kind, name, begun)| (begun.id, of(*kind, name))).collect();
-        if let Err(error) = records.finish(&outcomes) {
-            let message = format!("how this export ended is not recorded: {}", chain(&error));
-            steps.warn(&Warning { subject: "records".into(), message });
-        }
+        self.begun.iter().map(|(kind, name, begun)| (begun.id, of(*kind, name))).collect()
+    }
+
+    /// Notes how it ended.
+    pub(super) fn finish(&self, outcomes: &[(RecordId, Outcome)]) -> Result<()> {
+        self.records.as_ref().map_or(Ok(()), |records| records.finish(outcomes))
     }
 }
