@@ -27,6 +27,7 @@ mod snapshot;
 pub mod target;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
@@ -136,14 +137,20 @@ pub struct ResourceReport {
     pub engine: String,
     /// What was found in all trees.
     pub counts: Counts,
-    /// Bytes of content, streams included, in the archive; of a dry run, what was found.
-    pub bytes: u64,
+    /// Bytes of content of its datasets in the archive, streams included. Of a dry run those of the files that would travel, as they
+    /// are now; of a volume, and of what is not mounted, none.
+    pub sizes: BTreeMap<String, u64>,
 }
 
 impl ResourceReport {
     /// `jail web01`.
     pub fn label(&self) -> String {
         crate::resource::label(self.kind, &self.name)
+    }
+
+    /// Bytes of content in all its datasets, as far as they are known.
+    pub fn bytes(&self) -> u64 {
+        self.sizes.values().sum()
     }
 }
 
@@ -293,7 +300,7 @@ fn report((seal, written): write::Written, failures: Failures, consistent: bool)
             engine: selected.choice.name().to_owned(),
             plan: selected.plan,
             counts: done.counts,
-            bytes: done.bytes.values().sum(),
+            sizes: done.bytes,
         });
     }
     Report { resources, failed, consistent: Some(consistent), seal: Some(seal), path: None, warnings: 0 }

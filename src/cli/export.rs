@@ -187,21 +187,19 @@ fn plan(report: &Report) -> Vec<String> {
                 Encoding::Zfs | Encoding::Btrfs => "native stream",
                 Encoding::Base => "nothing, a restore clones it from its release again",
             };
+            let size = resource.sizes.get(&dataset.name).map(|bytes| format!(", {}", units::bytes(*bytes)));
+            let size = size.unwrap_or_default();
             lines.push(match dataset.member.as_str() {
                 "" => format!("{}: {form}", dataset.name),
-                member => format!("{} as ./{member}: {form}", dataset.name),
+                member => format!("{} as ./{member}: {form}{size}", dataset.name),
             });
         }
         lines.push(format!("root: {}", changes(&resource.counts)));
     }
     if let [_, _, ..] = report.resources.as_slice() {
-        let bytes = report.resources.iter().map(|resource| resource.counts.content_bytes).sum();
-        let resources = report.resources.len() as u64;
-        let roots = units::bytes(bytes);
-        lines.push(format!(
-            "{}: {roots} of content in their roots",
-            units::counted(resources, "resource", "resources")
-        ));
+        let bytes = units::bytes(report.resources.iter().map(ResourceReport::bytes).sum());
+        let resources = units::counted(report.resources.len() as u64, "resource", "resources");
+        lines.push(format!("{resources}: {bytes} of content"));
     }
     lines
 }
@@ -284,7 +282,8 @@ fn resource_record(resource: &ResourceReport) -> Value {
         "snapshot": resource.snapshot,
         "engine": resource.engine,
         "counts": resource.counts,
-        "bytes": resource.bytes,
+        "bytes": resource.bytes(),
+        "sizes": resource.sizes,
     })
 }
 

@@ -1,13 +1,18 @@
 //! What an export would write.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use super::selected::{Failures, Selected};
-use super::{Counts, Options, Report, ResourceReport, basejail};
-use crate::error::Result;
+use super::{Counts, Options, Plan, Report, ResourceReport, basejail};
+use crate::archive::manifest::Encoding;
+use crate::change::{Scope, walk};
+use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::pool::Pool;
+use crate::resource::Resource;
 use crate::step::Steps;
+use crate::tree::{Kind, Tree, TreePath};
 
 /// Finds out what an export would write, and writes nothing. The live trees are compared, without a snapshot.
 pub fn dry_run(
@@ -24,6 +29,7 @@ pub fn dry_run(
     let mut failures = Failures::new(options.keep_going && chosen.len() > 1);
     let mut resources = Vec::new();
     for chosen in chosen {
+        steps.turn_to(Some(&chosen.name));
         let found = Selected::new(pool, &chosen, options, &steps)
             .and_then(|selected| look(pool, selected, options, &steps, interrupted));
         resources.extend(failures.take((chosen.kind, &chosen.name), found, &steps)?);
@@ -54,6 +60,7 @@ fn look(
     let base = selected.base();
     let engine = crate::base::choose(base, options.engine.as_deref(), None)?.engine(None);
     let mut counts = Counts::default();
+    let mut sizes = sizes(&resource, &selected.plan, interrupted)?;
     if !selected.plan.datasets[0].encoding.is_native() {
         steps.run(Step::Compare, Some("root"), None, |meter| {
             crate::diff::compare_live(
@@ -70,6 +77,7 @@ fn look(
                 },
             )
         })?;
+        sizes.insert(resource.root().name.clone(), counts.content_bytes);
     }
     Ok(ResourceReport {
         kind: resource.kind,
@@ -82,6 +90,42 @@ fn look(
         engine: engine.name().to_owned(),
         plan: selected.plan.clone(),
         counts,
-        bytes: counts.content_bytes,
+        sizes,
     })
+}
+
+/// What the files of the datasets take that travel whole.
+fn sizes(resource: &Resource, plan: &Plan, interrupted: &AtomicBool) -> Result<BTreeMap<String, u64>> {
+    let mut sizes = BTreeMap::new();
+    for planned in plan.datasets.iter().filter(|planned| !planned.member.is_empty()) {
+        let part = planned.part(resource);
+        let Some(directory) = part.directory.as_ref().filter(|_| planned.encoding != Encoding::Delta) else {
+            continue;
+        };
+        let failed = || Error::tree(format!("read the dataset {} of the {}", part.name, resource.label()));
+        let tree = Tree::open(directory).map_err(failed())?;
+        let prefix = format!("{}/", part.name);
+        let below = resource.datasets.iter().filter_map(|other| other.name.strip_prefix(&prefix));
+        let exclude: Vec<_> = below.filter_map(|name| TreePath::new(name.as_bytes()).ok()).collect();
+        let (mut bytes, mut failure) = (0, None);
+        let scope = Scope { exclude: &exclude, interrupted };
+        walk::merged(Some(&tree), None, scope, &mut |pair| {
+            let Some(dir) = &pair.base else { return true };
+            let stats = pair.names.iter().map(|name| dir.stat(name));
+            for stat in stats {
+                match stat {
+                    Ok(stat) => {
+                        bytes += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| stat.size)
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            failure.is_none()
+        })?;
+        match failure {
+            Some(error) => return Err(failed()(error)),
+            None => sizes.insert(planned.name.clone(), bytes),
+        };
+    }
+    Ok(sizes)
 }
