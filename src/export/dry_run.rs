@@ -22,14 +22,17 @@ pub fn dry_run(
     interrupted: &AtomicBool,
 ) -> Result<Report> {
     let (chosen, notices) = super::choose::choose(pool, options, interrupted)?;
-    let steps = Steps::new(observer, &super::subject(&chosen, None));
+    let (whole, many) = (super::subject(&chosen, None), chosen.len() > 1);
+    let steps = Steps::new(observer, &whole);
     for notice in notices {
         steps.notice(&pool.label(), notice);
     }
-    let mut failures = Failures::new(options.keep_going && chosen.len() > 1);
+    let mut failures = Failures::new(options.keep_going && many);
     let mut resources = Vec::new();
     for chosen in chosen {
-        steps.turn_to(Some(&chosen.name));
+        if many {
+            steps.turn_to(Some(&chosen.name), &whole);
+        }
         let found = Selected::new(pool, &chosen, options, &steps)
             .and_then(|selected| look(pool, selected, options, &steps, interrupted));
         resources.extend(failures.take((chosen.kind, &chosen.name), found, &steps)?);
@@ -115,7 +118,7 @@ fn sizes(resource: &Resource, plan: &Plan, interrupted: &AtomicBool) -> Result<B
             for stat in stats {
                 match stat {
                     Ok(stat) => {
-                        bytes += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| stat.size)
+                        bytes += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| stat.size);
                     }
                     Err(error) => failure = Some(error),
                 }
