@@ -89,9 +89,15 @@ pub struct Changed {
 
 /// Calls `told` for every inode of the subvolume that `file` is in that was changed in the transaction `since` or later, until it
 /// returns false; for its content, its attributes, and where it is a directory for the names in it. One that has no name any more
-/// is left out. Reliable only where nothing changes meanwhile. The cost follows the change. Needs root.
-pub fn changed_inodes(file: impl AsFd, since: u64, told: &mut dyn FnMut(Changed) -> bool) -> io::Result<()> {
-    platform::changed_inodes(file.as_fd(), since, told)
+/// is left out, and so is one that differs from the same of the subvolume `other` in nothing but when it was last read. Reliable
+/// only where nothing changes meanwhile. The cost follows the change. Needs root.
+pub fn changed_inodes(
+    file: impl AsFd,
+    other: impl AsFd,
+    since: u64,
+    told: &mut dyn FnMut(Changed) -> bool,
+) -> io::Result<()> {
+    platform::changed_inodes(file.as_fd(), other.as_fd(), since, told)
 }
 
 /// Makes an empty subvolume `name` in `directory`. `AlreadyExists` if there is anything.

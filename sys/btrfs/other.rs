@@ -55,6 +55,7 @@ pub(super) fn find_subvolume(_: BorrowedFd<'_>, _: &Uuid) -> io::Result<Option<S
 
 pub(super) fn changed_inodes(
     _: BorrowedFd<'_>,
+    _: BorrowedFd<'_>,
     _: u64,
     _: &mut dyn FnMut(Changed) -> bool,
 ) -> io::Result<()> {

@@ -6,10 +6,13 @@ use rustix::io::Errno;
 use rustix::ioctl::{Opcode, opcode};
 use std::io;
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 /// Larger than any item of a tree, whose nodes have at most 64 KiB.
 const SEARCH_BYTES: usize = 128 * 1024;
+/// Room for the one item that says what an inode is.
+const ONE_INODE_BYTES: usize = 32 + INODE_BYTES;
 /// The subvolume that the search's descriptor is in.
 const OWN_TREE: u64 = 0;
 const ROOT_TREE: u64 = 1;
@@ -20,6 +23,10 @@ const INODE_EXTREF: u32 = 13;
 const ROOT_ITEM: u32 = 132;
 const UUID_OF_SUBVOLUME: u32 = 251;
 const LAST_KIND: u32 = 255;
+/// What an inode's item begins with, and where in it the transaction that wrote it last and the time of the last access are.
+const INODE_BYTES: usize = 160;
+const TRANSACTION: Range<usize> = 8..16;
+const ACCESSED: Range<usize> = 112..124;
 /// Inodes of files have numbers up to this.
 const LAST_INODE: u64 = u64::MAX - 255;
 /// The part of a mode that tells what kind of file it is, and the kind.
@@ -51,26 +58,27 @@ struct SearchHead {
 }
 
 #[repr(C)]
-struct Search {
+struct Search<const BYTES: usize> {
     head: SearchHead,
-    found: [u8; SEARCH_BYTES],
+    found: [u8; BYTES],
 }
 
 const _: () = {
     assert!(size_of::<SearchHead>() == 112);
-    assert!(size_of::<Search>() == 112 + SEARCH_BYTES);
+    assert!(size_of::<Search<SEARCH_BYTES>>() == 112 + SEARCH_BYTES);
+    assert!(size_of::<Search<ONE_INODE_BYTES>>() == 112 + ONE_INODE_BYTES);
 };
 
 const TREE_SEARCH: Opcode = opcode::read_write::<SearchHead>(MAGIC, 17);
 
 // SAFETY: integers alone.
-unsafe impl Plain for Search {}
+unsafe impl<const BYTES: usize> Plain for Search<BYTES> {}
 
 /// Where an item lies: its number, kind and offset, in the order of the tree.
 type Key = (u64, u32, u64);
 
 /// What is searched for.
-struct Range {
+struct Sought {
     tree: u64,
     from: Key,
     /// The last key that is meant.
@@ -83,25 +91,34 @@ struct Range {
 type Each<'a> = dyn FnMut(Key, &[u8]) -> io::Result<ControlFlow<()>> + 'a;
 
 /// Calls `each` with the items of a range, until it breaks.
-fn search(file: BorrowedFd<'_>, range: &Range, each: &mut Each<'_>) -> io::Result<()> {
-    let mut search = Search::zeroed();
-    let mut from = Some(range.from);
+fn search(file: BorrowedFd<'_>, sought: &Sought, each: &mut Each<'_>) -> io::Result<()> {
+    search_with::<SEARCH_BYTES>(file, sought, each)
+}
+
+/// The same with room for so many bytes at a time.
+fn search_with<const BYTES: usize>(
+    file: BorrowedFd<'_>,
+    sought: &Sought,
+    each: &mut Each<'_>,
+) -> io::Result<()> {
+    let mut search = Search::<BYTES>::zeroed();
+    let mut from = Some(sought.from);
     while let Some((min_inode, min_type, min_offset)) = from {
-        let (max_inode, max_type, max_offset) = range.to;
+        let (max_inode, max_type, max_offset) = sought.to;
         search.head.key = SearchKey {
-            tree: range.tree,
+            tree: sought.tree,
             min_inode,
             max_inode,
             min_offset,
             max_offset,
-            min_transaction: range.since,
+            min_transaction: sought.since,
             max_transaction: u64::MAX,
             min_type,
             max_type,
             count: u32::MAX,
             ..SearchKey::default()
         };
-        search.head.size = SEARCH_BYTES as u64;
+        search.head.size = BYTES as u64;
         call::<TREE_SEARCH, _>(file, &mut *search)?;
         if search.head.key.count == 0 {
             return Ok(());
@@ -118,7 +135,7 @@ fn search(file: BorrowedFd<'_>, range: &Range, each: &mut Each<'_>) -> io::Resul
             if each(key, item)?.is_break() {
                 return Ok(());
             }
-            from = following(key).filter(|next| *next <= range.to);
+            from = following(key).filter(|next| *next <= sought.to);
         }
     }
     Ok(())
@@ -136,9 +153,9 @@ fn following((number, kind, offset): Key) -> Option<Key> {
 /// The directories that hold an inode, with its names in them.
 pub(super) fn references(file: BorrowedFd<'_>, inode: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut found = Vec::new();
-    let range =
-        Range { tree: OWN_TREE, from: (inode, INODE_REF, 0), to: (inode, INODE_EXTREF, u64::MAX), since: 0 };
-    search(file, &range, &mut |(_, kind, offset), item| {
+    let sought =
+        Sought { tree: OWN_TREE, from: (inode, INODE_REF, 0), to: (inode, INODE_EXTREF, u64::MAX), since: 0 };
+    search(file, &sought, &mut |(_, kind, offset), item| {
         match kind {
             INODE_REF => names_in(item, Some(offset), &mut found)?,
             INODE_EXTREF => names_in(item, None, &mut found)?,
@@ -169,10 +186,11 @@ fn names_in(mut item: &[u8], parent: Option<u64>, found: &mut Vec<(u64, Vec<u8>)
 
 pub(in super::super) fn changed_inodes(
     file: BorrowedFd<'_>,
+    other: BorrowedFd<'_>,
     since: u64,
     told: &mut dyn FnMut(Changed) -> bool,
 ) -> io::Result<()> {
-    let range = Range {
+    let sought = Sought {
         tree: OWN_TREE,
         from: (ROOT_INODE, INODE_ITEM, 0),
         to: (LAST_INODE, LAST_KIND, u64::MAX),
@@ -181,7 +199,7 @@ pub(in super::super) fn changed_inodes(
     // An inode's names come next behind it, unless they are in a part of the tree that is older.
     let mut waiting: Option<Changed> = None;
     let mut goes_on = true;
-    search(file, &range, &mut |(inode, kind, offset), item| {
+    search(file, &sought, &mut |(inode, kind, offset), item| {
         if let Some(mut changed) = waiting.take() {
             if (inode, kind) == (changed.inode, INODE_REF) {
                 let mut names = Vec::new();
@@ -191,9 +209,9 @@ pub(in super::super) fn changed_inodes(
             goes_on = told(changed);
         }
         if kind == INODE_ITEM {
-            let (item, _) = split(item, 160)?;
+            let (item, _) = split(item, INODE_BYTES)?;
             let (transaction, links, mode) = (number(item, 8, 8), number(item, 40, 4), number(item, 52, 4));
-            if transaction >= since && links > 0 {
+            if transaction >= since && links > 0 && !was_only_read(item, inode, other)? {
                 let is_directory = mode & MODE_KIND == MODE_DIRECTORY;
                 waiting = Some(Changed { inode, is_directory, name: None });
             }
@@ -206,10 +224,25 @@ pub(in super::super) fn changed_inodes(
     Ok(())
 }
 
+/// Whether an inode's item says the same as that of `other`, but for the time of the last access. What changes content, attributes
+/// or names writes the inode's counter of changes and its time of change anew.
+fn was_only_read(item: &[u8], inode: u64, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let key = (inode, INODE_ITEM, 0);
+    let sought = Sought { tree: OWN_TREE, from: key, to: key, since: 0 };
+    let mut same = false;
+    search_with::<ONE_INODE_BYTES>(other, &sought, &mut |_, theirs| {
+        let (theirs, _) = split(theirs, INODE_BYTES)?;
+        let parts = [0..TRANSACTION.start, TRANSACTION.end..ACCESSED.start, ACCESSED.end..INODE_BYTES];
+        same = parts.into_iter().all(|part| item[part.clone()] == theirs[part]);
+        Ok(Break(()))
+    })?;
+    Ok(same)
+}
+
 pub(in super::super) fn find_subvolume(file: BorrowedFd<'_>, uuid: &Uuid) -> io::Result<Option<Subvolume>> {
     let key = (number(uuid, 0, 8), UUID_OF_SUBVOLUME, number(uuid, 8, 8));
     let mut id = None;
-    let searched = search(file, &Range { tree: UUID_TREE, from: key, to: key, since: 0 }, &mut |_, item| {
+    let searched = search(file, &Sought { tree: UUID_TREE, from: key, to: key, since: 0 }, &mut |_, item| {
         id = Some(number(split(item, 8)?.0, 0, 8));
         Ok(Break(()))
     });
@@ -225,8 +258,9 @@ pub(in super::super) fn find_subvolume(file: BorrowedFd<'_>, uuid: &Uuid) -> io:
 /// What the tree of trees says of a subvolume.
 fn root_item(file: BorrowedFd<'_>, id: u64) -> io::Result<Option<Subvolume>> {
     let mut found = None;
-    let range = Range { tree: ROOT_TREE, from: (id, ROOT_ITEM, 0), to: (id, ROOT_ITEM, u64::MAX), since: 0 };
-    search(file, &range, &mut |_, item| {
+    let sought =
+        Sought { tree: ROOT_TREE, from: (id, ROOT_ITEM, 0), to: (id, ROOT_ITEM, u64::MAX), since: 0 };
+    search(file, &sought, &mut |_, item| {
         let (item, _) = split(item, 439)?;
         let uuid = |at: usize| -> Uuid { std::array::from_fn(|byte| item[at + byte]) };
         let some = |uuid: Uuid| (uuid != Uuid::default()).then_some(uuid);
