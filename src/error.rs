@@ -105,7 +105,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file system has not enough room for what is going to be written to it.
-    #[error("{place} has {free_bytes} bytes free, and {needed_bytes} are needed to hold {what}")]
+    #[error("{free_bytes} bytes are free in {place}, and {needed_bytes} bytes are needed for {what}")]
     NoRoom {
         /// A directory on the file system.
         place: String,
@@ -115,6 +115,19 @@ pub enum Error {
         needed_bytes: u64,
         /// How much there is.
         free_bytes: u64,
+    },
+    /// A file system became full.
+    #[error("There is not enough room in {place}: {free_bytes} bytes were free, and {needed}")]
+    Full {
+        /// A directory on the file system.
+        place: String,
+        /// How much there was when the operation began.
+        free_bytes: u64,
+        /// How much it takes, as far as that is known.
+        needed: String,
+        /// What failed for it.
+        #[source]
+        cause: Box<Error>,
     },
     /// A config or fstab cannot be understood.
     #[error("{subject} cannot be understood: {reason}")]
@@ -223,7 +236,9 @@ impl Error {
                 B::Refused { .. } => 23,
                 _ => 1,
             },
-            Self::Rollback { cause, .. } | Self::Kept { cause, .. } => cause.exit_status(),
+            Self::Rollback { cause, .. } | Self::Kept { cause, .. } | Self::Full { cause, .. } => {
+                cause.exit_status()
+            }
             _ => 1,
         }
     }
@@ -259,7 +274,13 @@ impl Error {
             Self::Conflicts { .. } => {
                 "decide with --on-conflict: `keep` takes the base's version, `theirs` the archive's".into()
             }
-            Self::NoRoom { .. } => "set TMPDIR to a directory with more room, or export to a file".into(),
+            Self::NoRoom { place, .. } | Self::Full { place, .. } => {
+                if std::path::Path::new(place) == std::env::temp_dir() {
+                    "set TMPDIR to a directory with more room, or export to a file".into()
+                } else {
+                    "make room there, or choose another place".into()
+                }
+            }
             Self::Archive(A::Damaged(_)) => DAMAGED.into(),
             Self::Backend { source, .. } if matches!(source.first(), B::Unsendable { .. }) => {
                 "export with --portable, which writes the files themselves".into()

@@ -42,6 +42,7 @@ use crate::change::snapshot::Asked;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::pool::Pool;
+use crate::room::Rooms;
 use crate::run::{self, Record, Run};
 use crate::selector::Selection;
 use crate::step::Steps;
@@ -168,8 +169,13 @@ pub fn export(
     };
     let (chosen, notices) = choose::choose(pool, options, interrupted)?;
     let steps = Steps::new(observer, &subject(&chosen, path.as_deref()));
-    steps.run(Step::ResourceBackup, None, None, |_| {
+    let temporary = std::env::temp_dir();
+    let target = path.as_deref().map_or(temporary.as_path(), directory_of).to_owned();
+    let rooms = Rooms::of([&target, pool.backend().directory()]);
+    let written = || {
         let form = target::form(path.as_deref(), options.format, options.codec, options.level)?;
+        // What is written there takes as much room as it has bytes.
+        let is_plain = path.is_some() && (form.0 == Format::Directory || form.1 == Compression::None);
         if let Destination::Path { force: false, .. } = destination
             && let Some(path) = path.as_ref().filter(|path| path.symlink_metadata().is_ok())
         {
@@ -229,6 +235,8 @@ pub fn export(
                 archive: &archive,
                 recorded: &recorded,
                 many,
+                rooms: &rooms,
+                stored_in: is_plain.then_some(target.as_path()),
                 early: early.as_ref().map(|early| early as &dyn NativeDiff),
             };
             let selected = selected.into_iter().zip(moments).collect();
@@ -236,6 +244,7 @@ pub fn export(
             let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
             Ok((written, one_moment))
         });
+        let outcome = outcome.map_err(|error| rooms.explain(error));
         let outcomes = recorded.outcomes(&outcome, path.as_deref(), steps.warnings());
         // While the snapshots go.
         let ((outcome, clean), finished) = std::thread::scope(|scope| {
@@ -251,7 +260,13 @@ pub fn export(
         drop(locks);
         let (written, consistent) = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
-    })
+    };
+    steps.run(Step::ResourceBackup, None, None, |_| written().map_err(|error| rooms.explain(error)))
+}
+
+/// The directory that a file lies in.
+fn directory_of(path: &std::path::Path) -> &std::path::Path {
+    path.parent().unwrap_or(path)
 }
 
 /// Of what the events of a whole export are: its resource, or the archive that several go to.
@@ -339,7 +354,7 @@ fn open_writer(
             Writer::directory(path, force, id)?
         }
         (Destination::Path { force, .. }, Some(path)) => {
-            let spool = path.parent().unwrap_or(path).to_owned();
+            let spool = directory_of(path).to_owned();
             Writer::tar(Box::new(FileSink::create(path, force, id)?), compression, &spool)?
         }
         (Destination::Path { path, .. }, None) => {

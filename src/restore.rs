@@ -20,6 +20,7 @@ mod properties;
 mod publish;
 mod received;
 mod resume;
+mod room;
 mod route;
 mod select;
 mod stage;

@@ -1,4 +1,4 @@
-//! Runs that are killed, interrupted or out of space: nothing half-made is ever visible, what was there stays, and the next
+//! Runs that are killed or interrupted: nothing half-made is ever visible, what was there stays, and the next
 //! run works.
 
 mod support;
@@ -308,27 +308,6 @@ fn interrupted_runs_undo_what_they_did_on_btrfs() {
     if let Some(place) = Place::btrfs("rollback: interrupt") {
         interrupted(&place);
     }
-}
-
-#[test]
-fn a_full_file_system() {
-    let group = "rollback: full file system";
-    let Some(tiny) = std::env::var_os("REMAND_TEST_TINY").filter(|path| !path.is_empty()) else {
-        return skipped(group, "REMAND_TEST_TINY names no directory on a small file system");
-    };
-    let course = Course::new(&Place::dir());
-    let room = Scratch::below(Path::new(&tiny));
-    for (name, options) in [("a.tar.gz", &[][..]), ("b.tar", &[]), ("c", &["--format", "directory"])] {
-        let ended = remand(["export", "web01"]).on(&course.source).args(options).arg(room.join(name)).ends(1);
-        ended.tells("No space left");
-        assert_eq!(names(room.path()), [""; 0]);
-        assert_eq!(course.source.remains(), [""; 0]);
-    }
-    export(&course.source, "web01", &course.archive(), &["--standalone"]);
-    let small = Pool::empty(&Place::Dir(tiny.into()));
-    remand(["restore"]).on(&small).arg(course.archive()).ends(1).tells("No space left");
-    assert_eq!((small.jails(), small.remains()), (vec![], vec![]));
-    course.source_is_untouched();
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::vec::IntoIter;
 
 use super::{DirectoryPair, Error, Result, Scope, Trees};
-use crate::tree::{Dir, Kind, Name, Tree, TreePath};
+use crate::tree::{Dir, Kind, Name, Stat, Tree, TreePath};
 
 /// Directories whose descriptors stay open while the walk is below them. Deeper ones are opened again by their
 /// path when the walk comes back.
@@ -60,6 +60,24 @@ pub fn merged(
     emit: &mut dyn FnMut(DirectoryPair) -> bool,
 ) -> Result<()> {
     Walk::new([base, now], scope).run([base.map(Tree::root), now.map(Tree::root)], emit)
+}
+
+/// The sum of a measure over all regular files.
+pub fn files(tree: &Tree, scope: Scope<'_>, measure: impl Fn(&Stat) -> u64) -> Result<u64> {
+    let (mut sum, mut failure) = (0, None);
+    merged(Some(tree), None, scope, &mut |pair| {
+        let Some(directory) = &pair.base else { return true };
+        for name in &pair.names {
+            match directory.stat(name) {
+                Ok(stat) => {
+                    sum += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| measure(&stat));
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.is_none()
+    })?;
+    failure.map_or(Ok(sum), |error| Err(Error::Tree(error)))
 }
 
 /// Emits all names below one directory, which is open on the sides that have it.

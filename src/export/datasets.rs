@@ -1,7 +1,6 @@
 //! Writing the parts of a resource, in the archive's order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use remand_backends::{SendOptions, Snapshot};
@@ -176,6 +175,19 @@ impl Job<'_> {
         all.filter_map(|name| name.strip_prefix(&prefix)).map(path).collect()
     }
 
+    /// What its native streams come to, as the backend estimates them.
+    pub(super) fn stream_bytes(&self) -> Result<u64> {
+        let native = self.plan.datasets.iter().filter(|planned| planned.encoding.is_native());
+        let Some(streams) = self.pool.backend().streams() else { return Ok(0) };
+        let expected = native.map(|planned| {
+            let snapshot = self.snapshot_of(planned);
+            let options = SendOptions { history: planned.history, decrypted: self.options.decrypted };
+            let failed = || Error::backend(format!("send {}", snapshot.dataset.as_str()));
+            Ok(streams.estimate(&snapshot, options).map_err(failed())?.unwrap_or(0))
+        });
+        expected.sum()
+    }
+
     /// A dataset as a native stream.
     fn stream(
         &self,
@@ -191,10 +203,12 @@ impl Job<'_> {
         let options = SendOptions { history: planned.history, decrypted: self.options.decrypted };
         let snapshot = self.snapshot_of(planned);
         let failed = || Error::backend(format!("send {}", snapshot.dataset.as_str()));
+        // A stream that goes into a pipe is held in a temporary file until its length is known. Better to know before that it will
+        // not fit.
         let expected = streams.estimate(&snapshot, options).map_err(failed())?;
         meter.expect(expected);
         if let Some(needed_bytes) = expected.filter(|_| !writer.takes_streams()) {
-            check_room(&std::env::temp_dir(), &planned.member, needed_bytes)?;
+            crate::room::check(&std::env::temp_dir(), &planned.member, needed_bytes)?;
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
         let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
@@ -312,18 +326,6 @@ impl Job<'_> {
     }
 }
 
-/// A stream that goes into a pipe is held in a temporary file until its length is known. Better to know before that it will
-/// not fit.
-fn check_room(place: &Path, what: &str, needed_bytes: u64) -> Result<()> {
-    let free_bytes =
-        fs2::available_space(place).map_err(Error::io("look at the free space of", place.display()))?;
-    if free_bytes < needed_bytes {
-        let place = place.display().to_string();
-        return Err(Error::NoRoom { place, what: what.to_owned(), needed_bytes, free_bytes });
-    }
-    Ok(())
-}
-
 /// Counts what passes, and stops when the user wants to.
 struct Metered<'a> {
     source: Box<dyn std::io::Read + Send>,
@@ -355,19 +357,4 @@ impl std::io::Read for Metered<'_> {
 
 pub(super) fn path(text: &str) -> Result<TreePath> {
     TreePath::new(text.as_bytes()).map_err(|error| Error::Usage(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_that_will_not_fit_is_refused_before_it_is_made() {
-        let place = tempfile::tempdir().unwrap();
-        check_room(place.path(), "data.zfs", 1).unwrap();
-        let error = check_room(place.path(), "data.zfs", u64::MAX).unwrap_err();
-        assert_eq!(error.exit_status(), 1);
-        let text = error.to_string();
-        assert!(text.contains("18446744073709551615 are needed to hold data.zfs"), "{text}");
-    }
 }

@@ -12,7 +12,7 @@ use crate::event::{Observer, Step};
 use crate::pool::Pool;
 use crate::resource::Resource;
 use crate::step::Steps;
-use crate::tree::{Kind, Tree, TreePath};
+use crate::tree::{Tree, TreePath};
 
 /// Finds out what an export would write, and writes nothing. The live trees are compared, without a snapshot.
 pub fn dry_run(
@@ -110,25 +110,9 @@ fn sizes(resource: &Resource, plan: &Plan, interrupted: &AtomicBool) -> Result<B
         let prefix = format!("{}/", part.name);
         let below = resource.datasets.iter().filter_map(|other| other.name.strip_prefix(&prefix));
         let exclude: Vec<_> = below.filter_map(|name| TreePath::new(name.as_bytes()).ok()).collect();
-        let (mut bytes, mut failure) = (0, None);
         let scope = Scope { exclude: &exclude, interrupted };
-        walk::merged(Some(&tree), None, scope, &mut |pair| {
-            let Some(dir) = &pair.base else { return true };
-            let stats = pair.names.iter().map(|name| dir.stat(name));
-            for stat in stats {
-                match stat {
-                    Ok(stat) => {
-                        bytes += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| stat.size);
-                    }
-                    Err(error) => failure = Some(error),
-                }
-            }
-            failure.is_none()
-        })?;
-        match failure {
-            Some(error) => return Err(failed()(error)),
-            None => sizes.insert(planned.name.clone(), bytes),
-        };
+        let bytes = walk::files(&tree, scope, |stat| stat.size)?;
+        sizes.insert(planned.name.clone(), bytes);
     }
     Ok(sizes)
 }

@@ -22,6 +22,7 @@ use crate::error::Result;
 use crate::event::{Observer, Step, Warning};
 use crate::pool::{Pool, View};
 use crate::resource::Base;
+use crate::room::Rooms;
 use crate::step::Steps;
 use crate::tree::TreePath;
 use crate::undo::chain;
@@ -40,6 +41,10 @@ pub(super) struct Context<'a> {
     pub(super) archive: &'a str,
     /// What the pool's records say.
     pub(super) recorded: &'a Recorded,
+    /// Where it is written to.
+    pub(super) rooms: &'a Rooms,
+    /// The destination's directory, where what is written takes as much room as it has bytes.
+    pub(super) stored_in: Option<&'a Path>,
     /// Who was asked already how the only resource differs from its base.
     pub(super) early: Option<&'a dyn NativeDiff>,
 }
@@ -189,6 +194,11 @@ fn described(
     }
     if ready.is_empty() {
         return Err(failures.all());
+    }
+    if let Some(directory) = context.stored_in {
+        let streams = |one| with_job(context, one, (0, &none), steps, super::datasets::Job::stream_bytes);
+        let expected = ready.iter().map(streams).sum::<Result<_>>()?;
+        context.rooms.need(directory, expected, "the archive")?;
     }
     let engines: std::collections::BTreeSet<_> = ready.iter().map(|one| one.selected.choice.name()).collect();
     let engines: Vec<_> = engines.into_iter().collect();

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
 use crate::locator::{Locator, Part};
+use crate::room::Rooms;
 use crate::run;
 use crate::step::{Meter, Steps};
 use crate::tree::{Content, TreePath};
@@ -44,6 +45,7 @@ pub fn extract(
     };
     let opened = input.open(interrupted)?;
     steps.run(Step::ResourceRestore, None, None, |meter| {
+        let rooms = Rooms::of([to]);
         let mut extraction = Extraction {
             pool,
             locator,
@@ -58,7 +60,7 @@ pub fn extract(
         };
         let read = archive::select(opened.source, &opened.name, &mut extraction).map_err(Error::from);
         let outcome = if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { read };
-        extraction.conclude(outcome.map(|_| ()))
+        extraction.conclude(outcome.map(|_| ()).map_err(|error| rooms.explain(error)))
     })
 }
 

@@ -98,7 +98,7 @@ impl<'a> Restore<'a> {
         self.routes = Routes::new(&self.works);
         match self.first_error.take().filter(|_| self.works.is_empty()) {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.check_room(),
         }
     }
 

@@ -30,6 +30,7 @@ impl<'a> Restore<'a> {
             read => read,
         };
         let outcome = read.and_then(|seal| self.publish().map(|directories| (seal, directories)));
+        let outcome = outcome.map_err(|error| self.rooms.explain(error));
         self.close(0, outcome.as_ref().err());
         self.turn_to(None);
         self.sources.close();

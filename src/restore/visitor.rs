@@ -15,6 +15,7 @@ use crate::archive::{self, Line, Manifest, Visitor};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::input::Opened;
+use crate::room::Rooms;
 use crate::run::{Record, Run};
 use crate::step::Meter;
 use crate::tree::Content;
@@ -30,6 +31,8 @@ pub(super) struct Restore<'a> {
     subject: &'a str,
     /// What messages call the archive.
     pub(super) source: String,
+    /// Where it is written to.
+    pub(super) rooms: Rooms,
     pub(super) undo: Undo<'a>,
     pub(super) run: Option<Run>,
     pub(super) record: Record,
@@ -71,6 +74,7 @@ impl<'a> Restore<'a> {
             whole,
             subject,
             source: opened.name.clone(),
+            rooms: Rooms::of([context.pool.backend().directory(), &std::env::temp_dir()]),
             undo: Undo::new(context.steps),
             run: None,
             record: Record::new("restore", String::new()),
