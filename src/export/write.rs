@@ -196,7 +196,8 @@ fn described(
         return Err(failures.all());
     }
     if let Some(directory) = context.stored_in {
-        let streams = |one| with_job(context, one, (0, &none), steps, super::datasets::Job::stream_bytes);
+        #[allow(clippy::redundant_closure_for_method_calls)] // the method is one for each lifetime
+        let streams = |one| with_job(context, one, (0, &none), steps, |job| job.stream_bytes());
         let expected = ready.iter().map(streams).sum::<Result<_>>()?;
         context.rooms.need(directory, expected, "the archive")?;
     }
