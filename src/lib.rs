@@ -87,5 +87,6 @@ pub mod verify;
 
 mod base;
 mod basejail;
+mod confine;
 mod step;
 mod undo;

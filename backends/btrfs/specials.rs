@@ -138,16 +138,12 @@ impl Specials {
     }
 
     fn add(&mut self, name: Name) -> usize {
-        match self.free.pop() {
-            Some(place) => {
-                self.names[place] = name;
-                place
-            }
-            None => {
-                self.names.push(name);
-                self.names.len() - 1
-            }
+        if let Some(place) = self.free.pop() {
+            self.names[place] = name;
+            return place;
         }
+        self.names.push(name);
+        self.names.len() - 1
     }
 
     /// Puts a name at a path, where there is none.
@@ -159,13 +155,12 @@ impl Specials {
                 self.names[at].below.insert(part.to_vec(), name);
                 return;
             }
-            at = match self.names[at].below.get(part) {
-                Some(&next) => next,
-                None => {
-                    let next = self.add(Name::default());
-                    self.names[at].below.insert(part.to_vec(), next);
-                    next
-                }
+            at = if let Some(&next) = self.names[at].below.get(part) {
+                next
+            } else {
+                let next = self.add(Name::default());
+                self.names[at].below.insert(part.to_vec(), next);
+                next
             };
         }
     }
