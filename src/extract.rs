@@ -20,7 +20,7 @@ use crate::confine::Allowed;
 use crate::error::Result;
 use crate::pool::Pool;
 
-/// Finds the pool when the base is needed, and only then.
+/// Finds the pool: once before the archive is read, and when the base is needed. That there is none matters only then.
 pub type FindPool<'a> = &'a (dyn Fn() -> Result<Pool> + Sync);
 
 /// What a base takes to be read: a clone of it may have to be made in the pool. Where there is no pool it is told when it is needed.
