@@ -8,6 +8,7 @@ use super::index::Failure;
 use super::{Error, Line, Manifest, Result, Seal};
 use crate::tree::{Content, Tree};
 
+mod budget;
 mod content;
 mod decompress;
 mod directory;
