@@ -111,7 +111,7 @@ fn manifests_that_grow_when_they_are_understood() {
     let datasets: Vec<String> = (0..240_000).map(dataset).collect();
     let cases = [
         ("nesting", "options", format!("{{\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000))),
-        ("unknown nesting", "unknown", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))),
+        ("nesting that nobody looks at", "unknown", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))),
         ("options", "options", format!("{{\"x\":{}}}", many("0", 7_000_000))),
         ("fewer options", "options", format!("{{\"x\":{}}}", many("[]", 240_000))),
         ("tool", "tool", many("0", 7_000_000)),
@@ -136,7 +136,7 @@ fn manifests_that_grow_when_they_are_understood() {
         bundle.save(&archive);
         let restore = remand(["restore"]).on(&trap.target).arg(&archive);
         // A long note or many tags are no crime; but no jail has them twice.
-        let legal = ["fewer tags", "text", "fewer datasets"].contains(&what);
+        let legal = ["fewer tags", "text", "fewer datasets", "nesting that nobody looks at"].contains(&what);
         if legal {
             let cost = cost(restore, None);
             trap.check("TAR", what, &cost, &[0, 3, 22, 23]);

@@ -15,7 +15,7 @@ use crate::trap::Trap;
 
 /// Calls that change something by a path or a descriptor, as strace calls them.
 const CALLS: &str = "open,openat,openat2,creat,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,link,linkat,rename,renameat,renameat2,\
-    unlink,unlinkat,rmdir,truncate,ftruncate,chmod,fchmod,fchmodat,fchmodat2,chown,lchown,fchown,fchownat,utime,utimes,futimesat,utimensat,\
+    unlink,unlinkat,rmdir,truncate,ftruncate,chmod,fchmod,fchmodat,?fchmodat2,chown,lchown,fchown,fchownat,utime,utimes,futimesat,utimensat,\
     setxattr,lsetxattr,fsetxattr,removexattr,lremovexattr,fremovexattr,fallocate,mount,umount2,pivot_root,chroot";
 
 /// Runs it under strace; the calls, a line each.

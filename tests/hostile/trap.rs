@@ -138,14 +138,17 @@ impl Trap {
     pub(crate) fn only_looks(&self, form: &str, archive: &Path) {
         let to = self.scratch.join("to");
         let any = [0, 3, 10, 20, 21, 22, 23];
-        for (what, run) in [
+        let looks = [
             ("dry run", remand(["restore", "--dry-run"]).on(&self.target).arg(archive)),
             ("info", remand(["info"]).arg(archive)),
             ("ls", remand(["ls"]).arg(archive).arg(":/")),
             ("cat", remand(["cat"]).on(&self.target).arg(archive).arg(":/srv/new")),
             ("diff", remand(["diff"]).arg(archive)),
             ("to", remand(["restore", "--to"]).arg(&to).on(&self.target).arg(archive).arg(":/srv")),
-        ] {
+        ];
+        for (what, run) in looks {
+            // A standalone archive differs from no base.
+            let any = [&any[..], if what == "diff" { &[1] } else { &[] }].concat();
             self.costs_little(form, what, run, &any);
             if to.exists() {
                 assert!(names(&to).iter().all(|name| name == "srv"), "{form}: {:?}", names(&to));
