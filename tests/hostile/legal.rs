@@ -1,11 +1,15 @@
 //! What looks like an attack and is legal: it must come back, and do no harm on the way.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::PathBuf;
 
 use crate::support::at::At;
 use crate::support::bundle::Bundle;
 use crate::support::pool::{Place, Pool, Size, names};
 use crate::support::run::{export, remand, restore};
+use crate::support::tar;
 use crate::support::{Scratch, is_root, skipped};
 use crate::trap::{Trap, cost};
 
@@ -104,9 +108,9 @@ fn directories_in_thousands_of_others() {
     assert_eq!(at.names(), Vec::<Vec<u8>>::new());
 }
 
-/// The members and the text of the index of an archive with so many more empty files in one directory.
-fn crowded(bundle: &mut Bundle, count: usize, flags: Option<&str>) {
-    let (mut text, mut lines) = bundle.text();
+/// The archive with so many more empty files in one directory.
+fn crowded(trap: &Trap, mut bundle: Bundle, count: usize, flags: Option<&str>) -> PathBuf {
+    let (mut text, lines) = bundle.text();
     let mut own = bundle.members[bundle.position("./root.tree/srv/new")].clone();
     own.data.clear();
     let mut line = bundle.line("root.tree/srv/new");
@@ -118,49 +122,55 @@ fn crowded(bundle: &mut Bundle, count: usize, flags: Option<&str>) {
         line["flags"] = flags.into();
         own.records.insert(b"SCHILY.fflags".to_vec(), flags.into());
     }
-    let line = serde_json::to_string(&line).unwrap();
-    let at = bundle.position("./index.jsonl");
+    let line = line.to_string();
     let name = |number: usize| format!("./root.tree/srv/n{number:07}");
     for number in 0..count {
         text.extend(line.replace("HERE", &name(number)).bytes());
         text.push(b'\n');
     }
-    lines += count;
-    bundle.members.splice(at..at, (0..count).map(|number| own.named(&name(number))));
-    bundle.seal_text(text, lines);
+    bundle.expect(count, 0);
+    bundle.seal_text(text, lines + count);
+    let archive = trap.scratch.join("many.tar");
+    let mut file = BufWriter::new(File::create(&archive).unwrap());
+    for member in &bundle.members {
+        if member.text() == "./index.jsonl" {
+            for number in 0..count {
+                file.write_all(&tar::headers(&own.named(&name(number)), 0)).unwrap();
+            }
+        }
+        let bytes = tar::write(std::slice::from_ref(member));
+        file.write_all(&bytes[..bytes.len() - 1024]).unwrap();
+    }
+    file.write_all(&[0; 1024]).unwrap();
+    file.flush().unwrap();
+    archive
 }
 
 #[test]
 fn a_million_entries_in_one_directory() {
-    let (trap, mut bundle) = Trap::standalone();
-    crowded(&mut bundle, 1_000_000, None);
-    let archive = trap.scratch.join("many.tar");
-    bundle.save(&archive);
-    drop(bundle);
+    let (trap, bundle) = Trap::standalone();
+    let archive = crowded(&trap, bundle, 1_000_000, None);
     for (what, run) in [
         ("verify", remand(["verify"]).arg(&archive)),
         ("ls", remand(["ls"]).arg(&archive).arg(":/")),
-        ("restore", remand(["restore"]).on(&trap.target).arg(&archive)),
+        ("cat", remand(["cat"]).arg(&archive).arg(":/srv/new")),
     ] {
         let cost = cost(run, None);
-        eprintln!("a million entries: {what}: {} MiB, {:?}", cost.bytes >> 20, cost.time);
-        trap.check("many", what, &cost, &[0]);
+        trap.check("a million", what, &cost, &[0]);
+        eprintln!("a million entries, {what}: {} MiB, {:?}", cost.bytes >> 20, cost.time);
     }
 }
 
-/// What cannot be kept is told while it comes, and not kept in memory.
+/// What cannot be kept is told while it comes, and does not wait in memory.
 #[test]
 fn many_losses() {
-    let (trap, mut bundle) = Trap::standalone();
+    let (trap, bundle) = Trap::standalone();
     // A flag of FreeBSD's that no file system of Linux has.
-    crowded(&mut bundle, 150_000, Some("uarch"));
-    let archive = trap.scratch.join("many.tar");
-    bundle.save(&archive);
-    drop(bundle);
+    let archive = crowded(&trap, bundle, 60_000, Some("uarch"));
     let cost = cost(remand(["restore", "-q"]).on(&trap.target).arg(&archive), None);
-    eprintln!("losses: {} MiB, {:?}", cost.bytes >> 20, cost.time);
-    assert!([0, 3].contains(&cost.status), "{}", cost.stderr);
-    assert!(cost.bytes < 96 << 20, "{} MiB", cost.bytes >> 20);
+    trap.check("losses", "restore", &cost, &[3]);
+    eprintln!("60000 losses: {} MiB, {:?}", cost.bytes >> 20, cost.time);
+    assert!(cost.bytes < 28 << 20, "{} MiB", cost.bytes >> 20);
 }
 
 /// Two names that are one where the file system knows no case, or takes two ways to write a letter for one.

@@ -2,7 +2,7 @@
 
 use crate::support::Scratch;
 use crate::support::bundle::Bundle;
-use crate::support::pool::{Place, Pool, Size, names, zfs};
+use crate::support::pool::{Place, Pool, Size, destroy, names, zfs};
 use crate::support::run::{export, remand};
 
 /// Puts a stream where that of the root was, with a line that fits.
@@ -188,23 +188,18 @@ fn streams_of_zfs_with_properties() {
     zfs(["create", &format!("{evil}/below")]);
     let wanted = scratch.join("mounted");
     std::fs::create_dir(&wanted).unwrap();
-    let mountpoint = format!("mountpoint={}", wanted.display());
-    let properties = [
-        &mountpoint,
-        "canmount=on",
-        "setuid=on",
-        "exec=on",
-        "devices=on",
-        "atime=off",
-        "org.example:evil=on",
-    ];
-    for property in properties {
-        for dataset in [evil.clone(), format!("{evil}/below")] {
+    let properties = ["setuid=on", "exec=on", "devices=on", "atime=off", "org.example:evil=on"];
+    for (dataset, place) in [(evil.clone(), wanted.clone()), (format!("{evil}/below"), wanted.join("below"))]
+    {
+        zfs(["set", &format!("mountpoint={}", place.display()), &dataset]);
+        for property in properties {
             zfs(["set", property, &dataset]);
         }
     }
     zfs(["snapshot", "-r", &format!("{evil}@{snapshot}")]);
-    zfs(["unmount", &evil]);
+    for dataset in [format!("{evil}/below"), evil.clone()] {
+        zfs(["unmount", &dataset]);
+    }
     for options in [&["-p"][..], &["-R"]] {
         let mut send = std::process::Command::new("zfs");
         let sent = send.arg("send").args(options).arg(format!("{evil}@{snapshot}")).output().unwrap();
@@ -231,7 +226,7 @@ fn streams_of_zfs_with_properties() {
                 );
             }
             assert!(target.root("web01").join("file").exists());
-            zfs(["destroy", "-r", &format!("{}/jails/web01", target.name())]);
+            assert!(destroy(&format!("{}/jails/web01", target.name())));
         }
         assert_eq!((target.jails(), target.remains()), (vec![], vec![]), "{options:?}");
     }

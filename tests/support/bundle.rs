@@ -106,7 +106,7 @@ impl Bundle {
         hash.update(&self.members[self.position("./manifest.json")].data).update(&index);
         let now = totals(&self.members);
         for (key, change) in [
-            ("members", now.members as i64 - self.original.members as i64),
+            ("members", now.members.wrapping_sub(self.original.members) as i64),
             ("bytes", now.bytes.wrapping_sub(self.original.bytes) as i64),
         ] {
             let number = field(&mut seal, key);
@@ -136,10 +136,10 @@ impl Bundle {
         self.seal(&lines);
     }
 
-    /// Seals it for so many more bytes of content than its members have here.
-    pub(crate) fn count_bytes(&mut self, more: u64) {
-        self.original.bytes = self.original.bytes.wrapping_sub(usize::try_from(more).expect("a size"));
-        self.reseal();
+    /// The next seal counts so many members and bytes more than there are here: their content is given elsewhere.
+    pub(crate) fn expect(&mut self, members: usize, bytes: u64) {
+        self.original.members = self.original.members.wrapping_sub(members);
+        self.original.bytes = self.original.bytes.wrapping_sub(usize::try_from(bytes).expect("a size"));
     }
 
     /// Gives a file other content, with a line that fits.
