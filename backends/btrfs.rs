@@ -30,6 +30,7 @@ mod properties;
 mod relay;
 pub mod send_stream;
 mod snapshots;
+mod specials;
 mod state;
 mod streams;
 mod subvolumes;

@@ -188,7 +188,13 @@ impl Dir {
         lock.lock().map_err(fail)?;
         Ok(match fs::statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(Errno::EXIST),
-            Err(Errno::NOENT) => fs::renameat(from.0, from.1, to.0, to.1),
+            Err(Errno::NOENT) => {
+                let copies = from.0.try_clone().and_then(|from| Ok((from, to.0.try_clone()?)));
+                let (from_above, to_above) = copies.map_err(fail)?;
+                let (from, to) = (from.1.to_owned(), to.1.to_owned());
+                let rename = move || fs::renameat(from_above, from, to_above, to);
+                crate::outside::run(rename).map_err(fail)?
+            }
             Err(errno) => Err(errno),
         })
     }

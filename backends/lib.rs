@@ -26,6 +26,7 @@ pub mod dir;
 pub mod error;
 pub mod name;
 pub mod native_diff;
+pub mod outside;
 pub mod process;
 mod remembered;
 pub mod zfs;

@@ -137,7 +137,8 @@ impl Program {
         tracing::debug!(command = %self.display(), "run");
         let start_error = |source| Error::Start { command: self.display(), source };
         let path = find(self.name).ok_or_else(|| start_error(io::ErrorKind::NotFound.into()))?;
-        let mut child = Command::new(path)
+        let mut command = Command::new(path);
+        command
             .args(&self.arguments)
             .env_clear()
             .env("PATH", SEARCH_PATH.join(":"))
@@ -146,9 +147,9 @@ impl Program {
             .process_group(0)
             .stdin(stdin)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(start_error)?;
+            .stderr(Stdio::piped());
+        let spawned = crate::outside::run(move || command.spawn()).and_then(|spawned| spawned);
+        let mut child = spawned.map_err(start_error)?;
         let stdout = child.stdout.take();
         let stderr = child.stderr.take().map(|pipe| std::thread::spawn(move || keep_end(pipe)));
         Ok(Running { child, stdout, stderr, reaped: false })

@@ -27,6 +27,7 @@ pub mod diff;
 mod discover;
 mod engine;
 mod name;
+mod pacify;
 pub mod parse;
 pub mod resume;
 mod resumed;

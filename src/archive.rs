@@ -9,6 +9,7 @@
 //! whole. The format is specified in remand-archive(5).
 
 mod announced;
+mod bounds;
 mod check;
 pub mod digest;
 pub mod error;

@@ -57,7 +57,7 @@ pub(crate) fn main() -> ExitCode {
         // Standard error may be gone; there is nobody else to tell.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }));
-    raise_limit();
+    set_limits();
     match Arguments::try_parse() {
         Ok(arguments) => ExitCode::from(run(&arguments.command)),
         Err(error) => {
@@ -73,12 +73,15 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// As many descriptors as the system allows: a run over many resources holds some of each.
-fn raise_limit() {
+/// As many descriptors as the system allows: a run over many resources holds some of each. And no core dump, which would have what
+/// others may not read.
+fn set_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // If one is refused the limit is as it was.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If it is refused the limit is as it was.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
 fn run(command: &Command) -> u8 {

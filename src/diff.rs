@@ -11,6 +11,7 @@ use crate::archive::{self, Line, Visitor};
 use crate::basejail;
 use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Trees, What};
+use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
@@ -97,6 +98,15 @@ pub fn diff(
 
 /// What an archive changes in its base, from its index. The whole archive is read and proven.
 pub fn diff_archive(
+    input: Input,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+    consume: &mut (dyn FnMut(Difference) -> Result<()> + Send),
+) -> Result<String> {
+    confine::run(&Allowed::nothing(), || read_archive(input, observer, interrupted, consume))
+}
+
+fn read_archive(
     input: Input,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,

@@ -16,11 +16,20 @@ use std::path::PathBuf;
 pub use cat::{Cat, cat};
 pub use subtree::extract;
 
+use crate::confine::Allowed;
 use crate::error::Result;
 use crate::pool::Pool;
 
-/// Finds the pool when the base is needed, and only then.
-pub type FindPool<'a> = &'a dyn Fn() -> Result<Pool>;
+/// Finds the pool: once before the archive is read, and when the base is needed. That there is none matters only then.
+pub type FindPool<'a> = &'a (dyn Fn() -> Result<Pool> + Sync);
+
+/// What a base takes to be read: a clone of it may have to be made in the pool. Where there is no pool it is told when it is needed.
+fn allowed(pool: FindPool<'_>) -> Result<Allowed> {
+    match pool() {
+        Ok(pool) => Allowed::nothing().and_in(&pool),
+        Err(_) => Ok(Allowed::nothing()),
+    }
+}
 
 /// What an extraction did.
 #[derive(Clone, Debug)]

@@ -3,7 +3,11 @@
 //!
 //! Everything else stays as it is, byte for byte: comments, separators, escapes, order.
 
+mod leads;
+
 use std::path::Path;
+
+pub(crate) use leads::{Leads, outside};
 
 /// What stands for the resource's own directory in an archive.
 pub const PLACEHOLDER: &str = "backup:///";

@@ -87,6 +87,7 @@ pub mod verify;
 
 mod base;
 mod basejail;
+mod confine;
 mod room;
 mod step;
 mod undo;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::index::Role;
 use crate::archive::{self, Failure, Line, Manifest, Visitor};
+use crate::confine::{self, Allowed};
 use crate::diff::{Difference, of_line};
 use crate::error::{Error, Result};
 use crate::input::Input;
@@ -29,6 +30,16 @@ pub struct Listed {
 /// Hands the entries at and below a path to `consume`, in the order of the archive, and returns how many there were. When it returns,
 /// the archive's seal has proven them.
 pub fn list(
+    input: Input,
+    locator: &Locator,
+    dataset: &str,
+    interrupted: &Arc<AtomicBool>,
+    consume: &mut (dyn FnMut(Listed) -> Result<()> + Send),
+) -> Result<u64> {
+    confine::run(&Allowed::nothing(), || read(input, locator, dataset, interrupted, consume))
+}
+
+fn read(
     input: Input,
     locator: &Locator,
     dataset: &str,

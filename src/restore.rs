@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use resume::resumable_bytes;
 
 use crate::archive::{self, Seal};
+use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
@@ -134,6 +135,16 @@ pub fn restore(
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
+    confine::run(&Allowed::nothing().and_in(pool)?, || build(pool, options, input, observer, interrupted))
+}
+
+fn build(
+    pool: &Pool,
+    options: &Options,
+    input: Input,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Report> {
     let subject = options.name.clone().unwrap_or_else(|| input.name());
     let steps = Steps::new(observer, &subject);
     let opened = input.open(interrupted)?;
@@ -150,6 +161,16 @@ pub fn restore(
 
 /// Says what a restore would do: reads the manifest, looks for names and bases, makes nothing.
 pub fn dry_run(
+    pool: &Pool,
+    options: &Options,
+    input: Input,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Report> {
+    confine::run(&Allowed::nothing().and_in(pool)?, || foresee(pool, options, input, observer, interrupted))
+}
+
+fn foresee(
     pool: &Pool,
     options: &Options,
     input: Input,

@@ -163,12 +163,13 @@ impl Meter<'_> {
 
     /// Counts, and tells now and then.
     pub(crate) fn add(&self, bytes: u64, entries: u64) {
-        self.set(self.bytes.get() + bytes, self.entries.get() + entries);
+        // What an archive announces can be more than a number holds.
+        self.set(self.bytes.get().saturating_add(bytes), self.entries.get().saturating_add(entries));
     }
 
     /// Sets the bytes, counts entries, and tells now and then.
     pub(crate) fn advance(&self, bytes: u64, more_entries: u64) {
-        self.set(bytes, self.entries.get() + more_entries);
+        self.set(bytes, self.entries.get().saturating_add(more_entries));
     }
 
     /// Sets the counts, and tells now and then.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::archive::{self, Failure, Line, Manifest, Seal, Visitor};
+use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
@@ -25,6 +26,10 @@ pub struct Report {
 
 /// Reads the whole archive `input`.
 pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
+    confine::run(&Allowed::nothing(), || prove(input, observer, interrupted))
+}
+
+fn prove(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
     steps.run(Step::Verify, None, opened.total_bytes, |meter| {
@@ -49,8 +54,10 @@ pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBoo
 
 /// What an archive says that it holds: its manifest, from the head of a file or pipe.
 pub fn info(input: Input, interrupted: &Arc<AtomicBool>) -> Result<Manifest> {
-    let opened = input.open(interrupted)?;
-    Ok(archive::reader::read_manifest(opened.source, &opened.name)?)
+    confine::run(&Allowed::nothing(), || {
+        let opened = input.open(interrupted)?;
+        Ok(archive::reader::read_manifest(opened.source, &opened.name)?)
+    })
 }
 
 struct Check<'a> {

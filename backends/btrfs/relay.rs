@@ -4,12 +4,14 @@
 //! its last one ends it. Several lie behind one another.
 //!
 //! What comes from outside gets the names that we choose, and refers to the subvolumes that came with it alone: not to
-//! what else this host has, whose files it could copy otherwise.
+//! what else this host has, whose files it could copy otherwise. Every command is looked at before the receiver gets it: its
+//! paths must lie in the subvolume, and what it writes to must be a plain file ([`super::specials`]).
 
 use super::send_stream::attributes::{CLONE_UUID, PATH};
-use super::send_stream::command::{CLONE, END, SNAPSHOT, SUBVOL};
+use super::send_stream::command::{SNAPSHOT, SUBVOL};
 use super::send_stream::frame::{self, Failure, Frame};
 use super::send_stream::{Command, Malformed};
+use super::specials::{Specials, Trick};
 use crate::Error;
 use remand_sys::btrfs::Uuid;
 use std::collections::BTreeMap;
@@ -133,11 +135,22 @@ impl<R: Read> Read for Renamed<R> {
     }
 }
 
+/// What is known of a subvolume that came.
+#[derive(Debug)]
+pub(super) struct Came {
+    /// What it is here.
+    pub(super) here: Uuid,
+    pub(super) specials: Specials,
+}
+
+/// Subvolumes that came, by what they were where they were made.
+pub(super) type Known = BTreeMap<Uuid, Came>;
+
 /// One stream of those from outside, from its begin to its end and no further.
 pub(super) struct Part<'a> {
     source: &'a mut dyn Read,
-    /// What the subvolumes that came before are here, by what they were where they were made.
-    known: &'a BTreeMap<Uuid, Uuid>,
+    known: &'a Known,
+    specials: Specials,
     own: Uuid,
     version: u32,
     frame: Frame,
@@ -148,39 +161,41 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    pub(super) fn new(
-        begin: &Begin,
-        name: &str,
-        known: &'a BTreeMap<Uuid, Uuid>,
-        source: &'a mut dyn Read,
-    ) -> Result<Self> {
+    pub(super) fn new(begin: &Begin, name: &str, known: &'a Known, source: &'a mut dyn Read) -> Result<Self> {
         let parent = begin.parent.map(|uuid| known.get(&uuid).ok_or_else(foreign)).transpose()?;
-        let ready = begin.changed(name.as_bytes(), parent)?;
+        let ready = begin.changed(name.as_bytes(), parent.map(|parent| &parent.here))?;
+        let specials = parent.map_or_else(Specials::new, |parent| parent.specials.clone());
         let (own, version) = (begin.uuid, begin.version);
         let (frame, taken, ended, wrong) = (Frame::default(), 0, false, None);
-        Ok(Self { source, known, own, version, frame, ready, taken, ended, wrong })
+        Ok(Self { source, known, specials, own, version, frame, ready, taken, ended, wrong })
     }
 
     /// Has the next command ready.
     fn next(&mut self) -> Result<()> {
         self.frame.read(self.source)?;
-        match self.frame.number {
-            SUBVOL | SNAPSHOT => return Err(Wrong::Refused("it has more than one subvolume".to_owned())),
-            CLONE => {
-                if let Command::Clone { source_uuid, .. } = self.frame.command(self.version)?
-                    && source_uuid != self.own
-                {
-                    let here = self.known.get(&source_uuid).ok_or_else(foreign)?;
-                    self.frame = self.frame.with(self.version, CLONE_UUID, here)?;
-                }
+        if matches!(self.frame.number, SUBVOL | SNAPSHOT) {
+            return Err(Wrong::Refused("it has more than one subvolume".to_owned()));
+        }
+        let command = self.frame.command(self.version)?;
+        self.specials.apply(&command)?;
+        self.ended = command == Command::End;
+        if let Command::Clone { source_uuid, source_path, .. } = command {
+            let other = (source_uuid != self.own).then(|| self.known.get(&source_uuid).ok_or_else(foreign));
+            let other = other.transpose()?;
+            other.map_or(&self.specials, |other| &other.specials).plain(source_path, "copies from")?;
+            if let Some(other) = other {
+                self.frame = self.frame.with(self.version, CLONE_UUID, &other.here)?;
             }
-            END => self.ended = true,
-            _ => {}
         }
         self.ready.clear();
         self.taken = 0;
         self.frame.write(&mut self.ready);
         Ok(())
+    }
+
+    /// After the stream's end: what was made that is no plain file.
+    pub(super) fn specials(self) -> Specials {
+        self.specials
     }
 
     /// What went wrong with the stream, after a read has failed.
@@ -200,6 +215,12 @@ impl Read for Part<'_> {
         let count = (&self.ready[self.taken..]).read(buffer)?;
         self.taken += count;
         Ok(count)
+    }
+}
+
+impl From<Trick> for Wrong {
+    fn from(Trick(reason): Trick) -> Self {
+        Self::Refused(reason)
     }
 }
 

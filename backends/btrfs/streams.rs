@@ -4,7 +4,7 @@
 //! is in, by a program that is confined to it; the dataset is a writable snapshot of what came last, and what came lies at
 //! `.snapshots/LAST@NAME` beside it. (Snapshots of what was received, which keep the identity that it had where it was made.)
 
-use super::relay::{Begin, Part, Renamed, Wrong};
+use super::relay::{Begin, Came, Known, Part, Renamed, Wrong};
 use super::subvolumes::HISTORY;
 use super::{Btrfs, create, place, state};
 use crate::dir::{DIRECTORY, STATE};
@@ -12,7 +12,6 @@ use crate::process::{FeedError, Program, Stream};
 use crate::{Backend, Created, DatasetName, Error, Result, SendOptions, Snapshot, SnapshotName, Streams};
 use remand_sys::btrfs::{self, Uuid};
 use rustix::fs::{self, AtFlags, Mode};
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -112,7 +111,7 @@ impl Btrfs {
     ) -> Result<Vec<String>> {
         let subject = || self.label_of(name);
         let told = |wrong: Wrong| wrong.of(subject());
-        let mut known: BTreeMap<Uuid, Uuid> = BTreeMap::new();
+        let mut known = Known::new();
         let mut names: Vec<String> = Vec::new();
         let mut next = Some(first);
         while let Some(begin) = next {
@@ -127,9 +126,10 @@ impl Btrfs {
                 }
                 Err(FeedError::Program(error)) => return Err(error),
             }
-            names.push(given.clone());
+            let specials = part.specials();
+            names.push(given);
             let here = private.check(&names, begin.uuid)?;
-            known.insert(begin.uuid, here);
+            known.insert(begin.uuid, Came { here, specials });
             next = Begin::read(stream).map_err(told)?;
         }
         Ok(names)

@@ -1,5 +1,6 @@
 //! What Linux does its own way.
 
+use crate::outside;
 use remand_sys::btrfs;
 use rustix::fs::{self, IFlags, Mode, OFlags, RenameFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -15,7 +16,14 @@ pub(crate) fn rename_new(
     to_above: impl AsFd,
     to: impl Arg,
 ) -> Result<(), Errno> {
-    fs::renameat_with(from_above, from, to_above, to, RenameFlags::NOREPLACE)
+    let (from_above, to_above) = (owned(from_above)?, owned(to_above)?);
+    let (from, to) = (from.into_c_str()?.into_owned(), to.into_c_str()?.into_owned());
+    let rename = move || fs::renameat_with(from_above, from, to_above, to, RenameFlags::NOREPLACE);
+    outside::run(rename).unwrap_or(Err(Errno::IO))
+}
+
+fn owned(fd: impl AsFd) -> Result<OwnedFd, Errno> {
+    fd.as_fd().try_clone_to_owned().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
 /// Opens a directory in `above`; `EXDEV` if another file system, or a bind mount of the same one, is mounted there.

@@ -5,7 +5,7 @@
 
 use super::engine::{Sending, ZfsEngine};
 use super::parse::{self, StreamKind};
-use super::{CREATED, RECEIVED, Zfs, resumed, tool};
+use super::{CREATED, Zfs, resumed, tool};
 use crate::process::{self, FeedError, Program};
 use crate::{
     Backend, Created, DatasetName, Encryption, Error, Partial, ReceiveOptions, Result, SendOptions, Snapshot,
@@ -85,27 +85,6 @@ impl Zfs {
                 Ok(vec![one(oldest.clone(), None), one(full, Some(oldest))])
             }
         }
-    }
-
-    /// After a receive: everything that came is kept from being mounted, and leads nowhere out of the pool. Where zfs(8)
-    /// could override while it received, this is the second line of defence.
-    pub(super) fn pacify(&self, name: &DatasetName) -> Result<()> {
-        for listed in self.find_all(name)? {
-            let full = listed.name.as_str();
-            if !listed.volume {
-                tool::run(["set", "canmount=noauto", full])?;
-                for property in OVERRIDDEN {
-                    let get = ["get", "-H", "-o", "value,source", property, full];
-                    let text = tool::run(get)?;
-                    let text = text.trim_end_matches('\n');
-                    if text.ends_with("\treceived") || text.ends_with("\tlocal") {
-                        tool::run(["inherit", property, full])?;
-                    }
-                }
-            }
-            tool::run(["set", &format!("{RECEIVED}=yes"), full])?;
-        }
-        tool::run(["inherit", CREATED, &self.full(name)?]).map(drop)
     }
 
     fn receive_arguments(&self, kind: StreamKind, word: &str) -> Vec<String> {

@@ -3,36 +3,23 @@
 //! Members come first, then the index. Of each member 16 bytes of hash are kept until its line comes, and as much of
 //! each name to find duplicates. The hashes are keyed with random bytes, so that nobody can prepare two that collide.
 
-use std::collections::HashMap;
+mod names;
 
 use super::announced::{Announced, Place};
 use super::format::{INDEX, MANIFEST};
 use super::index::{Failure, Role, line_to_json, member_bytes};
 use super::{Error, Line, Manifest, MemberName, Result, Seal, header};
 use crate::tree::{Kind, TreePath};
+use names::{Known, Names};
 
-/// Key of a name, or hash of a line.
+/// Hash of a line.
 type Short = [u8; 16];
-
-/// What is known of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// It is a directory.
-    Directory,
-    /// Something is below it.
-    Parent,
-    /// It is something else.
-    Other,
-    /// It is not there any more.
-    Deleted,
-}
 
 /// Checks one archive.
 pub(super) struct Checker {
     announced: Announced,
     resources: u32,
-    key: [u8; 32],
-    names: HashMap<Short, Known>,
+    names: Names,
     members: Vec<Short>,
     /// Places of members whose content was not read.
     skipped: std::collections::HashSet<usize>,
@@ -46,30 +33,21 @@ pub(super) struct Checker {
 impl Checker {
     /// Begins with the manifest.
     pub(super) fn new(manifest: &Manifest) -> Result<Self> {
-        let mut key = [0; 32];
-        // Seeded by the system, differently in every run.
-        for (number, part) in key.chunks_mut(8).enumerate() {
-            use std::hash::BuildHasher as _;
-            let random = std::collections::hash_map::RandomState::new().hash_one(number);
-            part.copy_from_slice(&random.to_le_bytes());
+        let mut names = Names::new();
+        for own in [MANIFEST, INDEX] {
+            names.remember(&MemberName::new(TreePath::root().join(own.as_bytes())), Known::Other)?;
         }
-        let mut this = Self {
+        Ok(Self {
             announced: Announced::new(manifest)?,
             resources: u32::try_from(manifest.resources.len()).unwrap_or(u32::MAX),
-            key,
-            names: HashMap::new(),
+            names,
             members: Vec::new(),
             skipped: std::collections::HashSet::new(),
             last: None,
             lines: 0,
             matched: 0,
             bytes: 0,
-        };
-        for own in [MANIFEST, INDEX] {
-            let key = this.key_of(&TreePath::root().join(own.as_bytes()));
-            this.names.insert(key, Known::Other);
-        }
-        Ok(this)
+        })
     }
 
     /// A member's header, before its content.
@@ -123,7 +101,7 @@ impl Checker {
         if expected == Some(&hash) {
             return Ok(());
         }
-        if self.names.contains_key(&self.key_of(line.name.path())) {
+        if self.names.find(line.name.path()).is_some() {
             return Err(Error::Damaged(format!("{} is not what the index says, or not where", line.name)));
         }
         Err(Error::Damaged(format!("{} is missing", line.name)))
@@ -173,16 +151,7 @@ impl Checker {
 
     /// Whether the index has an entry at `path`, or one below it.
     pub(super) fn knows(&self, path: &TreePath) -> bool {
-        self.names.get(&self.key_of(path)).is_some_and(|known| *known != Known::Deleted)
-    }
-
-    fn key_of(&self, path: &TreePath) -> Short {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        for component in path.components() {
-            hasher.update(component);
-            hasher.update(b"/");
-        }
-        short(&hasher)
+        self.names.find(path).is_some_and(|known| known != Known::Deleted)
     }
 
     fn hash_line(&self, line: &Line) -> Short {
@@ -195,7 +164,7 @@ impl Checker {
             unstable: false,
             shared: line.shared.clone(),
         };
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut hasher = blake3::Hasher::new_keyed(&self.names.key);
         hasher.update(&line_to_json(&line));
         short(&hasher)
     }
@@ -225,7 +194,7 @@ impl Checker {
             Some(Kind::Directory) if !is_link => Known::Directory,
             Some(_) => Known::Other,
         };
-        self.remember(name, known)
+        self.names.remember(name, known)
     }
 
     fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
@@ -235,51 +204,18 @@ impl Checker {
         if other != number {
             // A file that has names in several trees: its content came with the first of them.
             let apart = !place.is_directory() || !other_place.is_directory() || below.is_root();
-            return match self.names.get(&self.key_of(to.path())) {
+            return match self.names.find(to.path()) {
                 Some(Known::Other) if !apart => Ok(()),
                 _ => Err(refuse(name, &format!("it is a link to {to}, which is elsewhere"))),
             };
         }
-        match self.names.get(&self.key_of(to.path())) {
+        match self.names.find(to.path()) {
             Some(Known::Other) => Ok(()),
             // A name that only the base has.
             None if place == Place::Delta => Ok(()),
             Some(_) => Err(refuse(name, &format!("it is a link to {to}, which has no content"))),
             None => Err(refuse(name, &format!("it is a link to {to}, which is not before it"))),
         }
-    }
-
-    fn remember(&mut self, name: &MemberName, known: Known) -> Result<()> {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        let mut components = name.path().components().peekable();
-        while let Some(component) = components.next() {
-            hasher.update(component);
-            hasher.update(b"/");
-            let key = short(&hasher);
-            let before = self.names.get(&key).copied();
-            if components.peek().is_some() {
-                match before {
-                    Some(Known::Directory | Known::Parent) => {}
-                    // Of what was deleted, or replaced, all below is gone too.
-                    _ if known == Known::Deleted => {}
-                    Some(_) => return Err(refuse(name, "what it lies in is no directory")),
-                    None => {
-                        self.names.insert(key, Known::Parent);
-                    }
-                }
-                continue;
-            }
-            match before {
-                None => {}
-                Some(Known::Parent) if known == Known::Directory => {}
-                Some(Known::Parent) => {
-                    return Err(refuse(name, "something lies in it, but it is no directory"));
-                }
-                Some(_) => return Err(refuse(name, "it is there twice")),
-            }
-            self.names.insert(key, known);
-        }
-        Ok(())
     }
 }
 

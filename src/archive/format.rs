@@ -26,8 +26,3 @@ pub const MANIFEST: &str = "manifest.json";
 pub const INDEX: &str = "index.jsonl";
 /// Directory of a resource's members for the files beside its config.
 pub const FILES: &str = "files";
-
-/// Longest manifest in bytes.
-pub(super) const MAX_MANIFEST_BYTES: u64 = 16 << 20;
-/// Longest line of the index in bytes.
-pub(super) const MAX_LINE_BYTES: u64 = 16 << 20;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
+use super::bounds::is_manifest_too_big;
 pub use super::record::{ExportRecord, ExportResult};
 use crate::change::Fingerprint;
 
@@ -297,6 +298,18 @@ impl EntryFlags {
     }
 }
 
+/// Most values of all options together: they take more memory than anything else in a manifest, and are for people.
+const MAX_OPTION_VALUES: usize = 10_000;
+
+fn values_in(value: &serde_json::Value) -> usize {
+    use serde_json::Value as V;
+    match value {
+        V::Array(values) => 1 + values.iter().map(values_in).sum::<usize>(),
+        V::Object(values) => 1 + values.values().map(values_in).sum::<usize>(),
+        _ => 1,
+    }
+}
+
 /// A manifest that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
@@ -330,6 +343,9 @@ impl Manifest {
             #[serde(default)]
             tool: serde_json::Value,
         }
+        if is_manifest_too_big(json) {
+            return Err(Unusable::Refused("its manifest is too big".to_owned()));
+        }
         let head: Head =
             serde_json::from_slice(json).map_err(|error| Unusable::Damaged(error.to_string()))?;
         if head.format != FORMAT {
@@ -348,7 +364,7 @@ impl Manifest {
                 "it is of format version {major}.{minor}{by}, and this remand reads versions up to {MAJOR}"
             )));
         }
-        serde_json::from_slice(json).map_err(|error| {
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| {
             if minor <= MINOR {
                 return Unusable::Damaged(error.to_string());
             }
@@ -356,6 +372,10 @@ impl Manifest {
                 "it is of format version {major}.{minor}, and holds what this remand, which writes {MAJOR}.{MINOR}, does \
                  not know: {error}"
             ))
-        })
+        })?;
+        if manifest.options.values().map(values_in).sum::<usize>() > MAX_OPTION_VALUES {
+            return Err(Unusable::Refused("its manifest has too many options".to_owned()));
+        }
+        Ok(manifest)
     }
 }

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-/// Most bytes that the records of one member may have.
-pub(super) const MAX_BYTES: u64 = 16 << 20;
+use super::bounds::MAX_PAX_RECORDS;
 
 /// Appends a record.
 pub(super) fn push(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
@@ -44,6 +43,9 @@ pub(super) fn parse(mut records: &[u8]) -> Result<BTreeMap<&[u8], &[u8]>, &'stat
         let equals = record.iter().position(|&byte| byte == b'=').ok_or("a pax record has no value")?;
         if found.insert(&record[..equals], &record[equals + 1..]).is_some() {
             return Err("a pax record is repeated");
+        }
+        if found.len() > MAX_PAX_RECORDS {
+            return Err("it has too many pax records");
         }
         records = rest;
     }

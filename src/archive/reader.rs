@@ -8,6 +8,7 @@ use super::index::Failure;
 use super::{Error, Line, Manifest, Result, Seal};
 use crate::tree::{Content, Tree};
 
+mod budget;
 mod content;
 mod decompress;
 mod directory;
@@ -137,6 +138,10 @@ fn input_error(name: &str, source: io::Error) -> Error {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
             Error::Damaged(format!("{name} cannot be decompressed: {source}"))
         }
+        // The limit is ours, and the system's memory is not exhausted.
+        io::ErrorKind::OutOfMemory => Error::Refused(format!(
+            "{name} takes more memory to decompress than any archive of remand: {source}"
+        )),
         _ => Error::Io { action: "read", subject: name.to_owned(), source },
     }
 }

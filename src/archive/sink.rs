@@ -64,7 +64,7 @@ pub(super) fn exchange(one: &Path, other: &Path) -> Result<bool> {
 }
 
 /// Renames to a name that must be free.
-pub(crate) fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
     platform::rename_to_free(from, to).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists(to.display().to_string()),
         _ => io_error("rename the finished archive to", to, source),
@@ -72,7 +72,7 @@ pub(crate) fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Makes a change of names in a directory durable.
-pub(crate) fn sync_directory(directory: &Path) -> Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| io_error("make durable what is in", directory, source))

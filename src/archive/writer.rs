@@ -94,7 +94,7 @@ impl Writer {
         let mut bytes = manifest.to_json();
         let length = bytes.len() + spare_bytes;
         pad(&mut bytes, length);
-        if bytes.len() as u64 > super::format::MAX_MANIFEST_BYTES {
+        if super::bounds::is_manifest_too_big(&bytes) {
             return Err(too_big_manifest());
         }
         match &mut self.form {
@@ -110,7 +110,7 @@ impl Writer {
         assert!(self.can_amend(), "whether the manifest can be amended is known before");
         let written = self.manifest.as_mut().expect("the manifest is written first");
         let mut bytes = manifest.to_json();
-        if bytes.len() > written.bytes.len() {
+        if bytes.len() > written.bytes.len() || super::bounds::is_manifest_too_big(&bytes) {
             return Err(too_big_manifest());
         }
         pad(&mut bytes, written.bytes.len());

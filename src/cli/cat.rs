@@ -18,7 +18,7 @@ pub(super) fn run(session: &Session, args: &Cat) -> Result<Outcome, Failure> {
     let input = input(&args.source, interrupted)?;
     let pool = || find_pool(&args.place, &config);
     let what = extract::Cat { files: &files, dataset: &args.dataset };
-    let mut output = std::io::stdout().lock();
+    let mut output = std::io::stdout();
     match extract::cat(&pool, input, &what, &**console, interrupted, &mut output) {
         Ok(()) => {}
         // Whoever reads has seen enough.

@@ -10,6 +10,7 @@ use super::base::{Base, leads_through};
 use crate::archive::digest::ContentHasher;
 use crate::archive::index::Role;
 use crate::archive::{self, Digest, Failure, Line, Manifest, MemberName, Visitor};
+use crate::confine;
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::input::Input;
@@ -35,6 +36,18 @@ pub struct Cat<'a> {
 /// Writes the content of files to `output`, one after the other. What a differential archive leaves to the base comes from there. Each
 /// waits in a temporary file until it is proven; of a pipe nothing is written before the whole archive is.
 pub fn cat(
+    pool: FindPool<'_>,
+    input: Input,
+    what: &Cat<'_>,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+    output: &mut (dyn Write + Send),
+) -> Result<()> {
+    let allowed = super::allowed(pool)?.and_below(&std::env::temp_dir());
+    confine::run(&allowed, || read(pool, input, what, observer, interrupted, output))
+}
+
+fn read(
     pool: FindPool<'_>,
     input: Input,
     what: &Cat<'_>,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::base::Base;
-use super::staged::Staged;
+use super::staged::{Destination, Staged};
 use super::survey::{Survey, needs_no_base, refuse_failed};
 use super::work::Work;
 use super::{FindPool, Report};
 use crate::archive::index::Role;
 use crate::archive::{self, Failure, Line, Manifest, MemberName, Visitor};
+use crate::confine;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
@@ -31,6 +32,23 @@ pub fn extract(
     input: Input,
     (locator, dataset): (&Locator, &str),
     to: &Path,
+    observer: &dyn Observer,
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Report> {
+    let allowed = super::allowed(pool)?.and_below(to);
+    let mut destination = Destination::open(to)?;
+    let extracted = confine::run(&allowed, || {
+        build(pool, input, (locator, dataset), &destination, observer, interrupted)
+    })?;
+    destination.keep();
+    Ok(extracted)
+}
+
+fn build(
+    pool: FindPool<'_>,
+    input: Input,
+    (locator, dataset): (&Locator, &str),
+    to: &Destination,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
@@ -69,14 +87,14 @@ struct Extraction<'a> {
     pool: FindPool<'a>,
     locator: &'a Locator,
     dataset: &'a str,
-    to: &'a Path,
+    to: &'a Destination,
     steps: &'a Steps<'a>,
     interrupted: &'a AtomicBool,
     meter: &'a Meter<'a>,
     /// As the survey found it, if there was one.
     outside: Option<HashMap<MemberName, TreePath>>,
     complete: bool,
-    work: Option<Work>,
+    work: Option<Work<'a>>,
 }
 
 impl Extraction<'_> {

@@ -139,7 +139,7 @@ impl Test {
 }
 
 fn no_pool() -> Result<Pool> {
-    panic!("no base is needed")
+    Err(Error::NoPool("no base is needed".into()))
 }
 
 #[test]

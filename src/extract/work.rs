@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::base::{Base, leads_through};
-use super::staged::{self, Staged};
+use super::staged::Staged;
 use crate::archive::index::Role;
 use crate::archive::{self, Line, MemberName};
 use crate::error::{Error, Result};
@@ -16,12 +15,12 @@ use crate::step::Steps;
 use crate::tree::{Acl, Content, Entry, Flags, Kind, Timestamp, Tree, TreePath, TreeWriter, copy};
 
 /// What is known after the manifest.
-pub(super) struct Work {
+pub(super) struct Work<'d> {
     pub(super) part: Part,
     /// Name in the user's directory.
     pub(super) name: Vec<u8>,
     pub(super) writer: TreeWriter,
-    pub(super) staged: Staged,
+    pub(super) staged: Staged<'d>,
     pub(super) base: Option<Base>,
     /// Why there is none.
     pub(super) without_base: Option<Error>,
@@ -40,7 +39,7 @@ pub(super) struct Work {
     pub(super) exists: bool,
 }
 
-impl Work {
+impl Work<'_> {
     /// A path of the dataset in the hidden directory.
     fn staged_path(&self, path: &TreePath) -> TreePath {
         let below = self.part.below(path).unwrap_or_default();
@@ -77,8 +76,6 @@ impl Work {
             }
         };
         let Some(directory) = directory else { return Ok(()) };
-        let place = self.staged.path().join(std::ffi::OsStr::from_bytes(&self.name));
-        std::fs::create_dir(&place).map_err(Error::io("make the directory", place.display()))?;
         let fd =
             directory.as_fd().try_clone_to_owned().map_err(Error::io("open", "a directory of the base"))?;
         let tree = Tree::from_fd(fd, &base.label).map_err(fail())?;
@@ -86,7 +83,7 @@ impl Work {
             let path = below.components().fold(self.part.path.clone(), |path, name| path.join(name));
             interrupted.load(Ordering::Relaxed) || base.leaves_out(&path)
         };
-        let losses = copy(&tree, staged::open(&place)?, &exclude, &mut |_| {}).map_err(fail())?;
+        let losses = copy(&tree, self.staged.make(&self.name)?, &exclude, &mut |_| {}).map_err(fail())?;
         for loss in losses {
             let subject = self.part.label(&loss.path);
             let message = format!("{} could not be kept: {}", loss.what, loss.source);

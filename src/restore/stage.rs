@@ -115,6 +115,17 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Tells of what could not be kept in a dataset so far, once it is much; "" is the resource's own directory.
+    pub(super) fn tell_losses(&mut self, of: &str, steps: &Steps<'_>) {
+        let writer = match of {
+            "" => self.own.as_mut(),
+            of => self.made.get_mut(of).and_then(|made| made.writer.as_mut()),
+        };
+        if let Some(writer) = writer {
+            report(writer.many_losses(), of, steps);
+        }
+    }
+
     /// Makes a dataset that does not arrive as a stream: a clone of its base if it has one, empty otherwise. Of the base
     /// goes what was not there: what lay where other datasets are, and what was in empty base directories.
     pub(super) fn make(

@@ -246,7 +246,11 @@ impl<'a> Restore<'a> {
             if let Some(meter) = self.open.last() {
                 meter.add(size, 1);
             }
-            self.put(line, &place, content)
+            self.put(line, &place, content)?;
+            let work = &mut self.works[place.work];
+            let dataset = work.dataset(place.section).to_owned();
+            work.stage.tell_losses(&dataset, self.context.steps);
+            Ok(())
         });
         applied.or_else(|error| self.fail(place.work, error))
     }

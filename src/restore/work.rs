@@ -19,10 +19,13 @@ use crate::archive::Line;
 use crate::archive::index::Role;
 use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
+use crate::event::Warning;
+use crate::fstab::Leads;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::resource::{Base, ResourceKind, label};
 use crate::step::{Meter, Steps};
+use crate::tree::path::printable;
 use crate::tree::{Content, Entry, MemoryContent, TreePath, TreeWriter};
 use crate::undo::Undo;
 
@@ -138,7 +141,7 @@ impl<'a> Work<'a> {
         let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
         let bytes = files::read_all(&line.name.to_string(), content)?;
         let (name, bytes) = match section {
-            Section::Fstab => ("fstab", self.fstab(bytes, run.pool)?),
+            Section::Fstab => ("fstab", self.fstab(bytes, run)?),
             _ => ("config.json", self.config(bytes, run)?),
         };
         let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
@@ -160,11 +163,29 @@ impl<'a> Work<'a> {
         files::config(bytes, plan, release, identity, context.steps)
     }
 
-    fn fstab(&self, bytes: Vec<u8>, pool: &Pool) -> Result<Vec<u8>> {
+    fn fstab(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {
+        let Context { pool, steps, .. } = context;
         let place = pool.layout().place(self.plan.record.kind, &self.plan.name)?;
         let directory = pool.backend().directory().join(place.as_str());
         let bytes = self.with_releases_of_this_pool(bytes, pool);
-        Ok(crate::fstab::from_archive(&bytes, &directory))
+        let bytes = crate::fstab::from_archive(&bytes, &directory);
+        for (line, leads) in crate::fstab::outside(&bytes, pool.backend().directory(), &directory) {
+            let subject = format!("fstab, line {line}");
+            match leads {
+                Leads::From(path) => {
+                    let path = printable(&path);
+                    steps.notice(&subject, format!("mounts {path}, which is outside of the pool"));
+                }
+                Leads::To(path) => {
+                    let message = format!(
+                        "mounts on {}, which is outside of the resource; look at it before you start it",
+                        printable(&path)
+                    );
+                    steps.warn(&Warning { subject, message });
+                }
+            }
+        }
+        Ok(bytes)
     }
 
     /// Mounts of the base's directories in the root, from the place that the base has in this pool.
@@ -255,6 +276,7 @@ pub(super) fn misplaced(line: &Line) -> impl FnOnce(crate::tree::Error) -> Error
         (E::Escapes { through, .. }, _) => {
             Error::Refused(format!("{name} leads through {through}, which is no directory"))
         }
+        (error @ E::Collides { .. }, _) => Error::Refused(format!("{name}: {error}")),
         (E::WrongKind { found, wanted, .. }, _) => {
             Error::Archive(A::Damaged(format!("{name} is {wanted} in the archive, and {found} in its base")))
         }

@@ -33,6 +33,14 @@ pub enum Error {
         /// The path that was asked for.
         path: String,
     },
+    /// The file system takes its name for that of another entry.
+    #[error("{path} cannot be told from {with} by the file system")]
+    Collides {
+        /// The path that was asked for.
+        path: String,
+        /// The name of what is there.
+        with: String,
+    },
     /// An entry is not of the kind that an operation needs.
     #[error("{path} is {found}, not {wanted}")]
     WrongKind {

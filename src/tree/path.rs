@@ -107,6 +107,15 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// As [`printable`], without the end of what is too long for people.
+pub(crate) fn printable_start(bytes: &[u8]) -> String {
+    const MOST_BYTES: usize = 1024;
+    match bytes.get(..MOST_BYTES) {
+        Some(start) if bytes.len() > MOST_BYTES => format!("{}…", printable(start)),
+        _ => printable(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ mod content;
 mod create;
 mod descent;
 mod finish;
+mod folded;
 mod records;
 mod remove;
 
@@ -26,7 +27,7 @@ use self::content::Shortcuts;
 use self::descent::{Descent, Refused};
 use self::records::{ROOT, Record, Records};
 use super::platform::{self, Place, Seen};
-use super::read::{is_absent, list, open_entry};
+use super::read::{list, open_entry};
 use super::{Content, Dir, Entry, Error, Flags, Kind, Result, TreePath};
 
 /// Something that the platform, the file system or the permissions refused to keep.
@@ -251,6 +252,12 @@ impl TreeWriter {
         Ok(())
     }
 
+    /// What could not be kept so far, once it is so much that it should not wait in memory for the end.
+    pub(crate) fn many_losses(&mut self) -> Vec<Loss> {
+        const MANY: usize = 256;
+        if self.losses.list.len() < MANY { Vec::new() } else { std::mem::take(&mut self.losses.list) }
+    }
+
     /// Goes to the directory at `parent`, for the sake of `path`.
     fn enter(&mut self, parent: &TreePath, path: &TreePath) -> Result<Record> {
         let (depth, names) = self.at.common(parent);
@@ -262,15 +269,6 @@ impl TreeWriter {
             self.at.push(name, record).map_err(|refused| self.at.error(refused, name, path))?;
         }
         Ok(self.at.record().unwrap_or(ROOT))
-    }
-
-    /// Looks at an entry of the directory that was entered.
-    fn look(&self, name: &[u8], path: &TreePath) -> Result<Option<Seen>> {
-        match platform::stat(self.at.top().as_fd(), name, Some(self.at.device())) {
-            Ok(seen) => Ok(Some(seen)),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(failed("look at", path)(error)),
-        }
     }
 
     /// Prepares the directory that was entered for changes of its entries.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::tar::{self, Member};
 
+#[derive(Clone)]
 pub(crate) struct Bundle {
     pub(crate) members: Vec<Member>,
     original: Totals,
@@ -29,6 +30,26 @@ impl Bundle {
     /// Writes it as it is now.
     pub(crate) fn save(&self, path: &Path) {
         std::fs::write(path, tar::write(&self.members)).expect("an archive");
+    }
+
+    /// Writes it in DIRECTORY format, as far as names can be files.
+    pub(crate) fn save_directory(&self, path: &Path) {
+        std::fs::create_dir(path).expect("a directory for the archive");
+        for member in &self.members {
+            let name = member.text();
+            let name = name.trim_start_matches("./").trim_end_matches('/');
+            let place = path.join(name);
+            if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | ".." | "\0evil")) {
+                continue;
+            }
+            // What cannot be made is what the archive is accused of: the index tells.
+            let _ = match member.kind {
+                b'5' => std::fs::create_dir_all(&place),
+                b'0' if place.symlink_metadata().is_ok() => Ok(()),
+                b'0' => std::fs::write(&place, &member.data),
+                _ => Ok(()),
+            };
+        }
     }
 
     pub(crate) fn position(&self, name: &str) -> usize {
@@ -70,23 +91,28 @@ impl Bundle {
 
     /// Sets the index from lines without a seal, and seals it.
     pub(crate) fn seal(&mut self, lines: &[Value]) {
-        let mut seal = self.index().pop().expect("a seal");
         let mut index = Vec::new();
         for line in lines {
             index.extend(serde_json::to_vec(line).expect("a line"));
             index.push(b'\n');
         }
+        self.seal_text(index, lines.len());
+    }
+
+    /// Sets the index from the text of so many lines without a seal, and seals it.
+    pub(crate) fn seal_text(&mut self, mut index: Vec<u8>, lines: usize) {
+        let mut seal = self.index().pop().expect("a seal");
         let mut hash = blake3::Hasher::new();
         hash.update(&self.members[self.position("./manifest.json")].data).update(&index);
         let now = totals(&self.members);
         for (key, change) in [
-            ("members", now.members as i64 - self.original.members as i64),
-            ("bytes", now.bytes as i64 - self.original.bytes as i64),
+            ("members", now.members.wrapping_sub(self.original.members) as i64),
+            ("bytes", now.bytes.wrapping_sub(self.original.bytes) as i64),
         ] {
             let number = field(&mut seal, key);
             *number = (number.as_i64().expect("a number") + change).into();
         }
-        *field(&mut seal, "entries") = lines.len().into();
+        *field(&mut seal, "entries") = lines.into();
         *field(&mut seal, "digest") = format!("blake3:{}", hash.finalize().to_hex()).into();
         index.extend(serde_json::to_vec(&seal).expect("a seal"));
         index.push(b'\n');
@@ -94,10 +120,37 @@ impl Bundle {
         self.original = now;
     }
 
+    /// The text of the index without its seal, and how many lines it has.
+    pub(crate) fn text(&self) -> (Vec<u8>, usize) {
+        let mut lines = self.index();
+        lines.pop();
+        let text =
+            lines.iter().flat_map(|line| [serde_json::to_vec(line).expect("a line"), vec![b'\n']].concat());
+        (text.collect(), lines.len())
+    }
+
     /// Seals the index again after the manifest was changed.
     pub(crate) fn reseal(&mut self) {
         let mut lines = self.index();
         lines.pop();
+        self.seal(&lines);
+    }
+
+    /// The next seal counts so many members and bytes more than there are here: their content is given elsewhere.
+    pub(crate) fn expect(&mut self, members: usize, bytes: u64) {
+        self.original.members = self.original.members.wrapping_sub(members);
+        self.original.bytes = self.original.bytes.wrapping_sub(usize::try_from(bytes).expect("a size"));
+    }
+
+    /// Gives a file other content, with a line that fits.
+    pub(crate) fn replace(&mut self, name: &str, data: &[u8]) {
+        let path = format!("./{name}");
+        self.member(&path).data = data.to_vec();
+        let mut lines = self.index();
+        lines.pop();
+        let line = lines.iter_mut().find(|line| line["path"] == path).expect("a line");
+        line["size"] = data.len().into();
+        line["digest"] = format!("blake3:{}", blake3::hash(data).to_hex()).into();
         self.seal(&lines);
     }
 

@@ -72,6 +72,34 @@ impl Member {
     }
 }
 
+/// A header block alone, with any twelve bytes where the size is.
+pub(crate) fn header(kind: u8, name: &str, size: &[u8]) -> Vec<u8> {
+    let mut header = Member::new(kind, name, "", &[]).header;
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[124..124 + size.len()].copy_from_slice(size);
+    header[156] = kind;
+    let mut out = Vec::new();
+    block(&mut out, header, &[]);
+    out
+}
+
+/// The headers of a member whose content is given elsewhere, and has so many bytes.
+pub(crate) fn headers(member: &Member, size: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    Member { data: Vec::new(), ..member.clone() }.write(&mut out);
+    let mut own = out.split_off(out.len() - BLOCK);
+    octal(&mut own[124..135], size);
+    block(&mut out, own, &[]);
+    out
+}
+
+/// One pax record.
+pub(crate) fn pax(key: &str, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    record(&mut out, key.as_bytes(), value);
+    out
+}
+
 /// Takes a tar file apart. Panics on what it does not know: it reads only what remand wrote.
 pub(crate) fn read(tar: &[u8]) -> Vec<Member> {
     let mut members = Vec::new();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::btrfs::send_stream::command::CLONE;
 use crate::btrfs::send_stream::encode::{checked, raw, stream};
 use proptest::prelude::*;
 
@@ -16,7 +17,11 @@ fn full(rest: &[Command<'_>]) -> Vec<u8> {
     stream(1, &[&[subvol(b"x@name")], rest, &[END]].concat())
 }
 
-fn relayed(bytes: &[u8], known: &BTreeMap<Uuid, Uuid>) -> std::result::Result<(Vec<u8>, usize), Wrong> {
+fn known() -> Known {
+    Known::from([(B, Came { here: HERE, specials: Specials::new() })])
+}
+
+fn relayed(bytes: &[u8], known: &Known) -> std::result::Result<(Vec<u8>, usize), Wrong> {
     let mut source = bytes;
     let begin = Begin::read(&mut source)?.expect("there is one");
     let mut part = Part::new(&begin, "new", known, &mut source)?;
@@ -28,14 +33,14 @@ fn relayed(bytes: &[u8], known: &BTreeMap<Uuid, Uuid>) -> std::result::Result<(V
 }
 
 fn refused(bytes: &[u8]) -> String {
-    match relayed(bytes, &BTreeMap::from([(B, HERE)])) {
+    match relayed(bytes, &known()) {
         Err(Wrong::Refused(reason)) => reason,
         other => panic!("{other:?}"),
     }
 }
 
 fn damaged(bytes: &[u8]) -> String {
-    match relayed(bytes, &BTreeMap::from([(B, HERE)])) {
+    match relayed(bytes, &known()) {
         Err(Wrong::Damaged(reason)) => reason,
         other => panic!("{other:?}"),
     }
@@ -52,7 +57,7 @@ fn a_part_ends_where_it_ends_and_has_our_name() {
     let write = Command::Write { path: b"file", offset: 0, data: b"text" };
     let bytes = full(&[write]);
     let both = [&bytes[..], b"the rest"].concat();
-    let (out, left) = relayed(&both, &BTreeMap::new()).unwrap();
+    let (out, left) = relayed(&both, &Known::new()).unwrap();
     assert_eq!(left, 8);
     assert_eq!(out, stream(1, &[subvol(b"new"), write, END]));
     let mut renamed = Vec::new();
@@ -66,7 +71,7 @@ fn references_lead_to_what_came_before_alone() {
         let (path, clone_uuid) = (b"p", *clone_uuid);
         stream(1, &[Command::Snapshot { path, uuid: A, ctransid: 0, clone_uuid, clone_ctransid: 0 }, END])
     };
-    let known = BTreeMap::from([(B, HERE)]);
+    let known = known();
     let (out, _) = relayed(&snapshot(&B), &known).unwrap();
     assert!(out.windows(16).any(|window| window == HERE) && !out.windows(16).any(|window| window == B));
     assert!(refused(&snapshot(&[7; 16])).contains("does not come with it"));
@@ -147,7 +152,7 @@ fn a_source_that_fails_is_told_as_such() {
     for cut in 0..whole.len() {
         let mut source = whole[..cut].chain(Failing);
         let outcome = Begin::read(&mut source).and_then(|begin| {
-            let known = BTreeMap::new();
+            let known = Known::new();
             let mut part = Part::new(&begin.unwrap(), "new", &known, &mut source)?;
             let read = part.read_to_end(&mut Vec::new());
             assert!(read.is_err());
@@ -163,7 +168,7 @@ proptest! {
         let bytes = if good { [&full(&[])[..frame::BEGIN_BYTES], &bytes].concat() } else { bytes };
         let mut source = &bytes[..];
         if let Ok(Some(begin)) = Begin::read(&mut source) {
-            let known = BTreeMap::new();
+            let known = Known::new();
             if let Ok(mut part) = Part::new(&begin, "new", &known, &mut source) {
                 part.read_to_end(&mut Vec::new()).ok();
             }

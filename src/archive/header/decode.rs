@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::archive::bounds::MAX_NAME_BYTES;
 use crate::archive::index::Role;
 use crate::archive::wrong::Wrong;
 use crate::archive::{Line, MemberName, pax, sparse};
@@ -211,11 +212,11 @@ fn device(
 fn clean_name(name: &[u8], directory: bool) -> Result<MemberName, Wrong> {
     let path = if directory { name.strip_suffix(b"/").unwrap_or(name) } else { name };
     path.strip_prefix(b"./")
-        .filter(|path| !path.is_empty())
+        .filter(|path| !path.is_empty() && path.len() < MAX_NAME_BYTES)
         .and_then(|path| TreePath::new(path).ok())
         .map(MemberName::new)
         .ok_or_else(|| {
-            let name = crate::tree::path::printable(name);
+            let name = crate::tree::path::printable_start(name);
             Wrong::Forbidden(format!("\"{name}\" is no name of a member"))
         })
 }

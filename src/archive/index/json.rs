@@ -10,6 +10,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Line, Replaced, Role, Seal};
+use crate::archive::bounds::MAX_NAME_BYTES;
 use crate::archive::wrong::Wrong;
 use crate::archive::{Digest, MemberName};
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
@@ -261,11 +262,11 @@ fn parse_kind(text: &str) -> Result<Kind, String> {
 
 fn member_name(path: &[u8]) -> Result<MemberName, Wrong> {
     path.strip_prefix(b"./")
-        .filter(|path| !path.is_empty())
+        .filter(|path| !path.is_empty() && path.len() < MAX_NAME_BYTES)
         .and_then(|path| TreePath::new(path).ok())
         .map(MemberName::new)
         .ok_or_else(|| {
-            let path = crate::tree::path::printable(path);
+            let path = crate::tree::path::printable_start(path);
             Wrong::Forbidden(format!("\"{path}\" is no name of a member"))
         })
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::{Failure, Line, Role, Seal, failure_to_json, line_to_json, seal_to_json};
-use crate::archive::format::MAX_LINE_BYTES;
+use crate::archive::bounds::{MAX_NAME_BYTES, is_line_too_big};
 use crate::archive::{Error, Result};
 use crate::tree::Kind;
 
@@ -32,14 +32,15 @@ impl Spool {
     /// Appends a line.
     pub(in crate::archive) fn push(&mut self, line: &Line) -> Result<()> {
         let json = line_to_json(line);
-        if json.len() as u64 > MAX_LINE_BYTES {
-            return Err(Error::Source {
-                member: line.name.to_string(),
-                source: io::Error::new(
-                    io::ErrorKind::FileTooLarge,
-                    "its attributes are too big for the index",
-                ),
-            });
+        let too_big = |what: &str| Error::Source {
+            member: line.name.to_string(),
+            source: io::Error::new(io::ErrorKind::FileTooLarge, what),
+        };
+        if line.name.path().as_bytes().len() + 2 > MAX_NAME_BYTES {
+            return Err(too_big("its path is too long for an archive"));
+        }
+        if is_line_too_big(&json) {
+            return Err(too_big("its attributes are too big for the index"));
         }
         self.file.write_all(&json).map_err(|source| io_error("write", &self.directory, source))?;
         self.length += json.len() as u64;

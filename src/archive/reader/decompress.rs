@@ -14,6 +14,7 @@ use std::num::NonZero;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::bufread::MultiGzDecoder;
 
+use super::budget;
 use super::frames::Frames;
 use crate::archive::gzip::{self, Sort};
 use crate::archive::table::Watch;
@@ -28,7 +29,7 @@ const MAX_THREADS: usize = 32;
 /// Magic of xz.
 const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// Most memory that xz may ask for, in KiB: more than its highest level needs.
-const XZ_MEMORY_KIB: u32 = 256 << 10;
+const XZ_MEMORY_KIB: u32 = 80 << 10;
 
 type Stream = Box<dyn Read + Send>;
 type Piece = io::Result<Vec<u8>>;
@@ -96,7 +97,7 @@ impl<N: FnMut() -> Option<Piece>> Read for Pieces<N> {
 impl<N: FnMut() -> Option<Piece>> BufRead for Pieces<N> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.used == self.piece.len() {
-            self.used = 0;
+            (self.used, self.piece) = (0, Vec::new());
             self.piece = match (self.next)() {
                 Some(piece) => piece?,
                 None => return Ok(&[]),
@@ -190,7 +191,8 @@ fn inflate_parallel(
 ) -> io::Result<Box<dyn BufRead>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let (jobs, queue) = bounded::<Job>(threads + 1);
-    let (order, deliveries) = bounded::<Receiver<Piece>>(threads + 3);
+    let (order, deliveries) = bounded::<(Receiver<Piece>, usize)>(threads + 3);
+    let (taker, mut giver) = budget::new();
     for _ in 0..threads {
         let queue = queue.clone();
         spawn("inflate", move || {
@@ -206,7 +208,8 @@ fn inflate_parallel(
             let (result, delivery) = bounded(1);
             let member = next_member(&mut stream, &mut watch, &mut position).transpose();
             let Some(member) = member else { return };
-            if order.send(delivery).is_err() {
+            let bytes = member.as_ref().map_or(0, |member| gzip::memory(member));
+            if !taker.take(bytes) || order.send((delivery, bytes)).is_err() {
                 return;
             }
             match member {
@@ -223,7 +226,9 @@ fn inflate_parallel(
         }
     })?;
     let next = move || {
-        let delivery = deliveries.recv().ok()?;
+        giver.next(0);
+        let (delivery, bytes) = deliveries.recv().ok()?;
+        giver.next(bytes);
         Some(delivery.recv().unwrap_or_else(|_| Err(io::Error::other("a decompressing thread died"))))
     };
     Ok(Box::new(Pieces { next, piece: Vec::new(), used: 0 }))

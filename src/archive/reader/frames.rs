@@ -2,10 +2,14 @@
 
 use std::io::{self, BufRead, Read};
 
-use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, get_error_name};
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 use crate::archive::table::Watch;
 use crate::archive::zstd::{self as format, Skippable};
+
+/// Longest distance, as a power of two, over which a frame may refer back, which is held in memory. Level 19, the highest that is written
+/// here, takes 23.
+const MAX_WINDOW_LOG: u32 = 26;
 
 /// The content of all frames, one after the other.
 pub(super) struct Frames<R> {
@@ -22,7 +26,10 @@ pub(super) struct Frames<R> {
 
 impl<R: BufRead> Frames<R> {
     pub(super) fn new(inner: R, watch: Option<Watch>) -> Self {
-        Self { inner, context: DCtx::create(), head: Vec::new(), in_frame: false, position: 0, watch }
+        let mut context = DCtx::create();
+        // It is a number that the library knows; without it the library's own limit stays.
+        let _ = context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG));
+        Self { inner, context, head: Vec::new(), in_frame: false, position: 0, watch }
     }
 
     /// Goes to the next frame with content. False at the end.

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, Read as _};
 
 use super::Visitor;
+use crate::archive::bounds::{MAX_LINE_BYTES, is_line_too_big};
 use crate::archive::check::Checker;
-use crate::archive::format::MAX_LINE_BYTES;
 use crate::archive::index::{Failure, Parsed, parse};
 use crate::archive::{Digest, Error, Line, Result, Seal};
 use crate::tree::Content;
@@ -36,6 +36,9 @@ pub(super) fn read_lines(
         }
         if json.last() != Some(&b'\n') {
             return Err(Error::Damaged(format!("line {number} of its index has no end")));
+        }
+        if is_line_too_big(&json) {
+            return Err(Error::Refused(format!("line {number} of its index has too many values")));
         }
         let parsed =
             parse(&json).map_err(|wrong| wrong.about(&format!("line {number} of its index is wrong")));

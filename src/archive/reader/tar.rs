@@ -3,8 +3,9 @@
 use super::Visitor;
 use super::content::{Input, MemberContent, TarStream};
 use super::index::{ContentReader, check_lines};
+use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_PAX_BYTES};
 use crate::archive::check::Checker;
-use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
+use crate::archive::format::{INDEX, MANIFEST};
 use crate::archive::header::{self, Decoded, Extended};
 use crate::archive::index::Role;
 use crate::archive::manifest::Unusable;
@@ -12,9 +13,6 @@ use crate::archive::sparse::{BLOCK, MapParser};
 use crate::archive::writer::padding;
 use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal, pax};
 use crate::tree::{Extent, Kind};
-
-/// Most bytes of a name that is given before its member, in GNU's way.
-const MAX_LONG_NAME_BYTES: u64 = pax::MAX_BYTES;
 
 /// Reads a whole archive. `known` is its manifest where the visitor has been given it.
 pub(super) fn read(
@@ -122,7 +120,8 @@ impl Tar {
                 return Ok(Some((block, extended)));
             }
             let bytes = block.entry_size().map_err(|_| self.damaged("the size of a header is no number"))?;
-            if bytes > pax::MAX_BYTES.min(MAX_LONG_NAME_BYTES) {
+            let most = if kind == b'x' { MAX_PAX_BYTES } else { MAX_NAME_BYTES as u64 + 1 };
+            if bytes > most {
                 return Err(Error::Refused(format!("a header of {} is too long", self.name)));
             }
             let content = self.input.read_vec(bytes)?;

@@ -1,64 +1,11 @@
-//! Archives that somebody made to do harm, or that need a newer version: exit 23, and nothing changed anywhere.
-//!
-//! Every one of them has an index and a seal that fit, so that only the one thing that is wrong can give it away.
-
-mod support;
+//! Members that are not what, or not where, they may be.
 
 use serde_json::{Value, json};
-use support::Scratch;
-use support::bundle::Bundle;
-use support::pool::{Place, Pool, Size, names};
-use support::run::{export, remand, restore};
-use support::tar::Member;
 
-struct Trap {
-    scratch: Scratch,
-    source: Pool,
-    target: Pool,
-}
-
-impl Trap {
-    fn new() -> (Self, Bundle) {
-        let scratch = Scratch::new();
-        let source = Pool::with_jail(&Place::dir(), Size::Small);
-        let target = Pool::with_release(&Place::dir(), Size::Small);
-        export(&source, "web01", &scratch.join("honest.tar"), &[]);
-        let bundle = Bundle::open(&scratch.join("honest.tar"));
-        (Self { scratch, source, target }, bundle)
-    }
-
-    /// Verify and restore must end with one of `statuses`, and leave nothing: not in the pool, not beside it.
-    #[track_caller]
-    fn is_refused_with(&self, bundle: &Bundle, statuses: &[i32]) {
-        let archive = self.scratch.join("hostile.tar");
-        bundle.save(&archive);
-        let outside = |pool: &Pool| {
-            (
-                names(pool.directory().parent().unwrap()),
-                names(pool.directory()),
-                names(&pool.path("releases")),
-            )
-        };
-        let before = (outside(&self.target), names(self.scratch.path()));
-        let verified = remand(["verify"]).arg(&archive).end();
-        assert!(statuses.contains(&verified.status), "{}", verified.describe());
-        for arguments in [&["--dry-run"][..], &[]] {
-            let restored = remand(["restore"]).on(&self.target).args(arguments).arg(&archive).end();
-            if arguments.is_empty() {
-                assert!(statuses.contains(&restored.status), "{}", restored.describe());
-            }
-            assert_eq!((self.target.jails(), self.target.remains()), (vec![], vec![]));
-        }
-        let mut after = (outside(&self.target), names(self.scratch.path()));
-        after.0.1.retain(|name| name != ".remand" || before.0.1.contains(name));
-        assert_eq!(before, after);
-    }
-
-    #[track_caller]
-    fn is_refused(&self, bundle: &Bundle) {
-        self.is_refused_with(bundle, &[23]);
-    }
-}
+use crate::support::pool::{Pool, names};
+use crate::support::run::{remand, restore};
+use crate::support::tar::Member;
+use crate::trap::Trap;
 
 #[test]
 fn an_honest_archive_that_was_taken_apart_and_put_together_is_accepted() {
@@ -267,41 +214,4 @@ fn what_is_no_archive_at_all() {
         }
     }
     remand(["verify"]).arg(trap.scratch.join("absent.tar.gz")).ends(10);
-}
-
-#[test]
-fn native_streams_that_are_damaged_or_forged() {
-    let Some(place) = Place::btrfs("hostile: streams") else { return };
-    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
-    let target = Pool::empty(&place);
-    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
-    let whole = Bundle::open(&scratch.join("honest.tar"));
-    let stream = whole.members[whole.position("./root.btrfs")].data.clone();
-    let mut flipped = stream.clone();
-    flipped[stream.len() / 2] ^= 1;
-    let mut newer = stream.clone();
-    newer[13] = 9;
-    let cases = [
-        ("a flipped bit", 22, flipped),
-        ("cut", 22, stream[..stream.len() - 4].to_vec()),
-        ("none", 22, b"text".to_vec()),
-        ("a newer version", 23, newer),
-        ("twice", 23, [&stream[..], &stream[..]].concat()),
-    ];
-    for (what, status, data) in cases {
-        let mut bundle = Bundle::open(&scratch.join("honest.tar"));
-        bundle.member("./root.btrfs").data = data.clone();
-        let mut lines = bundle.index();
-        lines.pop();
-        let line = lines.iter_mut().find(|line| line["path"] == "./root.btrfs").unwrap();
-        line["size"] = data.len().into();
-        line["digest"] = format!("blake3:{}", blake3::hash(&data).to_hex()).into();
-        bundle.seal(&lines);
-        bundle.save(&scratch.join("hostile.tar"));
-        remand(["verify"]).arg(scratch.join("hostile.tar")).ends(0);
-        let ended = remand(["restore"]).on(&target).arg(scratch.join("hostile.tar")).end();
-        assert_eq!(ended.status, status, "{what}: {}", ended.describe());
-        ended.tells("The stream for ");
-        assert_eq!((target.jails(), target.remains()), (vec![], vec![]), "{what}");
-    }
 }
