@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Failure;
+use super::table::Audit;
 use super::{Error, Line, Manifest, Result, Seal};
 use crate::tree::{Content, Tree};
 
@@ -64,8 +65,8 @@ pub enum Source {
 /// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
 pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
     match open(source, name)? {
-        Opened::Stream(stream) => read_stream(stream, name, None, visitor),
-        Opened::File(file) => read_stream(Box::new(file::Range::whole(&file)), name, None, visitor),
+        Opened::Stream(stream) => read_whole(stream, name, visitor),
+        Opened::File(file) => read_whole(Box::new(file::Range::whole(&file)), name, visitor),
         Opened::Directory(tree) => directory::read(&tree, name, true, visitor),
     }
 }
@@ -91,18 +92,26 @@ pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
         Opened::File(file) => Box::new(file::Range::whole(&file)),
         Opened::Directory(tree) => return directory::read_manifest(&tree, name),
     };
-    let stream = decompress::open(stream, decompress::Ahead::No);
+    let stream = decompress::open(stream, decompress::Ahead::No, &Audit::default());
     tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), name)
 }
 
-/// Reads a whole TAR archive from front to back. `known` is its manifest where the visitor has been given it.
+/// Reads a whole TAR archive from front to back, its table of offsets too.
+fn read_whole(stream: Box<dyn io::Read + Send>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let audit = Audit::default();
+    let stream = decompress::open(stream, decompress::Ahead::Yes, &audit);
+    let stream = stream.map_err(|error| input_error(name, error))?;
+    tar::read(Box::new(content::Audited::new(stream, audit)), name, None, visitor)
+}
+
+/// Reads a TAR archive from front to back for what the visitor wants of it. `known` is its manifest where the visitor has been given it.
 fn read_stream(
     stream: Box<dyn io::Read + Send>,
     name: &str,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
-    let stream = decompress::open(stream, decompress::Ahead::Yes);
+    let stream = decompress::open(stream, decompress::Ahead::Yes, &Audit::default());
     tar::read(Box::new(stream.map_err(|error| input_error(name, error))?), name, known, visitor)
 }
 

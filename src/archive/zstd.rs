@@ -20,6 +20,8 @@ pub(super) const SKIPPABLE_HEADER_BYTES: usize = 8;
 pub(super) const MAX_SKIPPABLE_BYTES: usize = 4 + PART_BYTES;
 /// Length of the frame with the table's end.
 pub(super) const END_FRAME_BYTES: usize = SKIPPABLE_HEADER_BYTES + 4 + END_BYTES;
+/// The bit of a frame's descriptor that means nothing, and is 0 wherever remand writes.
+pub(super) const UNUSED_BIT: u8 = 0x10;
 /// Longest block of a frame.
 const BLOCK_MAX: usize = 128 << 10;
 

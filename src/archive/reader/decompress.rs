@@ -16,7 +16,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::frames::Frames;
 use crate::archive::gzip::{self, Sort};
-use crate::archive::table::Watch;
+use crate::archive::table::{Audit, Watch};
 use crate::archive::zstd;
 
 /// Bytes that are read at once.
@@ -42,19 +42,25 @@ pub(super) enum Ahead {
     No,
 }
 
-/// Undoes the compression of `stream`, whichever it has.
-pub(super) fn open(mut stream: Stream, ahead: Ahead) -> io::Result<Box<dyn BufRead>> {
+/// Undoes the compression of `stream`, whichever it has. `audit` is told where the chunks are that remand made.
+pub(super) fn open(mut stream: Stream, ahead: Ahead, audit: &Audit) -> io::Result<Box<dyn BufRead>> {
     let mut head = Vec::new();
     (&mut stream).take(gzip::HEADER_BYTES as u64).read_to_end(&mut head)?;
     let ours = <&[u8; gzip::HEADER_BYTES]>::try_from(&head[..]).ok().and_then(gzip::member_length);
     let whole = BufReader::with_capacity(PIECE_BYTES, io::Cursor::new(head.clone()).chain(stream));
     let plain: Stream = if head.starts_with(gzip::MAGIC) {
         if ours.is_some() && ahead == Ahead::Yes {
-            return inflate_parallel(whole, Some(Watch::default()));
+            return inflate_parallel(whole, Some(Watch::new(audit)));
+        }
+        if ours.is_none() && gzip::is_nearly_ours(&head) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the header of its first gzip member was changed",
+            ));
         }
         Box::new(MultiGzDecoder::new(whole))
     } else if head.starts_with(zstd::MAGIC) || is_skippable(&head) {
-        Box::new(Frames::new(whole, Some(Watch::default())))
+        Box::new(Frames::new(whole, Some(Watch::new(audit))))
     } else if head.starts_with(XZ_MAGIC) {
         Box::new(lzma_rust2::XzReader::new_mem_limit(whole, true, XZ_MEMORY_KIB))
     } else {
@@ -246,9 +252,10 @@ fn next_member(
         if let Some(watch) = watch {
             match sort {
                 Sort::Data(announces) => {
-                    watch.chunk()?;
+                    watch.data()?;
+                    watch.chunk(member.len() as u64, gzip::plain_length(&member));
                     if announces {
-                        watch.announce();
+                        watch.announce(0);
                     }
                 }
                 Sort::Part(data) => watch.part(data, at)?,

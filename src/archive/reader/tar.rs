@@ -31,13 +31,18 @@ pub(super) fn read(
         Some(known) if known == json => {}
         Some(_) => return Err(tar.damaged("it changed while it was read")),
     }
+    let mut members = 0_u64;
     loop {
         let Some(member) = tar.next()? else {
             return Err(Error::Damaged(format!("{name} has no index")));
         };
         if is_named(&member.line.name, INDEX) {
+            tar.input.begin_member(tar.began_at, members);
             return tar.index(&member, &json, &mut checker, visitor);
         }
+        // All attempts at a member have the number of the first.
+        members += u64::from(member.attempt == 1);
+        tar.input.begin_member(tar.began_at, members.saturating_sub(1));
         tar.member(member, &mut checker, visitor)?;
     }
 }
@@ -55,11 +60,13 @@ pub(super) fn is_named(name: &MemberName, own: &str) -> bool {
 pub(super) struct Tar {
     pub(super) input: Input,
     name: String,
+    /// Where the first block of the last header was.
+    pub(super) began_at: u64,
 }
 
 impl Tar {
     pub(super) fn new(stream: Box<dyn TarStream>, name: &str) -> Self {
-        Self { input: Input::new(stream, name), name: name.to_owned() }
+        Self { input: Input::new(stream, name), name: name.to_owned(), began_at: 0 }
     }
 
     /// The first member, with its bytes.
@@ -107,6 +114,7 @@ impl Tar {
     fn header(&mut self) -> Result<Option<(Box<tar::Header>, Extended)>> {
         let mut extended = Extended::default();
         let mut anything = false;
+        self.began_at = self.input.position();
         loop {
             let mut block = Box::new(tar::Header::new_old());
             self.input.read_exact(block.as_mut_bytes())?;
@@ -216,6 +224,7 @@ impl Tar {
         visitor: &mut dyn Visitor,
     ) -> Result<Seal> {
         self.check_index(member)?;
+        let index_at = self.began_at;
         let size = member.stored_bytes;
         let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
         let mut lines = ContentReader::new(&mut content);
@@ -223,6 +232,7 @@ impl Tar {
         let mut seal = None;
         content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
         self.index_end(size)?;
+        self.input.finish(index_at)?;
         seal.ok_or_else(|| self.damaged("it has no seal"))
     }
 
