@@ -15,11 +15,21 @@ mod directory;
 mod file;
 mod frames;
 mod index;
+mod lines;
+mod pieces;
 mod runs;
+mod salvage;
 mod selected;
+mod survey;
+mod survey_directory;
 mod tar;
+mod tolerant;
+mod walk;
 
 pub use file::ReadAt;
+pub use pieces::Range;
+pub use salvage::salvage;
+pub use survey::{Fault, Finding, IndexState, Survey, survey};
 
 /// Receives an archive's parts in the order in which they lie.
 ///
@@ -58,6 +68,17 @@ pub enum Source {
     File(Arc<dyn ReadAt>),
     /// A pipe.
     Stream(Box<dyn io::Read + Send>),
+}
+
+impl Source {
+    /// The same once more; `None` for a pipe, which can be read once.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Path(path) => Some(Self::Path(path.clone())),
+            Self::File(file) => Some(Self::File(Arc::clone(file))),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 /// Reads a whole archive. `name` is what messages call it.

@@ -27,6 +27,11 @@ pub(super) trait TarStream: BufRead {
         let _ = index_at;
         Ok(())
     }
+
+    /// The stream itself where it goes on behind damage.
+    fn tolerant(&mut self) -> Option<&mut super::tolerant::Tolerant> {
+        None
+    }
 }
 
 /// A tar stream that is read from front to back, and whose table of offsets is compared with what is there.
@@ -115,6 +120,11 @@ impl Input {
     pub(super) fn finish(&mut self, index_at: u64) -> Result<()> {
         let right = self.inner.finish(index_at);
         right.map_err(|error| self.failed(error))
+    }
+
+    /// The stream where it goes on behind damage.
+    pub(super) fn tolerant(&mut self) -> Option<&mut super::tolerant::Tolerant> {
+        self.inner.tolerant()
     }
 
     /// Reads so many bytes for nothing.

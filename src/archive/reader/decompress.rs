@@ -26,9 +26,9 @@ const PIECES_AHEAD: usize = 8;
 /// More threads than this do not help, but each needs memory.
 const MAX_THREADS: usize = 32;
 /// Magic of xz.
-const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+pub(super) const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// Most memory that xz may ask for, in KiB: more than its highest level needs.
-const XZ_MEMORY_KIB: u32 = 256 << 10;
+pub(super) const XZ_MEMORY_KIB: u32 = 256 << 10;
 
 type Stream = Box<dyn Read + Send>;
 type Piece = io::Result<Vec<u8>>;

@@ -182,6 +182,18 @@ impl Tar {
 
     /// Reads a member's content and hands it over, if there is somebody; its line with the digest.
     pub(super) fn hand_over(&mut self, member: Decoded, visitor: Option<&mut dyn Visitor>) -> Result<Line> {
+        let stored_bytes = if has_content(&member.line) { member.stored_bytes } else { 0 };
+        let line = self.hand_over_content(member, visitor)?;
+        self.padding(stored_bytes)?;
+        Ok(line)
+    }
+
+    /// The same, up to what fills the last block.
+    pub(super) fn hand_over_content(
+        &mut self,
+        member: Decoded,
+        visitor: Option<&mut dyn Visitor>,
+    ) -> Result<Line> {
         let Decoded { mut line, stored_bytes, sparse, .. } = member;
         if !has_content(&line) {
             visitor.map_or(Ok(()), |visitor| visitor.member(&line, None))?;
@@ -193,7 +205,6 @@ impl Tar {
         let visited = visitor.map_or(Ok(()), |visitor| visitor.member(&line, Some(&mut content)));
         let digest = content.finish(visited)?;
         line.role = Role::Member { digest: Some(digest) };
-        self.padding(stored_bytes)?;
         Ok(line)
     }
 
@@ -256,7 +267,7 @@ impl Tar {
     }
 
     /// What fills the last block of a member.
-    fn padding(&mut self, bytes: u64) -> Result<()> {
+    pub(super) fn padding(&mut self, bytes: u64) -> Result<()> {
         let mut block = [0; BLOCK];
         let length = padding(bytes);
         self.input.read_exact(&mut block[..length])?;
@@ -273,7 +284,7 @@ impl Tar {
 }
 
 /// Whether the bytes of a regular file follow its header.
-fn has_content(line: &Line) -> bool {
+pub(super) fn has_content(line: &Line) -> bool {
     matches!(line.role, Role::Member { .. })
         && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File)
 }
