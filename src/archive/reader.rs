@@ -29,7 +29,7 @@ mod walk;
 pub use file::ReadAt;
 pub use pieces::Range;
 pub use salvage::salvage;
-pub use survey::{Fault, Finding, IndexState, Survey, survey};
+pub use survey::{Fault, Finding, IndexState, Rescue, Survey, survey};
 
 /// Receives an archive's parts in the order in which they lie.
 ///

@@ -4,7 +4,7 @@
 
 use super::directory::Files;
 use super::lines::{LinesReader, Raw};
-use super::survey::{State, Survey, failures, pieces};
+use super::survey::{Rescue, Survey, failures, pieces};
 use super::walk::Walk;
 use super::{Opened, Source, Visitor, open};
 use crate::archive::check::is_member;
@@ -66,8 +66,8 @@ impl Cursor<'_> {
             let number = self.number;
             self.number += 1;
             match self.survey.states.get(number) {
-                Some(State::Whole) => return Ok(Some((number, *line))),
-                Some(State::Unproven) if self.unproven => return Ok(Some((number, *line))),
+                Some(Rescue::Whole) => return Ok(Some((number, *line))),
+                Some(Rescue::Unproven) if self.unproven => return Ok(Some((number, *line))),
                 _ => {}
             }
         }
@@ -107,7 +107,7 @@ fn members(
     while let Some(member) = walk.next()? {
         let claim = survey.claims.get(ordinal).copied().ok_or_else(changed)?;
         // What disagrees with what no archive may say is not used, though it has a line.
-        let claim = claim.filter(|number| survey.states.get(*number) == Some(&State::Whole));
+        let claim = claim.filter(|number| survey.states.get(*number) == Some(&Rescue::Whole));
         let is_unproven = unproven && survey.unproven.contains(&ordinal);
         ordinal += 1;
         let content = has_content(&member.line);

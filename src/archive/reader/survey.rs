@@ -44,8 +44,8 @@ pub struct Finding {
     pub fault: Fault,
     /// The same in words, as the end of a sentence about it.
     pub detail: String,
-    /// Whether nothing of it is lost all the same.
-    pub recoverable: bool,
+    /// What can be had of it all the same.
+    pub rescue: Rescue,
 }
 
 /// What an index is worth.
@@ -59,11 +59,14 @@ pub enum IndexState {
     Missing,
 }
 
-/// What becomes of a line or a member.
+/// What can be had of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub enum Rescue {
+    /// All of it.
     Whole,
+    /// All of it, but nothing proves that this is what was written.
     Unproven,
+    /// Nothing.
     Lost,
 }
 
@@ -87,7 +90,7 @@ pub struct Survey {
     pub intact_entries: u64,
     pub(super) lines: Lines,
     /// Of each line.
-    pub(super) states: Vec<State>,
+    pub(super) states: Vec<Rescue>,
     /// For each member that was found: its line, if it is taken for that.
     pub(super) claims: Vec<Option<usize>>,
     /// Members without a line that can be used all the same.
@@ -297,18 +300,18 @@ impl Judge {
             let trusted = self.is_proven() || sure;
             let state = if let Some(member) = agreed[number] {
                 spare.pass(member, number);
-                self.linked(&line, &lost).unwrap_or(State::Whole)
+                self.linked(&line, &lost).unwrap_or(Rescue::Whole)
             } else {
                 self.alone(&line, number, trusted, &lost, &mut spare, names.contains_key(&line.name))
             };
             let state = self.checked(&line, state);
-            if state == State::Lost && is_member(&line) {
+            if state == Rescue::Lost && is_member(&line) {
                 lost.insert(line.name.clone());
             }
             if names.contains_key(&line.name) {
                 known.insert(line.name.clone());
             }
-            self.survey.intact_entries += u64::from(state == State::Whole);
+            self.survey.intact_entries += u64::from(state == Rescue::Whole);
             self.survey.states.push(state);
             number += 1;
         }
@@ -344,7 +347,7 @@ impl Judge {
         lost: &HashSet<MemberName>,
         spare: &mut Spare,
         named: bool,
-    ) -> State {
+    ) -> Rescue {
         let is_content = line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
         match &line.role {
             Role::Member { digest } if is_content => {
@@ -355,21 +358,26 @@ impl Judge {
                         line,
                         Fault::Mismatch,
                         "its header is not what the index says; its content is whole",
-                        true,
+                        Rescue::Whole,
                     );
-                    return State::Whole;
+                    return Rescue::Whole;
                 }
                 if named {
                     self.tell(
                         line,
                         Fault::Corrupt,
                         "its content or its header is not what the index says",
-                        false,
+                        Rescue::Lost,
                     );
                 } else {
-                    self.tell(line, Fault::Missing, "it is in the index, and not in the archive", false);
+                    self.tell(
+                        line,
+                        Fault::Missing,
+                        "it is in the index, and not in the archive",
+                        Rescue::Lost,
+                    );
                 }
-                State::Lost
+                Rescue::Lost
             }
             Role::Member { .. } | Role::Link { .. } => {
                 if let Some(state) = self.linked(line, lost) {
@@ -386,50 +394,51 @@ impl Judge {
                     (false, true) => (Fault::Mismatch, "its header and its line in the index disagree"),
                     (false, false) => (Fault::Missing, "it is in the index, and not in the archive"),
                 };
-                self.tell(line, fault, detail, trusted);
-                if trusted { State::Whole } else { State::Unproven }
+                let rescue = if trusted { Rescue::Whole } else { Rescue::Unproven };
+                self.tell(line, fault, detail, rescue);
+                rescue
             }
-            Role::Metadata { .. } | Role::Unarchived | Role::Deleted if trusted => State::Whole,
+            Role::Metadata { .. } | Role::Unarchived | Role::Deleted if trusted => Rescue::Whole,
             role => {
                 let detail = match role {
                     Role::Deleted => "only a line that is not proven says that it was deleted",
                     Role::Metadata { .. } => "only a line that is not proven has its attributes",
                     _ => "only a line that is not proven tells of it",
                 };
-                self.tell(line, Fault::Unverified, detail, false);
-                State::Unproven
+                self.tell(line, Fault::Unverified, detail, Rescue::Unproven);
+                Rescue::Unproven
             }
         }
     }
 
     /// A link to what is lost is lost too.
-    fn linked(&mut self, line: &Line, lost: &HashSet<MemberName>) -> Option<State> {
+    fn linked(&mut self, line: &Line, lost: &HashSet<MemberName>) -> Option<Rescue> {
         let Role::Link { to } = &line.role else { return None };
         if !lost.contains(to) {
             return None;
         }
         let detail = format!("it is another name of {to}, whose content is lost");
-        self.tell(line, Fault::Corrupt, &detail, false);
-        Some(State::Lost)
+        self.tell(line, Fault::Corrupt, &detail, Rescue::Lost);
+        Some(Rescue::Lost)
     }
 
     /// What no archive may say is left out, whoever said it.
-    pub(super) fn checked(&mut self, line: &Line, state: State) -> State {
-        if state == State::Lost {
+    pub(super) fn checked(&mut self, line: &Line, state: Rescue) -> Rescue {
+        if state == Rescue::Lost {
             return state;
         }
         match self.checker.as_mut().map_or(Ok(()), |checker| checker.line_alone(line)) {
             Ok(()) => state,
             Err(error) => {
-                self.tell(line, Fault::Corrupt, &error.to_string(), false);
-                State::Lost
+                self.tell(line, Fault::Corrupt, &error.to_string(), Rescue::Lost);
+                Rescue::Lost
             }
         }
     }
 
-    pub(super) fn tell(&mut self, line: &Line, fault: Fault, detail: &str, recoverable: bool) {
+    pub(super) fn tell(&mut self, line: &Line, fault: Fault, detail: &str, rescue: Rescue) {
         let (name, detail) = (line.name.clone(), detail.to_owned());
-        self.survey.findings.push(Finding { name, fault, detail, recoverable });
+        self.survey.findings.push(Finding { name, fault, detail, rescue });
     }
 
     /// Members that no line was taken for.
@@ -445,7 +454,7 @@ impl Judge {
             let line = &one.line;
             if self.is_proven() {
                 if !doubtful {
-                    self.tell(line, Fault::Unexpected, "the index does not mention it", false);
+                    self.tell(line, Fault::Unexpected, "the index does not mention it", Rescue::Lost);
                 }
                 continue;
             }
@@ -460,10 +469,12 @@ impl Judge {
                         line,
                         Fault::Unverified,
                         "no readable line of the index tells what its content was",
-                        false,
+                        Rescue::Unproven,
                     );
                 }
-                (true, false) => self.tell(line, Fault::Corrupt, "its content is not all there", false),
+                (true, false) => {
+                    self.tell(line, Fault::Corrupt, "its content is not all there", Rescue::Lost)
+                }
                 // What is refused here may be no member at all.
                 (false, _) => {}
             }

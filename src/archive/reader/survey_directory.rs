@@ -5,7 +5,7 @@ use std::io::{BufReader, Read as _};
 use super::Visitor;
 use super::directory::{self, AtReader, Files, find_unknown};
 use super::lines::{Collector, Raw, failed};
-use super::survey::{Fault, Finding, Judge, State, Survey};
+use super::survey::{Fault, Finding, Judge, Rescue, Survey};
 use crate::archive::check::is_member;
 use crate::archive::format::INDEX;
 use crate::archive::index::{Failure, Parsed, Role};
@@ -34,7 +34,7 @@ pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Res
     while let Some(Raw { parsed, .. }) = lines.next()? {
         let Parsed::Line(line) = parsed else { continue };
         each(&line)?;
-        let mut state = if judge.is_proven() { State::Whole } else { State::Unproven };
+        let mut state = if judge.is_proven() { Rescue::Whole } else { Rescue::Unproven };
         if is_member(&line)
             && let Err(error) = files.member(&line, &mut Nobody)
         {
@@ -46,17 +46,22 @@ pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Res
                 &line,
                 Fault::Corrupt,
                 &format!("it is another name of {to}, whose content is lost"),
-                false,
+                Rescue::Lost,
             );
-            state = State::Lost;
-        } else if state == State::Unproven {
-            judge.tell(&line, Fault::Unverified, "only a line that is not proven has its attributes", false);
+            state = Rescue::Lost;
+        } else if state == Rescue::Unproven {
+            judge.tell(
+                &line,
+                Fault::Unverified,
+                "only a line that is not proven has its attributes",
+                Rescue::Unproven,
+            );
         }
         let state = judge.checked(&line, state);
-        if state == State::Lost && is_member(&line) {
+        if state == Rescue::Lost && is_member(&line) {
             lost.insert(line.name.clone());
         }
-        judge.survey.intact_entries += u64::from(state == State::Whole);
+        judge.survey.intact_entries += u64::from(state == Rescue::Whole);
         judge.survey.states.push(state);
     }
     if let Some(checker) = &judge.checker {
@@ -73,23 +78,23 @@ pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Res
             name,
             fault: if proven { Fault::Unexpected } else { Fault::Unverified },
             detail: "the index does not mention it".to_owned(),
-            recoverable: false,
+            rescue: Rescue::Lost,
         }));
     }
     Ok(judge.survey)
 }
 
 /// A file is not what its line says; what has no content is in the line.
-fn wrong(judge: &mut Judge, line: &Line, error: Error) -> Result<State> {
+fn wrong(judge: &mut Judge, line: &Line, error: Error) -> Result<Rescue> {
     let is_file = line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
     let fault = match &error {
         Error::Damaged(why) if why.contains("missing") => Fault::Missing,
         Error::Damaged(_) | Error::Tree(_) | Error::Source { .. } | Error::Io { .. } => Fault::Corrupt,
         _ => return Err(error),
     };
-    let recoverable = !is_file && judge.is_proven();
-    judge.tell(line, fault, &crate::undo::chain(&error), recoverable);
-    Ok(if recoverable { State::Whole } else { State::Lost })
+    let rescue = if !is_file && judge.is_proven() { Rescue::Whole } else { Rescue::Lost };
+    judge.tell(line, fault, &crate::undo::chain(&error), rescue);
+    Ok(rescue)
 }
 
 fn collect(tree: &Tree, others: &mut Vec<String>) -> Result<Collector> {
