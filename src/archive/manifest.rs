@@ -17,6 +17,10 @@ pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
 pub const MINOR: u32 = 2;
 
+/// Features of archives that this library knows, and that a manifest may require. Each names something that a reader must not ignore and
+/// that came in a minor version.
+pub const FEATURES: [&str; 0] = [];
+
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -24,6 +28,9 @@ pub struct Manifest {
     pub format: String,
     /// Version of the format.
     pub version: Version,
+    /// Features that a reader must know to read the archive rightly; see [`FEATURES`]. Since version 1.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// What wrote the archive.
     pub tool: Tool,
     /// Random identity of this archive, 32 hexadecimal digits.
@@ -329,6 +336,8 @@ impl Manifest {
             version: Version,
             #[serde(default)]
             tool: serde_json::Value,
+            #[serde(default)]
+            requires: Vec<String>,
         }
         let head: Head =
             serde_json::from_slice(json).map_err(|error| Unusable::Damaged(error.to_string()))?;
@@ -339,13 +348,21 @@ impl Manifest {
             )));
         }
         let Version { major, minor } = head.version;
+        let by = match (head.tool["name"].as_str(), head.tool["version"].as_str()) {
+            (Some(name), Some(version)) => format!(", written by {} {}", printable(name), printable(version)),
+            _ => String::new(),
+        };
         if major > MAJOR {
-            let by = match (head.tool["name"].as_str(), head.tool["version"].as_str()) {
-                (Some(name), Some(version)) => format!(", written by {name} {version}"),
-                _ => String::new(),
-            };
             return Err(Unusable::Refused(format!(
                 "it is of format version {major}.{minor}{by}, and this remand reads versions up to {MAJOR}"
+            )));
+        }
+        let unknown = head.requires.iter().filter(|feature| !FEATURES.contains(&feature.as_str()));
+        let unknown: Vec<_> = unknown.map(|feature| printable(feature)).collect();
+        if !unknown.is_empty() {
+            return Err(Unusable::Refused(format!(
+                "it is of format version {major}.{minor}{by}, and requires what this remand, which writes {MAJOR}.{MINOR}, does not know: {}",
+                unknown.join(", ")
             )));
         }
         serde_json::from_slice(json).map_err(|error| {
@@ -357,5 +374,49 @@ impl Manifest {
                  not know: {error}"
             ))
         })
+    }
+}
+
+fn printable(text: &str) -> String {
+    crate::tree::path::printable(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::manifest;
+
+    fn read(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Unusable> {
+        let mut json = serde_json::to_value(manifest()).unwrap();
+        change(&mut json);
+        Manifest::from_json(&serde_json::to_vec(&json).unwrap())
+    }
+
+    #[test]
+    fn newer_archives_are_read_as_far_as_that_is_right() {
+        assert_eq!(read(|_| {}).unwrap(), manifest());
+        // Newer by a field that may be ignored.
+        read(|json| {
+            json["version"]["minor"] = (MINOR + 1).into();
+            json["color"] = "red".into();
+        })
+        .unwrap();
+        let refused = |change: fn(&mut serde_json::Value)| match read(change) {
+            Err(Unusable::Refused(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        let why = refused(|json| json["version"]["major"] = (MAJOR + 1).into());
+        assert!(why.contains("written by remand 0.1.0") && why.contains("up to 1"), "{why}");
+        let why = refused(|json| {
+            json["tool"]["version"] = "9.8".into();
+            json["requires"] = serde_json::json!(["deduplication", "parity\u{1b}"]);
+        });
+        assert!(why.contains("written by remand 9.8") && why.contains("deduplication, parity"), "{why}");
+        assert!(!why.contains('\u{1b}'), "{why}");
+        let why = refused(|json| {
+            json["version"]["minor"] = (MINOR + 1).into();
+            json["resources"][0]["datasets"][0]["encoding"] = "clone".into();
+        });
+        assert!(why.contains("does not know"), "{why}");
     }
 }

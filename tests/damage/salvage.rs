@@ -97,7 +97,7 @@ fn a_damaged_content_is_named_and_left_out_with_its_links() {
     assert_eq!(affected, set(&[("./root/srv/new", "corrupt"), ("./root/srv/new-link", "corrupt")]));
     assert_eq!((&result["index"], &result["lost_entries"]), (&"intact".into(), &2.into()));
     let ended = salvage(&archives, &path, &[], 3);
-    ended.tells("./root/srv/new is lost");
+    ended.tells("./root/srv/new: is lost");
     ended.tells("NOT WHOLE: 2 lost");
     let root = At::open(&archives.target.root("copy"));
     assert_eq!(root.dir("srv").names(), [b"absolute".to_vec(), b"out".to_vec()]);

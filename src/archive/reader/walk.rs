@@ -70,7 +70,7 @@ impl Walk {
             let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
             if first && is_file && is_named(&member.line.name, MANIFEST) {
                 self.read_manifest(&member)?;
-            } else if is_file && is_named(&member.line.name, INDEX) && !self.lines.confirmed {
+            } else if is_file && is_named(&member.line.name, INDEX) {
                 self.read_index(&member)?;
             } else if self.lines.confirmed && is_named(&member.line.name, SIGNATURE) {
                 self.content(member, None)?;
@@ -116,6 +116,8 @@ impl Walk {
     }
 
     fn read_index(&mut self, member: &Decoded) -> Result<()> {
+        // The last one counts: others are of archives within the archive, which a search has led into.
+        self.lines.confirmed = false;
         self.lines.discard().map_err(super::lines::failed)?;
         self.lines.confirmed = true;
         let begin = self.tar.input.position();
