@@ -15,6 +15,7 @@ mod directory;
 mod file;
 mod frames;
 mod index;
+mod judge;
 mod lines;
 mod pieces;
 mod runs;
@@ -25,6 +26,7 @@ mod survey_directory;
 mod tar;
 mod tolerant;
 mod walk;
+mod window;
 
 pub use file::ReadAt;
 pub use pieces::Range;

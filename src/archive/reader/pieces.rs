@@ -5,7 +5,6 @@
 //! from, so the first damage ends it. Without compression everything is passed on as it is.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use zstd::zstd_safe::{self, DCtx};
@@ -13,28 +12,15 @@ use zstd::zstd_safe::{self, DCtx};
 use super::decompress::{Chunked, XZ_MAGIC, XZ_MEMORY_KIB};
 use super::file::ReadAt;
 use super::selected;
+pub use super::window::Range;
+use super::window::{READ_BYTES, Window};
 use crate::archive::table::Table;
 use crate::archive::{gzip, zstd as format};
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 256 << 10;
 /// Within so many bytes from the beginning something that remand compressed is looked for, where the beginning is broken.
 const PROBE_BYTES: usize = 2 << 20;
 /// Longest frame that is undone as a whole.
 const FRAME_BYTES: usize = gzip::MAX_MEMBER_BYTES;
-/// What is read again in single parts where a device fails.
-const SECTOR_BYTES: u64 = 4096;
-/// The error number of a device that fails.
-const EIO: i32 = 5;
-
-/// Bytes of a file that cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// Where they begin.
-    pub offset: u64,
-    /// How many there are.
-    pub length: u64,
-}
 
 /// A piece of the tar stream.
 pub(super) enum Piece {
@@ -42,90 +28,6 @@ pub(super) enum Piece {
     Data { bytes: Vec<u8>, sure: bool },
     /// It is not; so many bytes of the stream, where that is known.
     Gap { lost: Range, plain_bytes: Option<u64> },
-}
-
-/// Bytes ahead of what was taken.
-struct Window {
-    input: Box<dyn Read + Send>,
-    buffer: Vec<u8>,
-    used: usize,
-    /// Where in the file the first byte is that was not taken.
-    at: u64,
-    ended: bool,
-}
-
-impl Window {
-    fn new(input: Box<dyn Read + Send>) -> Self {
-        Self { input, buffer: Vec::new(), used: 0, at: 0, ended: false }
-    }
-
-    /// The next bytes, `length` of them unless the file ends.
-    fn fill(&mut self, length: usize) -> io::Result<&[u8]> {
-        while self.buffer.len() - self.used < length && !self.ended {
-            if self.used > 0 {
-                self.buffer.drain(..self.used);
-                self.used = 0;
-            }
-            let want = length.saturating_sub(self.buffer.len()).max(READ_BYTES) as u64;
-            let read = (&mut self.input).take(want).read_to_end(&mut self.buffer)?;
-            self.ended = (read as u64) < want;
-        }
-        let ahead = &self.buffer[self.used..];
-        Ok(&ahead[..ahead.len().min(length)])
-    }
-
-    fn take(&mut self, length: usize) {
-        self.used += length;
-        self.at += length as u64;
-    }
-}
-
-impl Read for Window {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ahead = self.fill(1)?.len();
-        let ahead = if ahead == 0 { 0 } else { (self.buffer.len() - self.used).min(buffer.len()) };
-        buffer[..ahead].copy_from_slice(&self.buffer[self.used..self.used + ahead]);
-        self.take(ahead);
-        Ok(ahead)
-    }
-}
-
-/// A file of which single places may not be readable: those are zeros, and remembered.
-pub(super) struct Patient {
-    file: Arc<dyn ReadAt>,
-    at: u64,
-    lost: crossbeam_channel::Sender<Range>,
-}
-
-impl Patient {
-    pub(super) fn new(file: Arc<dyn ReadAt>, lost: crossbeam_channel::Sender<Range>) -> Self {
-        Self { file, at: 0, lost }
-    }
-}
-
-impl Read for Patient {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_broken = |error: &io::Error| error.raw_os_error() == Some(EIO);
-        let read = match self.file.read_at(buffer, self.at) {
-            Err(error) if is_broken(&error) => {
-                let left = self.file.size()?.saturating_sub(self.at);
-                let sector = (SECTOR_BYTES - self.at % SECTOR_BYTES).min(left);
-                let sector = buffer.len().min(usize::try_from(sector).unwrap_or(0));
-                match self.file.read_at(&mut buffer[..sector], self.at) {
-                    Err(error) if is_broken(&error) => {
-                        buffer[..sector].fill(0);
-                        // Whoever listened may have all that he wanted.
-                        let _ = self.lost.send(Range { offset: self.at, length: sector as u64 });
-                        sector
-                    }
-                    read => read?,
-                }
-            }
-            read => read?,
-        };
-        self.at += read as u64;
-        Ok(read)
-    }
 }
 
 enum Form {

@@ -4,8 +4,9 @@ use std::io::{BufReader, Read as _};
 
 use super::Visitor;
 use super::directory::{self, AtReader, Files, find_unknown};
+use super::judge::Judge;
 use super::lines::{Collector, Raw, failed};
-use super::survey::{Fault, Finding, Judge, Rescue, Survey};
+use super::survey::{Fault, Finding, Rescue, Survey};
 use crate::archive::check::is_member;
 use crate::archive::format::INDEX;
 use crate::archive::index::{Failure, Parsed, Role};
