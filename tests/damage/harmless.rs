@@ -39,7 +39,8 @@ impl Form {
 /// - *compression*: both inflate to the same bytes, checked by the compression's own checksums. Deflate has bits that mean nothing: those that
 ///   fill the byte before a stored block, and after the last block of a member; in zstd the same holds of
 ///   the size of a window that is larger than the content needs.
-/// - *checksum field*: the two bytes behind the digits of a tar header's checksum end the number; which byte does that is not said.
+/// - *checksum field*: the number in the checksum field of a tar header may be written in several ways: a space for a leading zero, and either
+///   of two bytes behind the digits.
 /// - *keyword*: a pax record whose keyword is not known is ignored. Where the header's own fields say the same as the record did
 ///   (`hdrcharset`, and the `size` of a stream whose length was filled in later) nothing is lost with it.
 /// - *comment*: of pax records with the keyword `comment` only those with a certain beginning mean something.
@@ -54,10 +55,25 @@ pub(crate) fn reason(form: Form, whole: &[u8], changed: &[u8]) -> Option<&'stati
         return None;
     }
     let block = &whole[at / BLOCK * BLOCK..][..BLOCK];
-    if &block[257..262] == b"ustar" && (154..156).contains(&(at % BLOCK)) {
+    let other = &changed[at / BLOCK * BLOCK..][..BLOCK];
+    if &block[257..262] == b"ustar"
+        && (148..156).contains(&(at % BLOCK))
+        && checksum(block) == checksum(other)
+    {
         return Some("checksum field");
     }
     keyword_at(&whole, at)
+}
+
+/// The number in a header's checksum field: what it has before the first byte behind digits that is none.
+fn checksum(block: &[u8]) -> Option<u32> {
+    let digits: Vec<u8> = block[148..156]
+        .iter()
+        .copied()
+        .skip_while(|byte| *byte == b' ')
+        .take_while(|byte| (b'0'..=b'7').contains(byte))
+        .collect();
+    u32::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
 }
 
 /// Whether a byte is in the keyword of a pax record that says nothing new, or in a comment.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Archives;
-use super::sight::found;
+use super::sight::{found, see};
 use super::support::announce;
 use super::support::bundle::Bundle;
 
@@ -83,17 +83,31 @@ fn each_field_of_each_line() {
     let archives = Archives::new();
     let path = archives.export("web01.tar", &[]);
     let mut bundle = Bundle::open(&path);
+    let whole = see(&std::fs::read(&path).unwrap()).unwrap();
     let lines = bundle.index();
     let all = edits(&lines);
+    let mut ignored = 0;
     for (number, (what, edited)) in all.iter().enumerate() {
         bundle.member("./index.jsonl").data = text(edited);
         let bytes = super::support::tar::write(&bundle.members);
-        assert!(found(&bytes, what).is_some(), "MISSED: {what}");
+        if found(&bytes, what).is_none() {
+            // The seal covers the lines before it; what a reader does not know of in its own line is ignored.
+            let more =
+                what.starts_with(&format!("line {} with ", lines.len() - 1)) && !what.contains("another");
+            assert!(more, "MISSED: {what}");
+            assert!(see(&bytes).unwrap() == whole, "{what} changes what a reader sees");
+            ignored += 1;
+            continue;
+        }
         if number % 60 == 0 {
             archives.bytes_are_undone(&bytes, what);
         }
     }
-    announce(&format!("DAMAGE index: {} edits, 0 missed", all.len()));
+    announce(&format!(
+        "DAMAGE index: {} edits, 0 missed, {ignored} more fields in the seal ignored",
+        all.len()
+    ));
+    assert!(ignored <= 8);
 }
 
 /// What a member's header says too cannot be changed even with a seal that fits.
