@@ -38,6 +38,6 @@ pub use format::{Compression, Format};
 pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
-pub use reader::{ReadAt, Source, Visitor, read, read_manifest, select};
+pub use reader::{ReadAt, Source, Visitor, read, read_manifest, salvage, select, survey};
 pub use sink::{FileSink, Sink, WriteSink};
 pub use writer::{Body, Writer, Written};

@@ -22,6 +22,7 @@ mod received;
 mod resume;
 mod room;
 mod route;
+mod salvage;
 mod select;
 mod stage;
 pub(crate) mod times;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub(crate) use resume::resumable_bytes;
+pub use salvage::{Salvage, Toll};
 
 use crate::archive::{self, Seal};
 use crate::confine::{self, Allowed};
@@ -83,6 +85,8 @@ pub struct Options {
     pub on_conflict: Option<OnConflict>,
     /// Wait for a lock that another process holds.
     pub wait: bool,
+    /// Restore of a damaged archive what is whole.
+    pub salvage: Option<Salvage>,
 }
 
 /// What a restore did.
@@ -90,7 +94,7 @@ pub struct Options {
 pub struct Report {
     /// The resources that were selected: those that failed first, then the others in the order of the archive.
     pub resources: Vec<Restored>,
-    /// The archive's seal; none after a dry run.
+    /// The archive's seal; none after a dry run, and where damage has left none.
     pub seal: Option<Seal>,
     /// Warnings that were given. More than none means: something that they name is not in the result.
     pub warnings: u64,
@@ -109,12 +113,14 @@ pub struct Restored {
     pub base: Option<String>,
     /// Why it was left out, if it was.
     pub failed: Option<String>,
+    /// What it lacks, if it comes from a damaged archive and may not be whole.
+    pub salvaged: Option<Toll>,
 }
 
 impl Restored {
     fn new(plan: &plan::Plan) -> Self {
         let (resource, name) = (label(plan.record.kind, &plan.name), plan.name.clone());
-        Self { resource, name, directory: None, base: None, failed: None }
+        Self { resource, name, directory: None, base: None, failed: None, salvaged: None }
     }
 
     fn failed(plan: &plan::Plan, error: &Error) -> Self {
@@ -123,7 +129,8 @@ impl Restored {
 
     fn of(work: &work::Work<'_>, directory: Option<std::path::PathBuf>) -> Self {
         let failed = work.failed.as_ref().map(|error| chain(error));
-        Self { directory, base: work.base().map(Base::label), failed, ..Self::new(&work.plan) }
+        let base = work.base().map(Base::label);
+        Self { directory, base, failed, salvaged: work.toll.told(), ..Self::new(&work.plan) }
     }
 }
 
@@ -154,7 +161,10 @@ fn build(
         // Of what is not selected no more is read than must be.
         let everything = options.selection.is_everything();
         let read = if everything { archive::read } else { archive::select };
-        let outcome = read(opened.source, &opened.name, &mut run).map_err(Error::from);
+        let outcome = match options.salvage {
+            Some(salvage) => run.salvage(opened.source, &opened.name, salvage),
+            None => read(opened.source, &opened.name, &mut run).map(Some).map_err(Error::from),
+        };
         run.conclude(outcome)
     })
 }

@@ -1,5 +1,7 @@
 //! Reading an archive to prove it whole: every digest, every header against its index line, the seal. Needs no base and no pool.
 
+mod repair;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,6 +12,8 @@ use crate::event::{Observer, Step};
 use crate::input::Input;
 use crate::step::{Meter, Steps};
 use crate::tree::Content;
+
+pub use repair::{Location, examine, locate};
 
 /// What a whole archive holds.
 #[derive(Clone, Debug)]

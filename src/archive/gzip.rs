@@ -186,6 +186,20 @@ pub(super) fn memory(member: &[u8]) -> usize {
     member.len() + usize::try_from(plain).map_or(MAX_MEMBER_BYTES, |plain| plain.min(MAX_MEMBER_BYTES))
 }
 
+/// Whether a header that [`member_length`] does not know is one of remand's, of which hardly anything was changed. Other programs' differ
+/// in more: they have no such subfield.
+pub(super) fn is_nearly_ours(header: &[u8]) -> bool {
+    let ours = self::header(0, 0);
+    let fixed = (0..10).chain(12..16);
+    let other = fixed.filter(|&at| header.get(at) != ours.get(at)).count();
+    header.len() == HEADER_BYTES && other <= 2
+}
+
+/// How many bytes a whole member says that it inflates to.
+pub(super) fn plain_length(member: &[u8]) -> u64 {
+    member.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length).into())
+}
+
 /// The bytes in a whole member with data, whose header [`member_length`] knows.
 pub(super) fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
     let (body, trailer) = member[body_at(member)..]

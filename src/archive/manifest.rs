@@ -18,6 +18,10 @@ pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
 pub const MINOR: u32 = 2;
 
+/// Features of archives that this library knows, and that a manifest may require. Each names something that a reader must not ignore and
+/// that came in a minor version.
+pub const FEATURES: [&str; 0] = [];
+
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -25,6 +29,9 @@ pub struct Manifest {
     pub format: String,
     /// Version of the format.
     pub version: Version,
+    /// Features that a reader must know to read the archive rightly; see [`FEATURES`]. Since version 1.2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// What wrote the archive.
     pub tool: Tool,
     /// Random identity of this archive, 32 hexadecimal digits.
@@ -342,6 +349,8 @@ impl Manifest {
             version: Version,
             #[serde(default)]
             tool: serde_json::Value,
+            #[serde(default)]
+            requires: Vec<String>,
         }
         if is_manifest_too_big(json) {
             return Err(Unusable::Refused("its manifest is too big".to_owned()));
@@ -355,13 +364,21 @@ impl Manifest {
             )));
         }
         let Version { major, minor } = head.version;
+        let by = match (head.tool["name"].as_str(), head.tool["version"].as_str()) {
+            (Some(name), Some(version)) => format!(", written by {} {}", printable(name), printable(version)),
+            _ => String::new(),
+        };
         if major > MAJOR {
-            let by = match (head.tool["name"].as_str(), head.tool["version"].as_str()) {
-                (Some(name), Some(version)) => format!(", written by {name} {version}"),
-                _ => String::new(),
-            };
             return Err(Unusable::Refused(format!(
                 "it is of format version {major}.{minor}{by}, and this remand reads versions up to {MAJOR}"
+            )));
+        }
+        let unknown = head.requires.iter().filter(|feature| !FEATURES.contains(&feature.as_str()));
+        let unknown: Vec<_> = unknown.map(|feature| printable(feature)).collect();
+        if !unknown.is_empty() {
+            return Err(Unusable::Refused(format!(
+                "it is of format version {major}.{minor}{by}, and requires what this remand, which writes {MAJOR}.{MINOR}, does not know: {}",
+                unknown.join(", ")
             )));
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|error| {
@@ -379,3 +396,10 @@ impl Manifest {
         Ok(manifest)
     }
 }
+
+fn printable(text: &str) -> String {
+    crate::tree::path::printable(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

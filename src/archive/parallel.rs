@@ -150,6 +150,11 @@ impl Output {
         Ok(())
     }
 
+    /// What comes next begins a chunk of its own.
+    pub(super) fn end_chunk(&mut self) -> io::Result<()> {
+        self.cut()
+    }
+
     /// Appends bytes that [`Output::patch`] can overwrite. If a member's header is at their beginning, its line is `line`.
     pub(super) fn write_fixed(&mut self, bytes: &[u8], line: Option<u64>) -> io::Result<Mark> {
         self.cut()?;

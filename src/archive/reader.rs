@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::index::Failure;
+use super::table::Audit;
 use super::{Error, Line, Manifest, Result, Seal};
 use crate::tree::{Content, Tree};
 
@@ -15,11 +16,23 @@ mod directory;
 mod file;
 mod frames;
 mod index;
+mod judge;
+mod lines;
+mod pieces;
 mod runs;
+mod salvage;
 mod selected;
+mod survey;
+mod survey_directory;
 mod tar;
+mod tolerant;
+mod walk;
+mod window;
 
 pub use file::ReadAt;
+pub use pieces::Range;
+pub use salvage::salvage;
+pub use survey::{Fault, Finding, IndexState, Rescue, Survey, survey};
 
 /// Receives an archive's parts in the order in which they lie.
 ///
@@ -60,13 +73,24 @@ pub enum Source {
     Stream(Box<dyn io::Read + Send>),
 }
 
+impl Source {
+    /// The same once more; `None` for a pipe, which can be read once.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Path(path) => Some(Self::Path(path.clone())),
+            Self::File(file) => Some(Self::File(Arc::clone(file))),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 /// Reads a whole archive. `name` is what messages call it.
 ///
 /// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
 pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
     match open(source, name)? {
-        Opened::Stream(stream) => read_stream(stream, name, None, visitor),
-        Opened::File(file) => read_stream(Box::new(file::Range::whole(&file)), name, None, visitor),
+        Opened::Stream(stream) => read_whole(stream, name, visitor),
+        Opened::File(file) => read_whole(Box::new(file::Range::whole(&file)), name, visitor),
         Opened::Directory(tree) => directory::read(&tree, name, true, visitor),
     }
 }
@@ -92,18 +116,26 @@ pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
         Opened::File(file) => Box::new(file::Range::whole(&file)),
         Opened::Directory(tree) => return directory::read_manifest(&tree, name),
     };
-    let stream = decompress::open(stream, decompress::Ahead::No);
+    let stream = decompress::open(stream, decompress::Ahead::No, &Audit::default());
     tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), name)
 }
 
-/// Reads a whole TAR archive from front to back. `known` is its manifest where the visitor has been given it.
+/// Reads a whole TAR archive from front to back, its table of offsets too.
+fn read_whole(stream: Box<dyn io::Read + Send>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let audit = Audit::default();
+    let stream = decompress::open(stream, decompress::Ahead::Yes, &audit);
+    let stream = stream.map_err(|error| input_error(name, error))?;
+    tar::read(Box::new(content::Audited::new(stream, audit)), name, None, visitor)
+}
+
+/// Reads a TAR archive from front to back for what the visitor wants of it. `known` is its manifest where the visitor has been given it.
 fn read_stream(
     stream: Box<dyn io::Read + Send>,
     name: &str,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
-    let stream = decompress::open(stream, decompress::Ahead::Yes);
+    let stream = decompress::open(stream, decompress::Ahead::Yes, &Audit::default());
     tar::read(Box::new(stream.map_err(|error| input_error(name, error))?), name, known, visitor)
 }
 

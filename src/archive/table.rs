@@ -8,7 +8,11 @@
 //! Parts and end inflate to nothing, so whoever does not know the table sees none. It is a hint from outside: what is found by it is
 //! proven by index and seal. A digest tells whether it is whole, so a sequential reader notices its damage too.
 
+mod audit;
+
 use std::io;
+
+pub(super) use audit::Audit;
 
 /// What the end begins with; its last byte is the version.
 const MAGIC: [u8; 8] = *b"remandT\x01";
@@ -80,37 +84,50 @@ impl End {
     }
 }
 
-/// Collects a table while chunks are written.
-#[derive(Default)]
-pub(super) struct Builder {
-    /// Of each chunk: its length, the length of what is in it, the place of the first header and one more (0 if there is none), and
-    /// how many lines more are before that than before the last one.
-    bytes: Vec<u8>,
+/// What the next entry of a table follows on.
+#[derive(Debug, Default)]
+struct Entries {
     at: u64,
     chunks: u64,
     line: u64,
 }
 
-impl Builder {
-    /// The next chunk, of so many bytes in the file.
-    pub(super) fn chunk(&mut self, bytes: u64, content: Content) {
-        self.at += bytes;
+impl Entries {
+    /// Appends a chunk of so many bytes in the file: its length, the length of what is in it, the place of the first header and one more
+    /// (0 if there is none), and how many lines more are before that than before the last one.
+    fn push(&mut self, entries: &mut Vec<u8>, bytes: u64, content: Content) {
+        self.at = self.at.saturating_add(bytes);
         self.chunks += 1;
-        put(&mut self.bytes, bytes);
-        put(&mut self.bytes, content.plain_bytes);
+        put(entries, bytes);
+        put(entries, content.plain_bytes);
         match content.header {
-            None => put(&mut self.bytes, 0),
+            None => put(entries, 0),
             Some((at, line)) => {
-                put(&mut self.bytes, at + 1);
-                put(&mut self.bytes, line - self.line);
+                put(entries, at + 1);
+                put(entries, line.saturating_sub(self.line));
                 self.line = line;
             }
         }
     }
+}
+
+/// Collects a table while chunks are written.
+#[derive(Default)]
+pub(super) struct Builder {
+    bytes: Vec<u8>,
+    entries: Entries,
+}
+
+impl Builder {
+    /// The next chunk, of so many bytes in the file.
+    pub(super) fn chunk(&mut self, bytes: u64, content: Content) {
+        self.entries.push(&mut self.bytes, bytes, content);
+    }
 
     /// Data of the parts, one after the other, and of the end.
     pub(super) fn finish(self, index_at: u64) -> (Vec<u8>, [u8; END_BYTES]) {
-        let mut end = End { table_at: self.at, index_at, chunks: self.chunks, digest: [0; 32] };
+        let Entries { at, chunks, .. } = self.entries;
+        let mut end = End { table_at: at, index_at, chunks, digest: [0; 32] };
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.bytes).update(&end.head());
         end.digest = *hasher.finalize().as_bytes();
@@ -211,20 +228,39 @@ pub(super) struct Watch {
     begun_at: Option<u64>,
     hasher: blake3::Hasher,
     ended: bool,
+    odd: bool,
+    /// Who finds out whether the table is right.
+    audit: Audit,
 }
 
 impl Watch {
-    /// The first chunk says that there will be a table.
-    pub(super) fn announce(&mut self) {
-        self.announced = true;
+    /// Tells `audit` what it sees.
+    pub(super) fn new(audit: &Audit) -> Self {
+        Self { audit: audit.clone(), ..Self::default() }
     }
 
-    /// A chunk with data comes.
-    pub(super) fn chunk(&self) -> io::Result<()> {
+    /// The first chunk says that there will be a table, with so many bytes behind it.
+    pub(super) fn announce(&mut self, bytes: u64) {
+        self.announced = true;
+        self.audit.lengthen(bytes);
+    }
+
+    /// Something is as no writer of tables writes it, though it changes nothing.
+    pub(super) fn odd(&mut self) {
+        self.odd = true;
+    }
+
+    /// A chunk with data begins.
+    pub(super) fn data(&self) -> io::Result<()> {
         if self.begun_at.is_some() || self.ended {
             return Err(damaged("there is data after its table of offsets"));
         }
         Ok(())
+    }
+
+    /// A chunk ends, of so many bytes in the file and in the tar stream.
+    pub(super) fn chunk(&self, bytes: u64, plain_bytes: u64) {
+        self.audit.chunk(bytes, plain_bytes);
     }
 
     /// Data of a part that begins at `at`.
@@ -240,10 +276,11 @@ impl Watch {
     /// Data of the end.
     pub(super) fn end(&mut self, data: &[u8]) -> io::Result<()> {
         let end = End::parse(data).filter(|end| Some(end.table_at) == self.begun_at);
-        if self.ended || !end.is_some_and(|end| end.fits(self.hasher.clone())) {
+        let Some(end) = end.filter(|end| !self.ended && end.fits(self.hasher.clone())) else {
             return Err(damaged("its table of offsets is damaged"));
-        }
+        };
         self.ended = true;
+        self.audit.end(end);
         Ok(())
     }
 
@@ -251,6 +288,9 @@ impl Watch {
     pub(super) fn finish(&self) -> io::Result<()> {
         if (self.announced || self.begun_at.is_some()) && !self.ended {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if self.ended && self.odd {
+            return Err(damaged("a bit is set that nobody uses"));
         }
         Ok(())
     }

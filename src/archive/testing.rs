@@ -138,6 +138,7 @@ pub(super) fn manifest() -> Manifest {
             keep: false,
             records: Vec::new(),
         }],
+        requires: Vec::new(),
         consistent: None,
         failed: Vec::new(),
         options: BTreeMap::new(),

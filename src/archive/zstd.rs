@@ -13,13 +13,17 @@ use super::table::{END_BYTES, PART_BYTES};
 /// What every zstd frame begins with.
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What the skippable frames written here begin with.
-const SKIPPABLE: [u8; 4] = [0x5d, 0x2a, 0x4d, 0x18];
+pub(super) const SKIPPABLE: [u8; 4] = [0x5d, 0x2a, 0x4d, 0x18];
 /// Length of a skippable frame's header.
 pub(super) const SKIPPABLE_HEADER_BYTES: usize = 8;
 /// Longest data of a skippable frame that is written here.
 pub(super) const MAX_SKIPPABLE_BYTES: usize = 4 + PART_BYTES;
 /// Length of the frame with the table's end.
 pub(super) const END_FRAME_BYTES: usize = SKIPPABLE_HEADER_BYTES + 4 + END_BYTES;
+/// The bit of a frame's descriptor that means nothing, and is 0 wherever remand writes.
+pub(super) const UNUSED_BIT: u8 = 0x10;
+/// The bit of a frame's descriptor that says that a checksum is at its end.
+pub(super) const CHECKSUM_BIT: u8 = 0x04;
 /// Longest block of a frame.
 const BLOCK_MAX: usize = 128 << 10;
 

@@ -1,6 +1,7 @@
 //! The command line's grammar. What the options mean in detail is told by remand(8); a test makes sure that it
 //! names every one of them.
 
+mod damage;
 mod values;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use damage::{Repair, Salvage};
 pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
 
 const STATUSES: &str = "\
@@ -252,6 +254,8 @@ pub(crate) struct Restore {
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) on_conflict: Option<ConflictWord>,
     #[command(flatten)]
+    pub(crate) salvage: Salvage,
+    #[command(flatten)]
     pub(crate) patience: Patience,
     /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
@@ -336,6 +340,8 @@ pub(crate) struct Verify {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) repair: Repair,
     #[command(flatten)]
     pub(crate) voice: Voice,
 }

@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
     pub(crate) result: Map<String, Value>,
     /// Things that are not in the result, as the operation counted them.
     pub(crate) warnings: u64,
+    /// Exit status, where it is another than the warnings make it.
+    pub(crate) status: Option<u8>,
 }
 
 /// Where standard output's data goes.
@@ -243,7 +245,7 @@ impl Console {
     fn succeed(&self, outcome: Outcome) -> u8 {
         let lost = lock(&self.lost);
         let warnings = lost.total.max(outcome.warnings);
-        let status = if warnings > 0 { WARNINGS } else { 0 };
+        let status = outcome.status.unwrap_or(if warnings > 0 { WARNINGS } else { 0 });
         if self.is_json() {
             let mut result = outcome.result;
             result.insert("status".into(), status.into());

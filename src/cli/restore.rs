@@ -4,7 +4,7 @@ use std::path::Path;
 
 use remand::extract;
 use remand::locator::Locator;
-use remand::restore::{Identity, OnConflict, Options, Report, Restored, dry_run, restore};
+use remand::restore::{Identity, OnConflict, Options, Report, Restored, Salvage, dry_run, restore};
 use remand::selector::{Purpose, Selection};
 use serde_json::{Map, Value, json};
 
@@ -96,6 +96,7 @@ fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
             ConflictWord::Fail => OnConflict::Fail,
         }),
         wait: args.patience.waits(config),
+        salvage: args.salvage.salvage.then_some(Salvage { unproven: args.salvage.unproven }),
     })
 }
 
@@ -114,7 +115,11 @@ fn summary(console: &Console, report: &Report) -> Vec<String> {
     });
     let restored = report.resources.iter().filter(|one| one.failed.is_none()).map(|one| {
         let at = one.directory.as_ref().map(|directory| format!(" at {}", path_name(directory)));
-        format!("Restored {}{}{}", one.resource, at.unwrap_or_default(), onto(one))
+        let (at, onto) = (at.unwrap_or_default(), onto(one));
+        match one.salvaged {
+            Some(toll) => format!("Salvaged {}{at}{onto}, which is NOT WHOLE: {toll}", one.resource),
+            None => format!("Restored {}{at}{onto}", one.resource),
+        }
     });
     let mut lines: Vec<String> = restored.collect();
     lines.extend(content);
@@ -146,5 +151,10 @@ fn resource_record(one: &Restored) -> Value {
         "directory": one.directory.as_deref().map(path_name),
         "base": one.base,
         "failed": one.failed,
+        "salvaged": one.salvaged.map(|toll| json!({
+            "lost": toll.lost,
+            "unproven": toll.unproven,
+            "uncertain": toll.uncertain,
+        })),
     })
 }

@@ -1,5 +1,7 @@
 //! `remand verify`.
 
+mod report;
+
 use remand::event::{Observer, Warning};
 use remand::resource::label;
 use remand::verify::{Report, verify};
@@ -12,6 +14,9 @@ use super::render::{Outcome, units};
 use super::{Session, archive_name, input};
 
 pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> {
+    if args.repair.repair_report {
+        return report::run(session, args);
+    }
     let Session { console, interrupted } = session;
     let report = verify(input(&args.source, interrupted)?, &**console, interrupted)?;
     // The archive is what it was made to be, so these are no warnings now; they were when it was made.

@@ -65,6 +65,7 @@ pub(super) fn manifest(
             architecture: text(uname.machine()),
         },
         resources,
+        requires: Vec::new(),
         consistent: Some(consistent),
         failed,
         options: self::options(options, engines),

@@ -16,19 +16,19 @@ const MAX_REVISION: u64 = 1 << 32;
 impl Records {
     /// Takes over what an archive says of a resource that was restored from it as `name`: its earlier exports, the export that the archive
     /// is, tags, note and keep flag. What the pool knows already stays: tags are added, a note and records that are there win. The
-    /// resource's next revision follows on the greatest of them. Returns what was not taken over.
-    pub fn restored(
+    /// resource's next revision follows on the greatest of them. There is no `seal` where the archive is damaged. Returns what was not taken over.
+    pub fn restored<'s>(
         &self,
         kind: ResourceKind,
         name: &str,
         manifest: &Manifest,
         record: &ResourceRecord,
-        seal: &Seal,
+        seal: impl Into<Option<&'s Seal>>,
     ) -> Result<Vec<String>> {
         let now = crate::run::now();
         let mut refused = Vec::new();
         let mut exports: Vec<ExportRecord> = record.records.iter().take(TRAVELLING).cloned().collect();
-        exports.push(of_archive(manifest, record, seal));
+        exports.push(of_archive(manifest, record, seal.into()));
         for export in &mut exports {
             if name != record.name {
                 export.name.get_or_insert_with(|| record.name.clone());
@@ -110,7 +110,7 @@ fn merge(
 }
 
 /// What an archive tells of the export that made it.
-fn of_archive(manifest: &Manifest, record: &ResourceRecord, seal: &Seal) -> ExportRecord {
+fn of_archive(manifest: &Manifest, record: &ResourceRecord, seal: Option<&Seal>) -> ExportRecord {
     ExportRecord {
         revision: record.revision,
         archive: manifest.id.clone(),
@@ -121,10 +121,10 @@ fn of_archive(manifest: &Manifest, record: &ResourceRecord, seal: &Seal) -> Expo
         tool: manifest.tool.version.clone(),
         options: manifest.options.clone(),
         base: record.base.as_ref().map(base_label),
-        entries: Some(seal.entries),
-        members: Some(seal.members),
-        content_bytes: Some(seal.bytes),
-        seal: Some(seal.digest.to_string()),
+        entries: seal.map(|seal| seal.entries),
+        members: seal.map(|seal| seal.members),
+        content_bytes: seal.map(|seal| seal.bytes),
+        seal: seal.map(|seal| seal.digest.to_string()),
         result: ExportResult::Done,
         ..ExportRecord::default()
     }

@@ -170,6 +170,7 @@ impl<'a> Restore<'a> {
             undo: Undo::new(steps),
             lock: Some(lock),
             failed: None,
+            toll: super::Toll::default(),
         })
     }
 

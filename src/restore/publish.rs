@@ -8,11 +8,10 @@ use std::path::PathBuf;
 
 use remand_backends::{Created, DatasetName};
 
-use super::plan::Plan;
 use super::stage::directory_of;
 use super::times::put_times_back;
 use super::visitor::Restore;
-use super::work::Context;
+use super::work::{Context, Work};
 use super::{Report, Restored};
 use crate::archive::{self, Seal};
 use crate::error::{Error, Result};
@@ -24,7 +23,7 @@ use crate::undo::{Undo, chain};
 
 impl<'a> Restore<'a> {
     /// Makes the resources visible if the archive is whole; undoes everything if anything failed.
-    pub(super) fn conclude(mut self, read: Result<Seal>) -> Result<Report> {
+    pub(super) fn conclude(mut self, read: Result<Option<Seal>>) -> Result<Report> {
         let read = match read {
             Err(_) if self.check_interrupt().is_err() => Err(Error::Interrupted),
             read => read,
@@ -42,7 +41,7 @@ impl<'a> Restore<'a> {
         let mut directories = outcome.as_ref().map_or(Vec::new(), |(_, all)| all.clone()).into_iter();
         for work in std::mem::take(&mut self.works) {
             if let (Ok((seal, _)), None) = (&outcome, &work.failed) {
-                self.take_over(&work.plan, seal);
+                self.take_over(&work, seal.as_ref());
             }
             resources.push(Restored::of(&work, directories.next().flatten()));
             // The base must be closed, and nothing open in staging, before anything is undone.
@@ -63,17 +62,21 @@ impl<'a> Restore<'a> {
         match (outcome, kept) {
             (Err(cause), Some(received_bytes)) => Err(Error::Kept { cause: Box::new(cause), received_bytes }),
             (Err(error), None) => Err(error),
-            (Ok((seal, _)), _) => Ok(Report { resources, seal: Some(seal), warnings: steps.warnings() }),
+            (Ok((seal, _)), _) => Ok(Report { resources, seal, warnings: steps.warnings() }),
         }
     }
 
     /// Gives the pool's records what the archive says of a resource that is visible now.
-    fn take_over(&self, plan: &Plan, seal: &Seal) {
+    fn take_over(&self, work: &Work<'_>, seal: Option<&Seal>) {
         let Context { pool, steps, .. } = self.context;
         let Some(manifest) = &self.manifest else { return };
+        let plan = &work.plan;
         let (kind, what) = (plan.record.kind, crate::resource::label(plan.record.kind, &plan.name));
-        let taken = Records::of_pool(pool)
-            .and_then(|records| records.restored(kind, &plan.name, manifest, &plan.record, seal));
+        let taken = Records::of_pool(pool).and_then(|records| {
+            let refused = records.restored(kind, &plan.name, manifest, &plan.record, seal)?;
+            work.toll.mark(&records, plan, &self.source)?;
+            Ok(refused)
+        });
         let message = match taken {
             Ok(refused) if refused.is_empty() => return,
             Ok(refused) => format!("of its records this was not taken over: {}", refused.join("; ")),
@@ -125,6 +128,9 @@ impl<'a> Restore<'a> {
     fn complete(&mut self, at: usize) -> Result<()> {
         self.build_on_staged(at)?;
         for dataset in 0..self.works[at].plan.datasets.len() {
+            if self.is_dataset_lost(at, dataset) {
+                continue;
+            }
             self.make(at, dataset)?;
             let work = &self.works[at];
             let name = &work.plan.datasets[dataset].name;

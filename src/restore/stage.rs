@@ -287,9 +287,9 @@ impl<'a> Stage<'a> {
 
     /// Sets the file flags that a native stream does not bring along.
     pub(super) fn set_flags(&self, plan: &Plan, steps: &Steps<'_>) -> Result<()> {
-        for target in
-            plan.datasets.iter().filter(|target| target.encoding.is_native() && !target.flags.is_empty())
-        {
+        let native =
+            plan.datasets.iter().filter(|target| target.encoding.is_native() && self.has(&target.name));
+        for target in native.filter(|target| !target.flags.is_empty()) {
             let tree = self.built(&target.name)?;
             let mut losses = Vec::new();
             for (path, names) in &target.flags {

@@ -240,6 +240,9 @@ impl<'a> Restore<'a> {
 
     fn apply(&mut self, line: &Line, content: Option<&mut dyn Content>) -> Result<()> {
         let Some(place) = self.locate(line)? else { return self.keep(line, content) };
+        if self.is_above_lost(&place) {
+            return self.left_out(line, &place, "it lies in a dataset that is lost");
+        }
         let applied = self.enter(place.work, place.section).and_then(|()| {
             let size = line.entry.as_ref().map_or(0, |entry| entry.size);
             self.whole.advance(self.read_bytes.load(Ordering::Relaxed), 1);
@@ -252,7 +255,7 @@ impl<'a> Restore<'a> {
             work.stage.tell_losses(&dataset, self.context.steps);
             Ok(())
         });
-        applied.or_else(|error| self.fail(place.work, error))
+        applied.or_else(|error| self.bear(line, &place, error))
     }
 
     /// Puts a member of a resource that is not restored where names of it that are can be linked to it.
@@ -325,13 +328,16 @@ impl<'a> Restore<'a> {
     fn apply_line(&mut self, line: &Line) -> Result<()> {
         self.enter_index()?;
         let Some(place) = self.locate(line)? else { return Ok(()) };
+        if self.is_above_lost(&place) {
+            return Ok(());
+        }
         let applied = self.build_on_staged(place.work).and_then(|()| {
             if let Section::Dataset(at) = place.section {
                 self.make(place.work, at)?;
             }
             self.works[place.work].line(line, &place, self.context.steps)
         });
-        applied.or_else(|error| self.fail(place.work, error))
+        applied.or_else(|error| self.bear(line, &place, error))
     }
 
     fn apply_failure(&mut self, failure: &archive::Failure) -> Result<()> {

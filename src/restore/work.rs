@@ -14,7 +14,7 @@ use super::merge::Merge;
 use super::plan::Plan;
 use super::route::{Place, Section};
 use super::stage::Stage;
-use super::{Identity, Options};
+use super::{Identity, Options, Toll};
 use crate::archive::Line;
 use crate::archive::index::Role;
 use crate::archive::manifest::Encoding;
@@ -66,6 +66,8 @@ pub(super) struct Work<'a> {
     pub(super) lock: Option<Lock>,
     /// Why it is left out.
     pub(super) failed: Option<Error>,
+    /// What it lacks, where the archive is damaged.
+    pub(super) toll: Toll,
 }
 
 impl<'a> Work<'a> {

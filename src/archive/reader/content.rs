@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read as _};
 
 use crate::archive::digest::ContentHasher;
+use crate::archive::table::Audit;
 use crate::archive::{Digest, Error, Result};
 use crate::tree::{Content, Extent};
 
@@ -10,6 +11,77 @@ use crate::tree::{Content, Extent};
 pub(super) trait TarStream: BufRead {
     /// Passes by so many bytes without reading them, beyond the end too; `None` if that is not possible.
     fn skip(&mut self, bytes: u64) -> Option<()>;
+
+    /// How many bytes were read; 0 where nobody needs to know.
+    fn position(&self) -> u64 {
+        0
+    }
+
+    /// The header at `at` is that of the member with this number.
+    fn begin_member(&mut self, at: u64, number: u64) {
+        let _ = (at, number);
+    }
+
+    /// All was read, and the header of the index was at `index_at`: whether the table of offsets is right.
+    fn finish(&mut self, index_at: u64) -> io::Result<()> {
+        let _ = index_at;
+        Ok(())
+    }
+
+    /// The stream itself where it goes on behind damage.
+    fn tolerant(&mut self) -> Option<&mut super::tolerant::Tolerant> {
+        None
+    }
+}
+
+/// A tar stream that is read from front to back, and whose table of offsets is compared with what is there.
+pub(super) struct Audited {
+    inner: Box<dyn BufRead>,
+    position: u64,
+    audit: Audit,
+}
+
+impl Audited {
+    pub(super) fn new(inner: Box<dyn BufRead>, audit: Audit) -> Self {
+        Self { inner, position: 0, audit }
+    }
+}
+
+impl io::Read for Audited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl BufRead for Audited {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.position += bytes as u64;
+        self.inner.consume(bytes);
+    }
+}
+
+impl TarStream for Audited {
+    fn skip(&mut self, _: u64) -> Option<()> {
+        None
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn begin_member(&mut self, at: u64, number: u64) {
+        self.audit.header(at, number);
+    }
+
+    fn finish(&mut self, index_at: u64) -> io::Result<()> {
+        self.audit.finish(index_at)
+    }
 }
 
 impl TarStream for Box<dyn BufRead> {
@@ -32,6 +104,27 @@ impl Input {
     /// Passes by so many bytes without reading them; `None` if that is not possible.
     pub(super) fn skip(&mut self, bytes: u64) -> Option<()> {
         self.inner.skip(bytes)
+    }
+
+    /// Where in the stream it is, as far as that is counted.
+    pub(super) fn position(&self) -> u64 {
+        self.inner.position()
+    }
+
+    /// The header at `at` is that of the member with this number.
+    pub(super) fn begin_member(&mut self, at: u64, number: u64) {
+        self.inner.begin_member(at, number);
+    }
+
+    /// Proves the table of offsets, where there is one. The header of the index was at `index_at`.
+    pub(super) fn finish(&mut self, index_at: u64) -> Result<()> {
+        let right = self.inner.finish(index_at);
+        right.map_err(|error| self.failed(error))
+    }
+
+    /// The stream where it goes on behind damage.
+    pub(super) fn tolerant(&mut self) -> Option<&mut super::tolerant::Tolerant> {
+        self.inner.tolerant()
     }
 
     /// Reads so many bytes for nothing.

@@ -17,7 +17,7 @@ use flate2::bufread::MultiGzDecoder;
 use super::budget;
 use super::frames::Frames;
 use crate::archive::gzip::{self, Sort};
-use crate::archive::table::Watch;
+use crate::archive::table::{Audit, Watch};
 use crate::archive::zstd;
 
 /// Bytes that are read at once.
@@ -27,9 +27,9 @@ const PIECES_AHEAD: usize = 8;
 /// More threads than this do not help, but each needs memory.
 const MAX_THREADS: usize = 32;
 /// Magic of xz.
-const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+pub(super) const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 /// Most memory that xz may ask for, in KiB: more than its highest level needs.
-const XZ_MEMORY_KIB: u32 = 80 << 10;
+pub(super) const XZ_MEMORY_KIB: u32 = 80 << 10;
 
 type Stream = Box<dyn Read + Send>;
 type Piece = io::Result<Vec<u8>>;
@@ -43,19 +43,25 @@ pub(super) enum Ahead {
     No,
 }
 
-/// Undoes the compression of `stream`, whichever it has.
-pub(super) fn open(mut stream: Stream, ahead: Ahead) -> io::Result<Box<dyn BufRead>> {
+/// Undoes the compression of `stream`, whichever it has. `audit` is told where the chunks are that remand made.
+pub(super) fn open(mut stream: Stream, ahead: Ahead, audit: &Audit) -> io::Result<Box<dyn BufRead>> {
     let mut head = Vec::new();
     (&mut stream).take(gzip::HEADER_BYTES as u64).read_to_end(&mut head)?;
     let ours = <&[u8; gzip::HEADER_BYTES]>::try_from(&head[..]).ok().and_then(gzip::member_length);
     let whole = BufReader::with_capacity(PIECE_BYTES, io::Cursor::new(head.clone()).chain(stream));
     let plain: Stream = if head.starts_with(gzip::MAGIC) {
         if ours.is_some() && ahead == Ahead::Yes {
-            return inflate_parallel(whole, Some(Watch::default()));
+            return inflate_parallel(whole, Some(Watch::new(audit)));
+        }
+        if ours.is_none() && gzip::is_nearly_ours(&head) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the header of its first gzip member was changed",
+            ));
         }
         Box::new(MultiGzDecoder::new(whole))
     } else if head.starts_with(zstd::MAGIC) || is_skippable(&head) {
-        Box::new(Frames::new(whole, Some(Watch::default())))
+        Box::new(Frames::new(whole, Some(Watch::new(audit))))
     } else if head.starts_with(XZ_MAGIC) {
         Box::new(lzma_rust2::XzReader::new_mem_limit(whole, true, XZ_MEMORY_KIB))
     } else {
@@ -251,9 +257,10 @@ fn next_member(
         if let Some(watch) = watch {
             match sort {
                 Sort::Data(announces) => {
-                    watch.chunk()?;
+                    watch.data()?;
+                    watch.chunk(member.len() as u64, gzip::plain_length(&member));
                     if announces {
-                        watch.announce();
+                        watch.announce(0);
                     }
                 }
                 Sort::Part(data) => watch.part(data, at)?,

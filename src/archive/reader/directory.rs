@@ -31,10 +31,10 @@ pub(super) fn read(tree: &Tree, name: &str, whole: bool, visitor: &mut dyn Visit
     })?;
     checker.seal(&seal, digest)?;
     if whole {
-        refuse_unknown(tree, &checker)?;
+        find_unknown(tree, &checker, &mut |path| Err(Error::Damaged(format!("unknown file ./{path}"))))?;
     }
     visitor.manifest(&manifest)?;
-    let mut files = Files { tree, last: None };
+    let mut files = Files::new(tree);
     lines.again(&seal, &mut |item| match item {
         Item::Line(line) if is_member(&line) => files.member(&line, visitor),
         _ => Ok(()),
@@ -46,7 +46,7 @@ pub(super) fn read(tree: &Tree, name: &str, whole: bool, visitor: &mut dyn Visit
     Ok(seal)
 }
 
-fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
+pub(super) fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
     let file = tree.root().open_file(MANIFEST.as_bytes()).map_err(Error::Tree)?;
     let file = file.ok_or_else(|| {
         Error::Refused(format!("{name} has no manifest; it is a directory that was not written by remand"))
@@ -64,9 +64,9 @@ fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
 }
 
 /// A file from its beginning, as often as needed.
-struct AtReader<'a> {
-    file: &'a FileContent,
-    offset: u64,
+pub(super) struct AtReader<'a> {
+    pub(super) file: &'a FileContent,
+    pub(super) offset: u64,
 }
 
 impl Read for AtReader<'_> {
@@ -102,7 +102,11 @@ impl Lines<'_> {
 }
 
 /// Finds what lies in the directory and is not in the index.
-fn refuse_unknown(tree: &Tree, checker: &Checker) -> Result<()> {
+pub(super) fn find_unknown(
+    tree: &Tree,
+    checker: &Checker,
+    take: &mut dyn FnMut(&TreePath) -> Result<()>,
+) -> Result<()> {
     let mut left = vec![TreePath::root()];
     while let Some(path) = left.pop() {
         let Some(directory) = tree.open_dir(&path).map_err(Error::Tree)? else { continue };
@@ -112,7 +116,8 @@ fn refuse_unknown(tree: &Tree, checker: &Checker) -> Result<()> {
                 continue;
             }
             if !checker.knows(&below) {
-                return Err(Error::Damaged(format!("unknown file ./{below}")));
+                take(&below)?;
+                continue;
             }
             let kind = match found.kind {
                 None => directory.stat(&found.name).map_err(Error::Tree)?.map(|stat| stat.kind),
@@ -126,14 +131,18 @@ fn refuse_unknown(tree: &Tree, checker: &Checker) -> Result<()> {
     Ok(())
 }
 
-struct Files<'a> {
+pub(super) struct Files<'a> {
     tree: &'a Tree,
     /// The directory that was open last.
     last: Option<Dir>,
 }
 
-impl Files<'_> {
-    fn member(&mut self, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
+impl<'a> Files<'a> {
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self { tree, last: None }
+    }
+
+    pub(super) fn member(&mut self, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
         let own = header::line_in_header(line);
         let Some(entry) = &line.entry else { return Ok(()) };
         if !visitor.wants(&own) {

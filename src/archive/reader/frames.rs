@@ -20,6 +20,9 @@ pub(super) struct Frames<R> {
     in_frame: bool,
     /// Bytes read so far.
     position: u64,
+    /// Where the current frame began, and how many bytes came out of it.
+    began_at: u64,
+    made_bytes: u64,
     /// None where a part of an archive is read.
     watch: Option<Watch>,
 }
@@ -29,7 +32,7 @@ impl<R: BufRead> Frames<R> {
         let mut context = DCtx::create();
         // It is a number that the library knows; without it the library's own limit stays.
         let _ = context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG));
-        Self { inner, context, head: Vec::new(), in_frame: false, position: 0, watch }
+        Self { inner, context, head: Vec::new(), in_frame: false, position: 0, began_at: 0, made_bytes: 0, watch }
     }
 
     /// Goes to the next frame with content. False at the end.
@@ -45,8 +48,16 @@ impl<R: BufRead> Frames<R> {
                 }
                 Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(magic) if magic == format::MAGIC => {
-                    self.watch.as_ref().map_or(Ok(()), Watch::chunk)?;
-                    (self.head, self.in_frame) = (magic.to_vec(), true);
+                    self.watch.as_ref().map_or(Ok(()), Watch::data)?;
+                    self.head = magic.to_vec();
+                    // With the descriptor, of which one bit has no meaning.
+                    self.position += (&mut self.inner).take(1).read_to_end(&mut self.head)? as u64;
+                    if let (Some(watch), Some(descriptor)) = (&mut self.watch, self.head.get(4))
+                        && descriptor & format::UNUSED_BIT != 0
+                    {
+                        watch.odd();
+                    }
+                    (self.in_frame, self.began_at, self.made_bytes) = (true, began_at, 0);
                     return Ok(true);
                 }
                 Ok(magic) => self.skip(magic, began_at)?,
@@ -78,7 +89,7 @@ impl<R: BufRead> Frames<R> {
         }
         let Some(watch) = &mut self.watch else { return Ok(()) };
         match format::skippable(header, &data) {
-            Skippable::Announcement => watch.announce(),
+            Skippable::Announcement => watch.announce(self.position - began_at),
             Skippable::Part(data) => watch.part(data, began_at)?,
             Skippable::End(data) => watch.end(data)?,
             Skippable::Other => {}
@@ -110,6 +121,10 @@ impl<R: BufRead> Read for Frames<R> {
                 self.position += used as u64;
             }
             self.in_frame = left != 0;
+            self.made_bytes += made as u64;
+            if let (false, Some(watch)) = (self.in_frame, &self.watch) {
+                watch.chunk(self.position - self.began_at, self.made_bytes);
+            }
             if made > 0 {
                 return Ok(made);
             }

@@ -48,7 +48,7 @@ fn in_sequence(
 }
 
 /// The table at the end of a file, if it is whole.
-fn table(file: &dyn ReadAt, kind: Chunked) -> io::Result<Option<Table>> {
+pub(super) fn table(file: &dyn ReadAt, kind: Chunked) -> io::Result<Option<Table>> {
     let size = file.size()?;
     let end_bytes = match kind {
         Chunked::Gzip => gzip::END_MEMBER_BYTES,

@@ -29,13 +29,18 @@ pub(super) fn read(
         Some(known) if known == json => {}
         Some(_) => return Err(tar.damaged("it changed while it was read")),
     }
+    let mut members = 0_u64;
     loop {
         let Some(member) = tar.next()? else {
             return Err(Error::Damaged(format!("{name} has no index")));
         };
         if is_named(&member.line.name, INDEX) {
+            tar.input.begin_member(tar.began_at, members);
             return tar.index(&member, &json, &mut checker, visitor);
         }
+        // All attempts at a member have the number of the first.
+        members += u64::from(member.attempt == 1);
+        tar.input.begin_member(tar.began_at, members.saturating_sub(1));
         tar.member(member, &mut checker, visitor)?;
     }
 }
@@ -53,11 +58,13 @@ pub(super) fn is_named(name: &MemberName, own: &str) -> bool {
 pub(super) struct Tar {
     pub(super) input: Input,
     name: String,
+    /// Where the first block of the last header was.
+    pub(super) began_at: u64,
 }
 
 impl Tar {
     pub(super) fn new(stream: Box<dyn TarStream>, name: &str) -> Self {
-        Self { input: Input::new(stream, name), name: name.to_owned() }
+        Self { input: Input::new(stream, name), name: name.to_owned(), began_at: 0 }
     }
 
     /// The first member, with its bytes.
@@ -105,6 +112,7 @@ impl Tar {
     fn header(&mut self) -> Result<Option<(Box<tar::Header>, Extended)>> {
         let mut extended = Extended::default();
         let mut anything = false;
+        self.began_at = self.input.position();
         loop {
             let mut block = Box::new(tar::Header::new_old());
             self.input.read_exact(block.as_mut_bytes())?;
@@ -173,6 +181,18 @@ impl Tar {
 
     /// Reads a member's content and hands it over, if there is somebody; its line with the digest.
     pub(super) fn hand_over(&mut self, member: Decoded, visitor: Option<&mut dyn Visitor>) -> Result<Line> {
+        let stored_bytes = if has_content(&member.line) { member.stored_bytes } else { 0 };
+        let line = self.hand_over_content(member, visitor)?;
+        self.padding(stored_bytes)?;
+        Ok(line)
+    }
+
+    /// The same, up to what fills the last block.
+    pub(super) fn hand_over_content(
+        &mut self,
+        member: Decoded,
+        visitor: Option<&mut dyn Visitor>,
+    ) -> Result<Line> {
         let Decoded { mut line, stored_bytes, sparse, .. } = member;
         if !has_content(&line) {
             visitor.map_or(Ok(()), |visitor| visitor.member(&line, None))?;
@@ -184,7 +204,6 @@ impl Tar {
         let visited = visitor.map_or(Ok(()), |visitor| visitor.member(&line, Some(&mut content)));
         let digest = content.finish(visited)?;
         line.role = Role::Member { digest: Some(digest) };
-        self.padding(stored_bytes)?;
         Ok(line)
     }
 
@@ -215,6 +234,7 @@ impl Tar {
         visitor: &mut dyn Visitor,
     ) -> Result<Seal> {
         self.check_index(member)?;
+        let index_at = self.began_at;
         let size = member.stored_bytes;
         let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
         let mut lines = ContentReader::new(&mut content);
@@ -222,6 +242,7 @@ impl Tar {
         let mut seal = None;
         content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
         self.index_end(size)?;
+        self.input.finish(index_at)?;
         seal.ok_or_else(|| self.damaged("it has no seal"))
     }
 
@@ -245,7 +266,7 @@ impl Tar {
     }
 
     /// What fills the last block of a member.
-    fn padding(&mut self, bytes: u64) -> Result<()> {
+    pub(super) fn padding(&mut self, bytes: u64) -> Result<()> {
         let mut block = [0; BLOCK];
         let length = padding(bytes);
         self.input.read_exact(&mut block[..length])?;
@@ -262,7 +283,7 @@ impl Tar {
 }
 
 /// Whether the bytes of a regular file follow its header.
-fn has_content(line: &Line) -> bool {
+pub(super) fn has_content(line: &Line) -> bool {
     matches!(line.role, Role::Member { .. })
         && line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File)
 }

@@ -133,6 +133,8 @@ impl TarWriter {
         let size = index.size();
         let header = encode(&own_member(INDEX, size, self.manifest_seconds), Layout::Plain, 1)?;
         let index_at = self.output.position();
+        // So damage of what is before it leaves it whole, and with it the proof of all the rest.
+        self.output.end_chunk().map_err(|source| self.failed(source))?;
         self.lines += 1;
         self.begin_member(&header)?;
         let seal = index.copy(&mut |bytes| self.write(bytes))?;

@@ -1,0 +1,145 @@
+//! The bytes of an archive that may be damaged: ahead of what was taken, and past places where a device fails.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::file::ReadAt;
+
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 256 << 10;
+/// What is read again in single parts where a device fails.
+const SECTOR_BYTES: u64 = 4096;
+/// The error number of a device that fails.
+const EIO: i32 = 5;
+
+/// Bytes of a file that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Where they begin.
+    pub offset: u64,
+    /// How many there are.
+    pub length: u64,
+}
+
+/// Bytes ahead of what was taken.
+pub(super) struct Window {
+    input: Box<dyn Read + Send>,
+    buffer: Vec<u8>,
+    used: usize,
+    /// Where in the file the first byte is that was not taken.
+    pub(super) at: u64,
+    ended: bool,
+}
+
+impl Window {
+    pub(super) fn new(input: Box<dyn Read + Send>) -> Self {
+        Self { input, buffer: Vec::new(), used: 0, at: 0, ended: false }
+    }
+
+    /// The next bytes, `length` of them unless the file ends.
+    pub(super) fn fill(&mut self, length: usize) -> io::Result<&[u8]> {
+        while self.buffer.len() - self.used < length && !self.ended {
+            if self.used > 0 {
+                self.buffer.drain(..self.used);
+                self.used = 0;
+            }
+            let want = length.saturating_sub(self.buffer.len()).max(READ_BYTES) as u64;
+            let read = (&mut self.input).take(want).read_to_end(&mut self.buffer)?;
+            self.ended = (read as u64) < want;
+        }
+        let ahead = &self.buffer[self.used..];
+        Ok(&ahead[..ahead.len().min(length)])
+    }
+
+    pub(super) fn take(&mut self, length: usize) {
+        self.used += length;
+        self.at += length as u64;
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ahead = self.fill(1)?.len();
+        let ahead = if ahead == 0 { 0 } else { (self.buffer.len() - self.used).min(buffer.len()) };
+        buffer[..ahead].copy_from_slice(&self.buffer[self.used..self.used + ahead]);
+        self.take(ahead);
+        Ok(ahead)
+    }
+}
+
+/// A file of which single places may not be readable: those are zeros, and remembered.
+pub(super) struct Patient {
+    file: Arc<dyn ReadAt>,
+    at: u64,
+    lost: crossbeam_channel::Sender<Range>,
+}
+
+impl Patient {
+    pub(super) fn new(file: Arc<dyn ReadAt>, lost: crossbeam_channel::Sender<Range>) -> Self {
+        Self { file, at: 0, lost }
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let is_broken = |error: &io::Error| error.raw_os_error() == Some(EIO);
+        let read = match self.file.read_at(buffer, self.at) {
+            Err(error) if is_broken(&error) => {
+                let left = self.file.size()?.saturating_sub(self.at);
+                let sector = (SECTOR_BYTES - self.at % SECTOR_BYTES).min(left);
+                let sector = buffer.len().min(usize::try_from(sector).unwrap_or(0));
+                match self.file.read_at(&mut buffer[..sector], self.at) {
+                    Err(error) if is_broken(&error) => {
+                        buffer[..sector].fill(0);
+                        // Whoever listened may have all that he wanted.
+                        let _ = self.lost.send(Range { offset: self.at, length: sector as u64 });
+                        sector
+                    }
+                    read => read?,
+                }
+            }
+            read => read?,
+        };
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails wherever a read touches the third sector.
+    struct Broken(Vec<u8>);
+
+    impl ReadAt for Broken {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let bad = 2 * SECTOR_BYTES..3 * SECTOR_BYTES;
+            let end = (offset + buffer.len() as u64).min(self.0.len() as u64);
+            if offset < bad.end && end > bad.start {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            buffer[..usize::try_from(end - offset).unwrap()]
+                .copy_from_slice(&self.0[usize::try_from(offset).unwrap()..usize::try_from(end).unwrap()]);
+            Ok(usize::try_from(end - offset).unwrap())
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+    }
+
+    #[test]
+    fn a_sector_that_a_device_does_not_give_back_is_passed_by() {
+        let content = vec![7; 20_000];
+        let (lost, told) = crossbeam_channel::unbounded();
+        let mut read = Vec::new();
+        Patient::new(Arc::new(Broken(content.clone())), lost).read_to_end(&mut read).unwrap();
+        let ranges: Vec<Range> = told.try_iter().collect();
+        let lost: u64 = ranges.iter().map(|range| range.length).sum();
+        assert_eq!((ranges[0].offset, lost), (2 * SECTOR_BYTES, SECTOR_BYTES));
+        let at = |sector: u64| usize::try_from(sector * SECTOR_BYTES).unwrap();
+        assert!(read[..at(2)] == content[..at(2)] && read[at(3)..] == content[at(3)..]);
+        assert!(read[at(2)..at(3)].iter().all(|byte| *byte == 0));
+    }
+}
