@@ -27,7 +27,7 @@ pub struct Listed {
 }
 
 /// Hands the entries at and below a path to `consume`, in the order of the archive, and returns how many there were. When it returns,
-/// the archive's seal has proven them.
+/// the archive's seal has proven them. Where a signature is required none is handed over before that is proven.
 pub fn list(
     input: Input,
     locator: &Locator,
@@ -65,6 +65,10 @@ impl Visitor for Lister<'_> {
 
     fn wants(&mut self, _: &Line) -> bool {
         false
+    }
+
+    fn shows_lines(&self) -> bool {
+        true
     }
 
     fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> archive::Result<()> {

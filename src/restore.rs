@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicBool;
 
 pub(crate) use resume::resumable_bytes;
 
-use crate::archive::{self, Seal};
+use crate::archive::{self, Seal, Signed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
@@ -90,6 +90,8 @@ pub struct Report {
     pub resources: Vec<Restored>,
     /// The archive's seal; none after a dry run.
     pub seal: Option<Seal>,
+    /// The archive's signature; none after a dry run, unless one was required.
+    pub signed: Option<Signed>,
     /// Warnings that were given. More than none means: something that they name is not in the result.
     pub warnings: u64,
 }
@@ -157,8 +159,9 @@ pub fn dry_run(
 ) -> Result<Report> {
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
-    let manifest = archive::reader::read_manifest(opened.source, &opened.name)?;
-    let selected = select::select(&manifest, options, &opened.name, &steps)?;
+    let name = opened.name.clone();
+    let (manifest, signed) = crate::verify::described(opened, interrupted)?;
+    let selected = select::select(&manifest, options, &name, &steps)?;
     let several = selected.len() > 1;
     let mut resources = Vec::new();
     for one in &selected {
@@ -173,7 +176,7 @@ pub fn dry_run(
             Err(error) => return Err(error),
         });
     }
-    Ok(Report { resources, seal: None, warnings: steps.warnings() })
+    Ok(Report { resources, seal: None, signed, warnings: steps.warnings() })
 }
 
 fn no_streams(pool: &Pool, target: &plan::Target) -> Error {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::announced::{Announced, Place};
-use super::format::{INDEX, MANIFEST};
+use super::format::{INDEX, MANIFEST, SIGNATURE};
 use super::index::{Failure, Role, line_to_json, member_bytes};
 use super::{Error, Line, Manifest, MemberName, Result, Seal, header};
 use crate::tree::{Kind, TreePath};
@@ -65,7 +65,7 @@ impl Checker {
             matched: 0,
             bytes: 0,
         };
-        for own in [MANIFEST, INDEX] {
+        for own in [MANIFEST, INDEX, SIGNATURE] {
             let key = this.key_of(&TreePath::root().join(own.as_bytes()));
             this.names.insert(key, Known::Other);
         }

@@ -24,10 +24,14 @@ pub enum Compression {
 pub const MANIFEST: &str = "manifest.json";
 /// Member with a line for every entry and the seal, after all others.
 pub const INDEX: &str = "index.jsonl";
+/// Member with the signature of the seal, after the index. In many archives there is none.
+pub const SIGNATURE: &str = "seal.minisig";
 /// Directory of a resource's members for the files beside its config.
 pub const FILES: &str = "files";
 
 /// Longest manifest in bytes.
 pub(super) const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+/// Longest signature in bytes.
+pub(super) const MAX_SIGNATURE_BYTES: u64 = 16 << 10;
 /// Longest line of the index in bytes.
 pub(super) const MAX_LINE_BYTES: u64 = 16 << 20;

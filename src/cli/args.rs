@@ -1,6 +1,7 @@
 //! The command line's grammar. What the options mean in detail is told by remand(8); a test makes sure that it
 //! names every one of them.
 
+mod keys;
 mod values;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use keys::{Encrypting, Opening, Signing};
 pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
 
 const STATUSES: &str = "\
@@ -26,7 +28,8 @@ Exit status:
   20   the base is missing on this host
   21   the base differs
   22   archive damaged or incomplete
-  23   archive refused: hostile, or of a newer version
+  23   archive refused: hostile, of a newer version, or not signed as required
+  24   archive encrypted, and no identity given that decrypts it
   130  interrupted; rolled back";
 
 /// Export jails and containers from a storage pool as small archives and restore them elsewhere
@@ -87,6 +90,14 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// The config file, of a command that needs no pool.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Config file to read instead of the usual ones
+    #[arg(long, value_name = "FILE", env = "REMAND_CONFIG", hide_env_values = true, value_parser = any_path())]
+    pub(crate) config: Option<PathBuf>,
+}
+
 /// Takes the empty path too, which clap refuses: an empty `REMAND_CONFIG` is how a shell script unsets it.
 fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
@@ -140,7 +151,8 @@ Examples:
   remand export web01 'db*' release:14.2-RELEASE three.tar.gz
   remand export --all --exclude 'test*' --keep-going /backup/all.tar.zst
   remand export web01@before-upgrade web01.tar.gz
-  remand export @nightly --newer 1d /backup/changed.tar.gz")]
+  remand export @nightly --newer 1d /backup/changed.tar.gz
+  remand export --sign /root/backup.key --encrypt-to age1... web01 /backup/web01.tar.gz.age")]
 #[command(
     override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
 )]
@@ -182,6 +194,10 @@ pub(crate) struct Export {
     /// Compression level: 1-9 for gzip, 1-19 for zstd
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
     pub(crate) level: Option<u32>,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+    #[command(flatten)]
+    pub(crate) encrypting: Encrypting,
     #[command(flatten)]
     pub(crate) detection: Detection,
     /// Replace DEST if it exists
@@ -252,6 +268,8 @@ pub(crate) struct Restore {
     #[arg(long, value_enum, value_name = "WHO")]
     pub(crate) on_conflict: Option<ConflictWord>,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
     pub(crate) patience: Patience,
     /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
@@ -286,6 +304,10 @@ pub(crate) struct Ls {
     #[arg(long, value_name = "DATASET", default_value = "root")]
     pub(crate) dataset: String,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
     pub(crate) voice: Voice,
 }
 
@@ -305,6 +327,8 @@ pub(crate) struct Cat {
     /// The dataset that the paths are in
     #[arg(long, value_name = "DATASET", default_value = "root")]
     pub(crate) dataset: String,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
@@ -327,6 +351,10 @@ pub(crate) struct Info {
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
     pub(crate) voice: Voice,
 }
 
@@ -336,6 +364,10 @@ pub(crate) struct Verify {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) voice: Voice,
 }
@@ -359,6 +391,8 @@ pub(crate) struct Diff {
     pub(crate) stat: bool,
     #[command(flatten)]
     pub(crate) detection: Detection,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
