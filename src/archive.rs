@@ -5,6 +5,8 @@
 //! reading:  Source ─▶ decompressed (all cores) ─▶ headers ─▶ digest, checks ─▶ Visitor
 //! ```
 //!
+//! Behind the index there may be a [signature](Signed) of its last line, and all of it may be [encrypted](crate::encrypt).
+//!
 //! Someone who has only tar(1) gets the files back; someone who has the index knows that they are
 //! whole. The format is specified in remand-archive(5).
 
@@ -23,6 +25,7 @@ mod parallel;
 mod pax;
 pub mod reader;
 pub mod record;
+mod signature;
 pub mod sink;
 mod sparse;
 mod table;
@@ -39,5 +42,6 @@ pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
 pub use reader::{ReadAt, Source, Visitor, read, read_manifest, salvage, select, survey};
+pub use signature::Signed;
 pub use sink::{FileSink, Sink, WriteSink};
 pub use writer::{Body, Writer, Written};

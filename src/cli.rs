@@ -16,12 +16,14 @@ mod diff;
 mod export;
 mod failure;
 mod info;
+mod keys;
 mod list;
 mod log;
 mod ls;
 mod man;
 mod render;
 mod restore;
+mod secrets;
 mod signals;
 mod stdin;
 mod verify;
@@ -152,6 +154,13 @@ fn find_pool(place: &Place, config: &Config) -> remand::error::Result<Pool> {
 }
 
 impl Place {
+    /// The config file's defaults.
+    fn config(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.config.as_deref())?)
+    }
+}
+
+impl args::Settings {
     /// The config file's defaults.
     fn config(&self) -> Result<Config, Failure> {
         Ok(Config::load(self.config.as_deref())?)

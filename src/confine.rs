@@ -47,6 +47,11 @@ impl Allowed {
         self
     }
 
+    /// Also temporary files, where they are needed.
+    pub(crate) fn and_temporary(self, needed: bool) -> Self {
+        if needed { self.and_below(&std::env::temp_dir()) } else { self }
+    }
+
     /// Also what building in a pool takes: its state directory, where staging and records are. Elsewhere in the pool only directories
     /// come and go; in a pool that remand was never used in, which has no state directory yet, all is allowed.
     pub(crate) fn and_in(mut self, pool: &Pool) -> Result<Self> {

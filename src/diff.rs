@@ -96,14 +96,16 @@ pub fn diff(
     Ok(base.label())
 }
 
-/// What an archive changes in its base, from its index. The whole archive is read and proven.
+/// What an archive changes in its base, from its index. The whole archive is read and proven; where a signature is required nothing is
+/// handed over before that is proven.
 pub fn diff_archive(
     input: Input,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
     consume: &mut (dyn FnMut(Difference) -> Result<()> + Send),
 ) -> Result<String> {
-    confine::run(&Allowed::nothing(), || read_archive(input, observer, interrupted, consume))
+    let allowed = Allowed::nothing().and_temporary(input.must_be_signed());
+    confine::run(&allowed, || read_archive(input, observer, interrupted, consume))
 }
 
 fn read_archive(
@@ -257,6 +259,10 @@ struct IndexDiff<'a> {
 }
 
 impl Visitor for IndexDiff<'_> {
+    fn shows_lines(&self) -> bool {
+        true
+    }
+
     fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
         for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
             let root = crate::restore::plan::plan(record, None)?;

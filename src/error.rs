@@ -229,7 +229,8 @@ impl Error {
             Self::BaseMissing { .. } | Self::BaseUnready { .. } => 20,
             Self::BaseDiffers { .. } | Self::Conflicts { .. } => 21,
             Self::Archive(A::Damaged(_)) => 22,
-            Self::Refused(_) | Self::Archive(A::Refused(_)) => 23,
+            Self::Refused(_) | Self::Archive(A::Refused(_) | A::NotTrusted(_)) => 23,
+            Self::Archive(A::Locked { .. }) => 24,
             Self::Interrupted | Self::Change(change::Error::Interrupted) => 130,
             Self::Backend { source, .. } => match source.first() {
                 B::Stream { .. } => 22,
@@ -276,12 +277,18 @@ impl Error {
             }
             Self::NoRoom { place, .. } | Self::Full { place, .. } => {
                 if std::path::Path::new(place) == std::env::temp_dir() {
-                    "set TMPDIR to a directory with more room, or export to a file".into()
+                    "set TMPDIR to a directory with more room, or export to a file that is not encrypted".into()
                 } else {
                     "make room there, or choose another place".into()
                 }
             }
             Self::Archive(A::Damaged(_)) => DAMAGED.into(),
+            Self::Archive(A::NotTrusted(_)) => {
+                "`remand info` shows who says to have signed it; --verify-key or `verify-key` in the config file name who is trusted".into()
+            }
+            Self::Archive(A::Locked { .. }) => {
+                "give the identity (AGE-SECRET-KEY-1…) with --identity-file or --identity-command".into()
+            }
             Self::Backend { source, .. } if matches!(source.first(), B::Unsendable { .. }) => {
                 "export with --portable, which writes the files themselves".into()
             }

@@ -29,6 +29,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use remand_backends::{NativeDiff, Snapshot, SnapshotName};
@@ -36,15 +37,17 @@ use remand_backends::{NativeDiff, Snapshot, SnapshotName};
 use self::ahead::Ahead;
 use crate::archive::manifest::{FailedRecord, ResourceKind};
 use crate::archive::sink::{FileSink, WriteSink, partial_path};
-use crate::archive::{Compression, Format, Seal, Writer};
+use crate::archive::{Compression, Format, Seal, Sink, Writer};
 use crate::change::Choice;
 use crate::change::snapshot::Asked;
+use crate::encrypt::{EncryptedSink, Recipient};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
 use crate::pool::Pool;
 use crate::room::Rooms;
 use crate::run::{self, Record, Run};
 use crate::selector::Selection;
+use crate::sign::Signer;
 use crate::step::Steps;
 use crate::undo::Undo;
 
@@ -83,6 +86,10 @@ pub struct Options {
     pub wait: bool,
     /// Write what does not fail. Otherwise one resource's failure fails the export, and nothing is written.
     pub keep_going: bool,
+    /// Who signs the seal.
+    pub signer: Option<Arc<Signer>>,
+    /// For whom the archive is encrypted. If for nobody, it is not.
+    pub recipients: Vec<Recipient>,
 }
 
 impl Options {
@@ -100,6 +107,8 @@ impl Options {
             engine: None,
             wait: false,
             keep_going: false,
+            signer: None,
+            recipients: Vec::new(),
         }
     }
 }
@@ -174,6 +183,7 @@ pub fn export(
     let rooms = Rooms::of([&target, pool.backend().directory()]);
     let written = || {
         let form = target::form(path.as_deref(), options.format, options.codec, options.level)?;
+        target::check_encryption(path.as_deref(), form.0, !options.recipients.is_empty())?;
         // What is written there takes as much room as it has bytes.
         let is_plain = path.is_some() && (form.0 == Format::Directory || form.1 == Compression::None);
         if let Destination::Path { force: false, .. } = destination
@@ -233,6 +243,7 @@ pub fn export(
                 interrupted,
                 views: AtomicU32::new(0),
                 archive: &archive,
+                destination: path.as_deref(),
                 recorded: &recorded,
                 many,
                 rooms: &rooms,
@@ -240,7 +251,7 @@ pub fn export(
                 early: early.as_ref().map(|early| early as &dyn NativeDiff),
             };
             let selected = selected.into_iter().zip(moments).collect();
-            let writer = open_writer(destination, path.as_deref(), form, run.id())?;
+            let writer = open_writer(destination, path.as_deref(), form, &options.recipients, run.id())?;
             let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
             Ok((written, one_moment))
         });
@@ -342,11 +353,16 @@ fn open_writer(
     destination: Destination,
     path: Option<&std::path::Path>,
     (format, compression): (Format, Compression),
+    recipients: &[Recipient],
     id: &str,
 ) -> Result<Writer> {
+    let encrypted = !recipients.is_empty();
+    let sink = |sink: Box<dyn Sink>| -> Result<Box<dyn Sink>> {
+        if encrypted { Ok(Box::new(EncryptedSink::new(sink, recipients)?)) } else { Ok(sink) }
+    };
     Ok(match (destination, path) {
         (Destination::Stream(stream), _) => Writer::tar(
-            Box::new(WriteSink::new(stream, "standard output")),
+            sink(Box::new(WriteSink::new(stream, "standard output")))?,
             compression,
             &std::env::temp_dir(),
         )?,
@@ -354,8 +370,10 @@ fn open_writer(
             Writer::directory(path, force, id)?
         }
         (Destination::Path { force, .. }, Some(path)) => {
-            let spool = directory_of(path).to_owned();
-            Writer::tar(Box::new(FileSink::create(path, force, id)?), compression, &spool)?
+            // What is encrypted is written from front to back, as to a pipe.
+            let spool =
+                if encrypted { std::env::temp_dir() } else { directory_of(path).to_owned() };
+            Writer::tar(sink(Box::new(FileSink::create(path, force, id)?))?, compression, &spool)?
         }
         (Destination::Path { path, .. }, None) => {
             return Err(Error::Usage(format!("{} is no destination", path.display())));

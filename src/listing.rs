@@ -28,7 +28,7 @@ pub struct Listed {
 }
 
 /// Hands the entries at and below a path to `consume`, in the order of the archive, and returns how many there were. When it returns,
-/// the archive's seal has proven them.
+/// the archive's seal has proven them. Where a signature is required none is handed over before that is proven.
 pub fn list(
     input: Input,
     locator: &Locator,
@@ -36,7 +36,8 @@ pub fn list(
     interrupted: &Arc<AtomicBool>,
     consume: &mut (dyn FnMut(Listed) -> Result<()> + Send),
 ) -> Result<u64> {
-    confine::run(&Allowed::nothing(), || read(input, locator, dataset, interrupted, consume))
+    let allowed = Allowed::nothing().and_temporary(input.must_be_signed());
+    confine::run(&allowed, || read(input, locator, dataset, interrupted, consume))
 }
 
 fn read(
@@ -76,6 +77,10 @@ impl Visitor for Lister<'_> {
 
     fn wants(&mut self, _: &Line) -> bool {
         false
+    }
+
+    fn shows_lines(&self) -> bool {
+        true
     }
 
     fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> archive::Result<()> {

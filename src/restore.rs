@@ -35,7 +35,7 @@ use std::sync::atomic::AtomicBool;
 pub(crate) use resume::resumable_bytes;
 pub use salvage::{Salvage, Toll};
 
-use crate::archive::{self, Seal};
+use crate::archive::{self, Seal, Signed};
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
@@ -96,6 +96,8 @@ pub struct Report {
     pub resources: Vec<Restored>,
     /// The archive's seal; none after a dry run, and where damage has left none.
     pub seal: Option<Seal>,
+    /// The archive's signature; none after a dry run, unless one was required.
+    pub signed: Option<Signed>,
     /// Warnings that were given. More than none means: something that they name is not in the result.
     pub warnings: u64,
 }
@@ -142,7 +144,11 @@ pub fn restore(
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
-    confine::run(&Allowed::nothing().and_in(pool)?, || build(pool, options, input, observer, interrupted))
+    if options.salvage.is_some() && input.must_be_signed() {
+        return Err(Error::Usage("What is left of a damaged archive cannot be proven to be signed: salvage it without a key".into()));
+    }
+    let allowed = Allowed::nothing().and_in(pool)?.and_temporary(options.salvage.is_some());
+    confine::run(&allowed, || build(pool, options, input, observer, interrupted))
 }
 
 fn build(
@@ -189,8 +195,9 @@ fn foresee(
 ) -> Result<Report> {
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
-    let manifest = archive::reader::read_manifest(opened.source, &opened.name)?;
-    let selected = select::select(&manifest, options, &opened.name, &steps)?;
+    let name = opened.name.clone();
+    let (manifest, signed) = crate::verify::described(opened, interrupted)?;
+    let selected = select::select(&manifest, options, &name, &steps)?;
     let several = selected.len() > 1;
     let mut resources = Vec::new();
     for one in &selected {
@@ -205,7 +212,7 @@ fn foresee(
             Err(error) => return Err(error),
         });
     }
-    Ok(Report { resources, seal: None, warnings: steps.warnings() })
+    Ok(Report { resources, seal: None, signed, warnings: steps.warnings() })
 }
 
 fn no_streams(pool: &Pool, target: &plan::Target) -> Error {

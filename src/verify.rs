@@ -5,11 +5,11 @@ mod repair;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::archive::{self, Failure, Line, Manifest, Seal, Visitor};
+use crate::archive::{self, Failure, Line, Manifest, Seal, Signed, Visitor};
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
-use crate::input::Input;
+use crate::input::{Input, Opened};
 use crate::step::{Meter, Steps};
 use crate::tree::Content;
 
@@ -22,6 +22,8 @@ pub struct Report {
     pub manifest: Manifest,
     /// Its seal.
     pub seal: Seal,
+    /// Its signature.
+    pub signed: Option<Signed>,
     /// Files that changed each time they were read at export; what is archived of them may be a mixture.
     pub unstable: Vec<String>,
     /// Resources that failed while they were exported: nothing of them can be used.
@@ -43,6 +45,7 @@ fn prove(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -
             by_file: opened.total_bytes.is_some(),
             interrupted,
             manifest: None,
+            signed: None,
             unstable: Vec::new(),
             failed: Vec::new(),
         };
@@ -52,16 +55,60 @@ fn prove(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -
         }
         let seal = read?;
         let manifest = check.manifest.ok_or_else(|| Error::Refused("it has no manifest".into()))?;
-        Ok(Report { manifest, seal, unstable: check.unstable, failed: check.failed })
+        Ok(Report { manifest, seal, signed: check.signed, unstable: check.unstable, failed: check.failed })
     })
 }
 
 /// What an archive says that it holds: its manifest, from the head of a file or pipe.
-pub fn info(input: Input, interrupted: &Arc<AtomicBool>) -> Result<Manifest> {
-    confine::run(&Allowed::nothing(), || {
-        let opened = input.open(interrupted)?;
-        Ok(archive::reader::read_manifest(opened.source, &opened.name)?)
-    })
+///
+/// Where a signature is required, the index is read too, and of a pipe everything, to prove it; only then it is told.
+pub fn info(input: Input, interrupted: &Arc<AtomicBool>) -> Result<(Manifest, Option<Signed>)> {
+    confine::run(&Allowed::nothing(), || described(input.open(interrupted)?, interrupted))
+}
+
+pub(crate) fn described(opened: Opened, interrupted: &AtomicBool) -> Result<(Manifest, Option<Signed>)> {
+    if !opened.must_be_signed {
+        return Ok((archive::reader::read_manifest(opened.source, &opened.name)?, None));
+    }
+    let mut head = Head { interrupted, manifest: None, signed: None };
+    archive::select(opened.source, &opened.name, &mut head)?;
+    let manifest = head.manifest.ok_or_else(|| Error::Refused("it has no manifest".into()))?;
+    Ok((manifest, head.signed))
+}
+
+/// Wants to know who signed a manifest, and nothing else.
+struct Head<'a> {
+    interrupted: &'a AtomicBool,
+    manifest: Option<Manifest>,
+    signed: Option<Signed>,
+}
+
+impl Visitor for Head<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
+        self.manifest = Some(manifest.clone());
+        Ok(())
+    }
+
+    fn wants(&mut self, _: &Line) -> bool {
+        false
+    }
+
+    fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> archive::Result<()> {
+        Ok(())
+    }
+
+    fn line(&mut self, _: &Line) -> archive::Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted.into()) } else { Ok(()) }
+    }
+
+    fn failure(&mut self, _: &Failure) -> archive::Result<()> {
+        Ok(())
+    }
+
+    fn signature(&mut self, signed: &Signed) -> archive::Result<()> {
+        self.signed = Some(signed.clone());
+        Ok(())
+    }
 }
 
 struct Check<'a> {
@@ -70,6 +117,7 @@ struct Check<'a> {
     by_file: bool,
     interrupted: &'a AtomicBool,
     manifest: Option<Manifest>,
+    signed: Option<Signed>,
     unstable: Vec<String>,
     failed: Vec<Failure>,
 }
@@ -101,6 +149,11 @@ impl Visitor for Check<'_> {
 
     fn failure(&mut self, failure: &Failure) -> archive::Result<()> {
         self.failed.push(failure.clone());
+        Ok(())
+    }
+
+    fn signature(&mut self, signed: &Signed) -> archive::Result<()> {
+        self.signed = Some(signed.clone());
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::format::{FILES, INDEX, MANIFEST};
+use super::format::{FILES, INDEX, MANIFEST, SIGNATURE};
 use super::manifest::{DatasetRecord, Encoding, ResourceRecord};
 use super::{Error, Manifest, MemberName, Result};
 use crate::tree::TreePath;
@@ -44,7 +44,7 @@ impl Announced {
     /// The places that `manifest` announces, which must make sense.
     pub(super) fn new(manifest: &Manifest) -> Result<Self> {
         let mut places = Vec::new();
-        for own in [MANIFEST, INDEX] {
+        for own in [MANIFEST, INDEX, SIGNATURE] {
             places.push((TreePath::root().join(own.as_bytes()), Place::File));
         }
         for resource in &manifest.resources {

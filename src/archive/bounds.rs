@@ -7,6 +7,8 @@
 pub(super) const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 /// Most values of a manifest.
 const MAX_MANIFEST_VALUES: usize = 500_000;
+/// Longest signature in bytes.
+pub(super) const MAX_SIGNATURE_BYTES: u64 = 16 << 10;
 /// Longest line of the index in bytes.
 pub(super) const MAX_LINE_BYTES: u64 = 16 << 20;
 /// Most values of a line: an entry can have some 65,000 extended attributes, more than any system lists.

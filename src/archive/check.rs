@@ -6,7 +6,7 @@
 mod names;
 
 use super::announced::{Announced, Place};
-use super::format::{INDEX, MANIFEST};
+use super::format::{INDEX, MANIFEST, SIGNATURE};
 use super::index::{Failure, Role, line_to_json, member_bytes};
 use super::{Error, Line, Manifest, MemberName, Result, Seal, header};
 use crate::tree::{Kind, TreePath};
@@ -47,7 +47,12 @@ impl Checker {
             lines: 0,
             matched: 0,
             bytes: 0,
-        })
+        };
+        for own in [MANIFEST, INDEX, SIGNATURE] {
+            let key = this.key_of(&TreePath::root().join(own.as_bytes()));
+            this.names.insert(key, Known::Other);
+        }
+        Ok(this)
     }
 
     /// A member's header, before its content.

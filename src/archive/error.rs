@@ -31,6 +31,17 @@ pub enum Error {
     /// It is whole maybe, but it does what no archive may do, or needs a newer version.
     #[error("The archive is refused: {0}")]
     Refused(String),
+    /// Nobody who is trusted signed it, and somebody must.
+    #[error("The archive is not trusted: {0}")]
+    NotTrusted(String),
+    /// It is encrypted, and cannot be decrypted with what was given.
+    #[error("{name} is encrypted, {why}")]
+    Locked {
+        /// What messages call the archive.
+        name: String,
+        /// Why it cannot be decrypted, as the end of a sentence.
+        why: String,
+    },
     /// A tree that holds members could not be read or written.
     #[error("Cannot read or write the archive's directory")]
     Tree(#[source] crate::tree::Error),

@@ -24,5 +24,7 @@ pub enum Compression {
 pub const MANIFEST: &str = "manifest.json";
 /// Member with a line for every entry and the seal, after all others.
 pub const INDEX: &str = "index.jsonl";
+/// Member with the signature of the seal, after the index. In many archives there is none.
+pub const SIGNATURE: &str = "seal.minisig";
 /// Directory of a resource's members for the files beside its config.
 pub const FILES: &str = "files";

@@ -16,7 +16,7 @@ pub const FORMAT: &str = "remand-archive";
 /// Newest major version of the format that this library reads, and the one it writes.
 pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
-pub const MINOR: u32 = 2;
+pub const MINOR: u32 = 3;
 
 /// Features of archives that this library knows, and that a manifest may require. Each names something that a reader must not ignore and
 /// that came in a minor version.
@@ -49,6 +49,10 @@ pub struct Manifest {
     /// What was asked for and is not in it, because it failed before the manifest was written. Since version 1.2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedRecord>,
+    /// Who signs the seal: a public key in the form of [`PublicKey`](crate::sign::PublicKey). Whether that is somebody to trust is
+    /// for the reader to know. Since version 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// The options that it was made with, for people.
     #[serde(default)]
     pub options: BTreeMap<String, serde_json::Value>,

@@ -1,12 +1,14 @@
 //! Reading an archive: every digest, name and header is checked on the way.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use super::index::Failure;
 use super::table::Audit;
-use super::{Error, Line, Manifest, Result, Seal};
+use super::{Error, Line, Manifest, Result, Seal, Signed};
+use crate::encrypt;
+use crate::keys::Keys;
 use crate::tree::{Content, Tree};
 
 mod budget;
@@ -15,6 +17,7 @@ mod decompress;
 mod directory;
 mod file;
 mod frames;
+mod held;
 mod index;
 mod judge;
 mod lines;
@@ -61,6 +64,17 @@ pub trait Visitor {
 
     /// A resource that is not whole in the archive, after all members: nothing of it may be used.
     fn failure(&mut self, failure: &Failure) -> Result<()>;
+
+    /// Whether lines are shown as they come. Then, where a signature is required, they come only when it is proven.
+    fn shows_lines(&self) -> bool {
+        false
+    }
+
+    /// The signature, once the seal is proven and it is one of that. Not called where there is none.
+    fn signature(&mut self, signed: &Signed) -> Result<()> {
+        let _ = signed;
+        Ok(())
+    }
 }
 
 /// Where an archive is read from.
@@ -71,6 +85,8 @@ pub enum Source {
     File(Arc<dyn ReadAt>),
     /// A pipe.
     Stream(Box<dyn io::Read + Send>),
+    /// Any of these, with keys for it.
+    Keyed(Box<Source>, Keys),
 }
 
 impl Source {
@@ -80,6 +96,7 @@ impl Source {
             Self::Path(path) => Some(Self::Path(path.clone())),
             Self::File(file) => Some(Self::File(Arc::clone(file))),
             Self::Stream(_) => None,
+            Self::Keyed(source, keys) => Some(Self::Keyed(Box::new(source.again()?), keys.clone())),
         }
     }
 }
@@ -88,10 +105,14 @@ impl Source {
 ///
 /// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
 pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
-    match open(source, name)? {
-        Opened::Stream(stream) => read_whole(stream, name, visitor),
-        Opened::File(file) => read_whole(Box::new(file::Range::whole(&file)), name, visitor),
-        Opened::Directory(tree) => directory::read(&tree, name, true, visitor),
+    let (opened, keys) = open(source, name)?;
+    match opened {
+        Opened::Stream(stream) => read_whole(decrypted(stream, name, &keys)?, name, &keys, visitor),
+        Opened::File(file) => {
+            let stream = decrypted(Box::new(file::Range::whole(&file)), name, &keys)?;
+            read_whole(stream, name, &keys, visitor)
+        }
+        Opened::Directory(tree) => directory::read(&tree, (name, &keys), true, visitor),
     }
 }
 
@@ -102,41 +123,66 @@ pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Sea
 /// The index is read completely, and proven by its seal; every member that is handed over is compared with its line and digest.
 /// Of the others it is not known whether they are whole.
 pub fn select(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
-    match open(source, name)? {
-        Opened::Stream(stream) => read_stream(stream, name, None, visitor),
-        Opened::File(file) => selected::read(&file, name, visitor),
-        Opened::Directory(tree) => directory::read(&tree, name, false, visitor),
+    let (opened, keys) = open_decrypted(source, name)?;
+    match opened {
+        Opened::Stream(stream) => read_stream(stream, name, &keys, None, visitor),
+        Opened::File(file) => selected::read(&file, name, &keys, visitor),
+        Opened::Directory(tree) => directory::read(&tree, (name, &keys), false, visitor),
     }
 }
 
 /// Reads the manifest alone, and no more of the source than it must.
 pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
-    let stream: Box<dyn io::Read + Send> = match open(source, name)? {
+    let (opened, keys) = open(source, name)?;
+    let stream: Box<dyn io::Read + Send> = match opened {
         Opened::Stream(stream) => stream,
         Opened::File(file) => Box::new(file::Range::whole(&file)),
         Opened::Directory(tree) => return directory::read_manifest(&tree, name),
     };
-    let stream = decompress::open(stream, decompress::Ahead::No, &Audit::default());
+    let stream = decompress::open(decrypted(stream, name, &keys)?, decompress::Ahead::No, &Audit::default());
     tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), name)
 }
 
+/// The same without its encryption, if it has one.
+fn decrypted(
+    mut stream: Box<dyn io::Read + Send>,
+    name: &str,
+    keys: &Keys,
+) -> Result<Box<dyn io::Read + Send>> {
+    let mut head = Vec::new();
+    let read = (&mut stream).take(encrypt::MAGIC_BYTES as u64).read_to_end(&mut head);
+    read.map_err(|error| input_error(name, error))?;
+    let is_encrypted = encrypt::is_encrypted(&head, name)?;
+    let whole = io::Cursor::new(head).chain(stream);
+    if is_encrypted {
+        return encrypt::open_stream(whole, name, keys.identities());
+    }
+    Ok(Box::new(whole))
+}
+
 /// Reads a whole TAR archive from front to back, its table of offsets too.
-fn read_whole(stream: Box<dyn io::Read + Send>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+fn read_whole(
+    stream: Box<dyn io::Read + Send>,
+    name: &str,
+    keys: &Keys,
+    visitor: &mut dyn Visitor,
+) -> Result<Seal> {
     let audit = Audit::default();
     let stream = decompress::open(stream, decompress::Ahead::Yes, &audit);
     let stream = stream.map_err(|error| input_error(name, error))?;
-    tar::read(Box::new(content::Audited::new(stream, audit)), name, None, visitor)
+    tar::read(Box::new(content::Audited::new(stream, audit)), name, keys, None, visitor)
 }
 
 /// Reads a TAR archive from front to back for what the visitor wants of it. `known` is its manifest where the visitor has been given it.
 fn read_stream(
     stream: Box<dyn io::Read + Send>,
     name: &str,
+    keys: &Keys,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
     let stream = decompress::open(stream, decompress::Ahead::Yes, &Audit::default());
-    tar::read(Box::new(stream.map_err(|error| input_error(name, error))?), name, known, visitor)
+    tar::read(Box::new(stream.map_err(|error| input_error(name, error))?), name, keys, known, visitor)
 }
 
 enum Opened {
@@ -145,20 +191,43 @@ enum Opened {
     Directory(Tree),
 }
 
-fn open(source: Source, name: &str) -> Result<Opened> {
-    let path = match source {
-        Source::Stream(stream) => return Ok(Opened::Stream(stream)),
-        Source::File(file) => return Ok(Opened::File(file)),
-        Source::Path(path) => path,
+fn open(source: Source, name: &str) -> Result<(Opened, Keys)> {
+    match source {
+        // The keys around all others count.
+        Source::Keyed(source, keys) => open(*source, name).map(|(opened, _)| (opened, keys)),
+        Source::Stream(stream) => Ok((Opened::Stream(stream), Keys::default())),
+        Source::File(file) => Ok((Opened::File(file), Keys::default())),
+        Source::Path(path) => open_path(&path, name).map(|opened| (opened, Keys::default())),
+    }
+}
+
+/// The same without its encryption, if it has one; a file can be read at any place all the same.
+fn open_decrypted(source: Source, name: &str) -> Result<(Opened, Keys)> {
+    let (opened, keys) = open(source, name)?;
+    let opened = match opened {
+        Opened::Stream(stream) => Opened::Stream(decrypted(stream, name, &keys)?),
+        Opened::File(file) => {
+            let head = file::read_vec(&*file, 0, encrypt::MAGIC_BYTES);
+            let head = head.map_err(|error| input_error(name, error))?;
+            match encrypt::is_encrypted(&head, name)? {
+                true => Opened::File(encrypt::open_file(&file, name, keys.identities())?),
+                false => Opened::File(file),
+            }
+        }
+        Opened::Directory(tree) => Opened::Directory(tree),
     };
+    Ok((opened, keys))
+}
+
+fn open_path(path: &std::path::Path, name: &str) -> Result<Opened> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => Error::NotFound(name.to_owned()),
         _ => Error::Io { action: "open", subject: name.to_owned(), source },
     };
-    let file = File::open(&path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
-        return Tree::open(&path).map(Opened::Directory).map_err(Error::Tree);
+        return Tree::open(path).map(Opened::Directory).map_err(Error::Tree);
     }
     Ok(if metadata.is_file() { Opened::File(Arc::new(file)) } else { Opened::Stream(Box::new(file)) })
 }
@@ -168,7 +237,10 @@ fn input_error(name: &str, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::UnexpectedEof => Error::Damaged(format!("{name} ends in the middle")),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-            Error::Damaged(format!("{name} cannot be decompressed: {source}"))
+            match source.get_ref().and_then(|error| error.downcast_ref::<encrypt::Broken>()) {
+                Some(broken) => Error::Damaged(format!("{name} {broken}")),
+                None => Error::Damaged(format!("{name} cannot be decompressed: {source}")),
+            }
         }
         // The limit is ours, and the system's memory is not exhausted.
         io::ErrorKind::OutOfMemory => Error::Refused(format!(
@@ -182,5 +254,7 @@ fn input_error(name: &str, source: io::Error) -> Error {
 mod hostile_tests;
 #[cfg(test)]
 mod selected_tests;
+#[cfg(test)]
+mod signature_tests;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,11 @@ pub trait Sink: Write + Send {
     /// Whether [`Sink::patch`] works.
     fn can_patch(&self) -> bool;
 
+    /// Whether what is written must not lie in plain text anywhere else.
+    fn is_secret(&self) -> bool {
+        false
+    }
+
     /// Overwrites bytes that were written before, at `offset` from the beginning.
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 

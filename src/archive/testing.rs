@@ -86,7 +86,7 @@ pub(super) fn line(path: impl AsRef<[u8]>, entry: Entry) -> Line {
 }
 
 /// Bytes that do not compress.
-pub(super) fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
@@ -141,6 +141,7 @@ pub(super) fn manifest() -> Manifest {
         requires: Vec::new(),
         consistent: None,
         failed: Vec::new(),
+        signed_by: None,
         options: BTreeMap::new(),
     }
 }

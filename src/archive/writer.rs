@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::index::{Failure, Role, Spool};
 use super::{Compression, Error, Line, Manifest, MemberName, Result, Seal, Sink};
+use crate::sign::Signer;
 use crate::tree::Content;
 
 mod copy;
@@ -44,6 +46,8 @@ pub struct Writer {
     manifest: Option<ManifestBytes>,
     /// A member that was written but changed meanwhile, and which attempt it was.
     unstable: Option<(MemberName, u32)>,
+    /// Who signs the seal, and what the signature says besides.
+    signer: Option<(Arc<Signer>, String)>,
 }
 
 enum Form {
@@ -60,12 +64,13 @@ impl Writer {
     /// Writes in TAR format to `sink`. `spool_dir` is where files without a name hold what must wait: the index, and
     /// where the sink cannot be patched also streams, one at a time.
     pub fn tar(sink: Box<dyn Sink>, compression: Compression, spool_dir: &Path) -> Result<Self> {
-        let index = Spool::new(spool_dir)?;
+        let index = Spool::new(spool_dir, sink.is_secret())?;
         Ok(Self {
             form: Form::Tar(TarWriter::new(sink, compression, spool_dir)?),
             index,
             manifest: None,
             unstable: None,
+            signer: None,
         })
     }
 
@@ -74,8 +79,9 @@ impl Writer {
     /// if it is anything else than an archive in DIRECTORY format.
     pub fn directory(dest: &Path, force: bool, partial_suffix: &str) -> Result<Self> {
         let directory = DirectoryWriter::create(dest, force, partial_suffix)?;
-        let index = Spool::new(super::sink::parent(dest))?;
-        Ok(Self { form: Form::Directory(directory), index, manifest: None, unstable: None })
+        let index = Spool::new(super::sink::parent(dest), false)?;
+        let form = Form::Directory(directory);
+        Ok(Self { form, index, manifest: None, unstable: None, signer: None })
     }
 
     /// Whether the manifest can be written again after the members, see [`Writer::amend_manifest`].
@@ -84,6 +90,11 @@ impl Writer {
             Form::Tar(tar) => tar.can_patch(),
             Form::Directory(_) => true,
         }
+    }
+
+    /// Lets the seal be signed, with a comment on it. The manifest must say so ([`Manifest::signed_by`]).
+    pub fn sign_with(&mut self, signer: Arc<Signer>, comment: String) {
+        self.signer = Some((signer, comment));
     }
 
     /// Writes the manifest; before everything else. `spare_bytes` more than it needs are kept for an amendment
@@ -172,14 +183,16 @@ impl Writer {
         self.index.fail(failure)
     }
 
-    /// Writes the index with its seal, then makes the archive durable and visible.
+    /// Writes the index with its seal, and the signature of that; then makes the archive durable and visible.
     pub fn finish(self) -> Result<Seal> {
         assert!(self.unstable.is_none(), "an unstable member is kept or repeated");
         let manifest = self.manifest.expect("the manifest is written first");
         let sealed = self.index.seal(&manifest.bytes)?;
+        let signature = self.signer.map(|(signer, comment)| signer.sign(&sealed.last, &comment).to_text());
+        let signature = signature.as_ref().map(String::as_bytes);
         match self.form {
-            Form::Tar(tar) => tar.finish(sealed),
-            Form::Directory(directory) => directory.finish(sealed),
+            Form::Tar(tar) => tar.finish(sealed, signature),
+            Form::Directory(directory) => directory.finish(sealed, signature),
         }
     }
 }

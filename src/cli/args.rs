@@ -2,6 +2,7 @@
 //! names every one of them.
 
 mod damage;
+mod keys;
 mod values;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use damage::{Repair, Salvage};
+pub(crate) use keys::{Encrypting, Opening, Signing};
 pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
 
 const STATUSES: &str = "\
@@ -28,7 +30,8 @@ Exit status:
   20   the base is missing on this host
   21   the base differs
   22   archive damaged or incomplete
-  23   archive refused: hostile, or of a newer version
+  23   archive refused: hostile, of a newer version, or not signed as required
+  24   archive encrypted, and no identity given that decrypts it
   130  interrupted; rolled back";
 
 /// Export jails and containers from a storage pool as small archives and restore them elsewhere
@@ -89,6 +92,14 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// The config file, of a command that needs no pool.
+#[derive(Debug, Args)]
+pub(crate) struct Settings {
+    /// Config file to read instead of the usual ones
+    #[arg(long, value_name = "FILE", env = "REMAND_CONFIG", hide_env_values = true, value_parser = any_path())]
+    pub(crate) config: Option<PathBuf>,
+}
+
 /// Takes the empty path too, which clap refuses: an empty `REMAND_CONFIG` is how a shell script unsets it.
 fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
@@ -142,7 +153,8 @@ Examples:
   remand export web01 'db*' release:14.2-RELEASE three.tar.gz
   remand export --all --exclude 'test*' --keep-going /backup/all.tar.zst
   remand export web01@before-upgrade web01.tar.gz
-  remand export @nightly --newer 1d /backup/changed.tar.gz")]
+  remand export @nightly --newer 1d /backup/changed.tar.gz
+  remand export --sign /root/backup.key --encrypt-to age1... web01 /backup/web01.tar.gz.age")]
 #[command(
     override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
 )]
@@ -184,6 +196,10 @@ pub(crate) struct Export {
     /// Compression level: 1-9 for gzip, 1-19 for zstd
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=19))]
     pub(crate) level: Option<u32>,
+    #[command(flatten)]
+    pub(crate) signing: Signing,
+    #[command(flatten)]
+    pub(crate) encrypting: Encrypting,
     #[command(flatten)]
     pub(crate) detection: Detection,
     /// Replace DEST if it exists
@@ -256,6 +272,8 @@ pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) salvage: Salvage,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
     pub(crate) patience: Patience,
     /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
@@ -290,6 +308,10 @@ pub(crate) struct Ls {
     #[arg(long, value_name = "DATASET", default_value = "root")]
     pub(crate) dataset: String,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
     pub(crate) voice: Voice,
 }
 
@@ -309,6 +331,8 @@ pub(crate) struct Cat {
     /// The dataset that the paths are in
     #[arg(long, value_name = "DATASET", default_value = "root")]
     pub(crate) dataset: String,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
@@ -331,6 +355,10 @@ pub(crate) struct Info {
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
     #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(flatten)]
     pub(crate) voice: Voice,
 }
 
@@ -342,6 +370,10 @@ pub(crate) struct Verify {
     pub(crate) source: PathBuf,
     #[command(flatten)]
     pub(crate) repair: Repair,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
     #[command(flatten)]
     pub(crate) voice: Voice,
 }
@@ -365,6 +397,8 @@ pub(crate) struct Diff {
     pub(crate) stat: bool,
     #[command(flatten)]
     pub(crate) detection: Detection,
+    #[command(flatten)]
+    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

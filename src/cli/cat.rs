@@ -15,7 +15,7 @@ pub(super) fn run(session: &Session, args: &Cat) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
     let config = args.place.config()?;
     let files = args.files.iter().map(|file| file.parse::<Locator>()).collect::<Result<Vec<_>, _>>()?;
-    let input = input(&args.source, interrupted)?;
+    let input = input(&args.source, interrupted)?.with(args.opening.keys(&config)?);
     let pool = || find_pool(&args.place, &config);
     let what = extract::Cat { files: &files, dataset: &args.dataset };
     let mut output = std::io::stdout();

@@ -18,7 +18,7 @@ const SYSTEM: [&str; 2] = ["/usr/local/etc/remand.toml", "/etc/remand.toml"];
 
 /// Defaults for options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
     /// `--pool`.
     pub(crate) pool: Option<String>,
@@ -32,6 +32,14 @@ pub(crate) struct Config {
     pub(crate) engine: Option<EngineWord>,
     /// `--wait`.
     pub(crate) wait: Option<bool>,
+    /// Keys that are trusted, in the form of `--verify-key`.
+    #[serde(default)]
+    pub(crate) verify_key: Vec<String>,
+    /// `--require-signature`.
+    pub(crate) require_signature: Option<bool>,
+    /// `--identity-file`.
+    #[serde(default)]
+    pub(crate) identity_file: Vec<PathBuf>,
 }
 
 /// A config file that cannot be used.
@@ -157,6 +165,13 @@ impl Config {
             level,
             engine: self.engine.or(below.engine),
             wait: self.wait.or(below.wait),
+            verify_key: if self.verify_key.is_empty() { below.verify_key } else { self.verify_key },
+            require_signature: self.require_signature.or(below.require_signature),
+            identity_file: if self.identity_file.is_empty() {
+                below.identity_file
+            } else {
+                self.identity_file
+            },
         }
     }
 }

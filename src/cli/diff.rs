@@ -19,7 +19,7 @@ use super::render::{Console, Outcome, escape::safe, table::table, units};
 use super::{Session, open_pool};
 
 /// Suffixes by which an argument is taken for an archive.
-const ARCHIVES: [&str; 8] = ["/", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz"];
+const ARCHIVES: [&str; 9] = ["/", ".age", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz"];
 
 pub(super) fn run(session: &Session, args: &Diff) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
@@ -28,7 +28,11 @@ pub(super) fn run(session: &Session, args: &Diff) -> Result<Outcome, Failure> {
     let base = match subject(&args.subject) {
         // An archive's own index tells its differences; no pool is needed.
         Subject::Archive(path) => {
-            diff_archive(Input::Path(path), &**console, interrupted, &mut |difference| page.add(difference))
+            let input = Input::Path(path).with(args.opening.keys(&config)?);
+            diff_archive(input, &**console, interrupted, &mut |difference| page.add(difference))
+        }
+        Subject::Name(_) if args.opening.is_used() => {
+            return Err(Failure::usage("Keys are for archives, and that is the name of a resource"));
         }
         Subject::Name(name) => {
             let options = Options { selector: name.parse()?, engine: args.detection.engine(&config) };

@@ -33,19 +33,22 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<Outcome, Failure> 
         return Err(Failure::usage("Standard output is a terminal: name a file, or pipe it to a program"));
     }
     let config = args.place.config()?;
-    let options = options(args, &config)?;
+    let mut options = options(args, &config)?;
     let pool = open_pool(&args.place, &config)?;
     let Session { console, interrupted } = session;
     if args.dry_run {
         // A destination that would be refused is refused here too.
-        target::form(path(args), options.format, options.codec, options.level)?;
+        let (format, _) = target::form(path(args), options.format, options.codec, options.level)?;
+        target::check_encryption(path(args), format, !options.recipients.is_empty())?;
+        let signs = args.signing.check()?;
         let report = dry_run(&pool, &options, &**console, interrupted)?;
-        console.plan(&plan(&report))?;
+        console.plan(&plan(&report, signs, options.recipients.len()))?;
         let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
         outcome.result = record(args, &report, None);
         outcome.summary.push("Nothing was written: this was a dry run".into());
         return Ok(outcome);
     }
+    options.signer = args.signing.signer(interrupted)?;
     let written = Arc::new(AtomicU64::new(0));
     let destination = destination(args, &written)?;
     let report = export(&pool, &options, destination, &**console, interrupted)?;
@@ -56,7 +59,9 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<Outcome, Failure> 
     };
     let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
     outcome.result = record(args, &report, written_bytes);
+    outcome.result.extend(protection_record(&options));
     outcome.summary.extend(summary(console, args, &report, written_bytes));
+    outcome.summary.extend(protection(&options));
     Ok(outcome)
 }
 
@@ -73,6 +78,7 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         engine: args.detection.engine(config),
         wait: args.patience.waits(config),
         keep_going: args.keep_going,
+        recipients: args.encrypting.recipients()?,
         ..Options::new(selection(args)?)
     })
 }
@@ -167,7 +173,7 @@ impl io::Write for Counted {
 }
 
 /// What would be done, a line each.
-fn plan(report: &Report) -> Vec<String> {
+fn plan(report: &Report, signs: bool, recipients: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for resource in &report.resources {
         let mode = match (resource.plan.mode, &resource.base) {
@@ -200,6 +206,12 @@ fn plan(report: &Report) -> Vec<String> {
         let bytes = units::bytes(report.resources.iter().map(ResourceReport::bytes).sum());
         let resources = units::counted(report.resources.len() as u64, "resource", "resources");
         lines.push(format!("{resources}: {bytes} of content"));
+    }
+    if signs {
+        lines.push("signed".into());
+    }
+    if recipients > 0 {
+        lines.push(format!("encrypted for {}", units::counted(recipients as u64, "recipient", "recipients")));
     }
     lines
 }
@@ -252,6 +264,23 @@ fn summary(console: &Console, args: &Export, report: &Report, written_bytes: Opt
         lines.push(format!("Not in the archive: {}", failed.join(", ")));
     }
     lines
+}
+
+/// Who signed it, and for whom it is encrypted.
+fn protection(options: &Options) -> Option<String> {
+    let signed = options.signer.as_ref().map(|signer| format!("signed by the key {}", signer.public().id()));
+    let several = options.recipients.len() as u64;
+    let encrypted = (several > 0)
+        .then(|| format!("encrypted for {}", units::counted(several, "recipient", "recipients")));
+    let both: Vec<_> = signed.into_iter().chain(encrypted).collect();
+    (!both.is_empty()).then(|| format!("It is {}", both.join(" and ")))
+}
+
+/// The same for programs.
+fn protection_record(options: &Options) -> impl Iterator<Item = (String, Value)> {
+    let signed_by = options.signer.as_ref().map(|signer| signer.public().id().to_string());
+    let encrypted = !options.recipients.is_empty();
+    [("signed_by".to_owned(), json!(signed_by)), ("encrypted".to_owned(), json!(encrypted))].into_iter()
 }
 
 fn record(args: &Export, report: &Report, written_bytes: Option<u64>) -> serde_json::Map<String, Value> {

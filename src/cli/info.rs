@@ -2,25 +2,31 @@
 
 use std::fmt::Write as _;
 
-use remand::archive::Manifest;
 use remand::archive::manifest::{DatasetRecord, Encoding, ExportRecord, Mode, ResourceRecord};
+use remand::archive::{Manifest, Signed};
 use remand::resource::{kind_name, label};
 use remand::verify::info;
 use serde_json::json;
 
 use super::args::Info;
 use super::failure::Failure;
+use super::keys::{claimed_signer, comment, signature_record};
 use super::render::{Outcome, escape::safe, table::table, units};
 use super::{Session, archive_name, input, log};
 
 pub(super) fn run(session: &Session, args: &Info) -> Result<Outcome, Failure> {
-    let manifest = info(input(&args.source, &session.interrupted)?, &session.interrupted)?;
+    let keys = args.opening.keys(&args.settings.config()?)?;
+    let (manifest, signed) =
+        info(input(&args.source, &session.interrupted)?.with(keys), &session.interrupted)?;
     let mut outcome = Outcome::default();
     outcome.result.insert("command".into(), "info".into());
+    if signed.is_some() {
+        outcome.result.insert("signature".into(), signature_record(signed.as_ref()));
+    }
     if session.console.is_json() {
         session.console.record("manifest", &json!(manifest))?;
     } else {
-        session.console.data(&page(&archive_name(&args.source), &manifest))?;
+        session.console.data(&page(&archive_name(&args.source), &manifest, signed.as_ref()))?;
     }
     Ok(outcome)
 }
@@ -31,7 +37,7 @@ fn field(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "{name:<14}{}", safe(value));
 }
 
-fn page(name: &str, manifest: &Manifest) -> String {
+fn page(name: &str, manifest: &Manifest, signed: Option<&Signed>) -> String {
     let mut out = String::new();
     let host = &manifest.host;
     let system = [&host.os, &host.release, &host.architecture].map(String::as_str).join(" ");
@@ -41,6 +47,12 @@ fn page(name: &str, manifest: &Manifest) -> String {
     field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
     field(&mut out, "at", &manifest.created);
     field(&mut out, "id", &manifest.id);
+    if let Some(signed) = signed {
+        field(&mut out, "signed by", &format!("{} (trusted)", signed.key.id()));
+        field(&mut out, "  saying", &comment(signed));
+    } else if let Some(signer) = claimed_signer(manifest) {
+        field(&mut out, "signed by", &signer);
+    }
     if !manifest.options.is_empty() {
         let options: Vec<_> =
             manifest.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -203,7 +215,7 @@ mod tests {
             }]
         }))
         .unwrap();
-        insta::assert_snapshot!("info_page", page("web01.tar.gz", &manifest));
+        insta::assert_snapshot!("info_page", page("web01.tar.gz", &manifest, None));
     }
 
     #[test]
@@ -239,6 +251,6 @@ mod tests {
             "resources": [resource("mail"), web]
         }))
         .unwrap();
-        insta::assert_snapshot!("info_page_of_several", page("all.tar.gz", &manifest));
+        insta::assert_snapshot!("info_page_of_several", page("all.tar.gz", &manifest, None));
     }
 }

@@ -21,11 +21,12 @@ use super::{Session, input};
 
 pub(super) fn run(session: &Session, args: &Ls) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;
-    let input = input(&args.source, interrupted)?;
+    let keys = args.opening.keys(&args.settings.config()?)?;
+    let input = input(&args.source, interrupted)?.with(keys);
     let mut outcome = Outcome::default();
     outcome.result.insert("command".into(), "ls".into());
     let Some(part) = &args.part else {
-        let manifest = info(input, interrupted)?;
+        let (manifest, _) = info(input, interrupted)?;
         if console.is_json() {
             for resource in resources(&manifest) {
                 console.record("resource", &resource)?;

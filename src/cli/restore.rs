@@ -12,6 +12,7 @@ use super::args::{ConflictWord, IdentityWord, Restore};
 use super::config::Config;
 use super::export::seal_record;
 use super::failure::Failure;
+use super::keys::{signature_record, signature_text};
 use super::render::{Console, Outcome, units};
 use super::{Session, archive_name, find_pool, input, open_pool, path_name};
 
@@ -22,7 +23,7 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
         return extract(session, args, &config, to);
     }
     let options = options(args, &config)?;
-    let input = input(&args.source, interrupted)?;
+    let input = input(&args.source, interrupted)?.with(args.opening.keys(&config)?);
     let pool = open_pool(&args.place, &config)?;
     let operation = if args.dry_run { dry_run } else { restore };
     let report = operation(&pool, &options, input, &**console, interrupted)?;
@@ -46,7 +47,7 @@ fn extract(session: &Session, args: &Restore, config: &Config, to: &Path) -> Res
     };
     let locator: Locator = selector.parse()?;
     let dataset = args.dataset.as_deref().unwrap_or("root");
-    let input = input(&args.source, interrupted)?;
+    let input = input(&args.source, interrupted)?.with(args.opening.keys(config)?);
     let pool = || find_pool(&args.place, config);
     let report = extract::extract(&pool, input, (&locator, dataset), to, &**console, interrupted)?;
     let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
@@ -123,6 +124,9 @@ fn summary(console: &Console, report: &Report) -> Vec<String> {
     });
     let mut lines: Vec<String> = restored.collect();
     lines.extend(content);
+    if let Some(signed) = &report.signed {
+        lines.push(format!("The archive is {}", signature_text(Some(signed))));
+    }
     lines
 }
 
@@ -141,6 +145,7 @@ fn record(args: &Restore, report: &Report) -> Map<String, Value> {
         }
     }
     add("seal", json!(report.seal.as_ref().map(seal_record)));
+    add("signature", signature_record(report.signed.as_ref()));
     record
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::args::Verify;
 use super::export::seal_record;
 use super::failure::Failure;
+use super::keys::{signature_record, signature_text};
 use super::render::{Outcome, units};
 use super::{Session, archive_name, input};
 
@@ -18,7 +19,8 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> 
         return report::run(session, args);
     }
     let Session { console, interrupted } = session;
-    let report = verify(input(&args.source, interrupted)?, &**console, interrupted)?;
+    let keys = args.opening.keys(&args.settings.config()?)?;
+    let report = verify(input(&args.source, interrupted)?.with(keys), &**console, interrupted)?;
     // The archive is what it was made to be, so these are no warnings now; they were when it was made.
     for path in &report.unstable {
         let message = "it changed while it was exported; what is archived may be a mixture".into();
@@ -48,6 +50,7 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> 
         units::bytes(report.seal.bytes),
         units::duration(console.elapsed())
     ));
+    outcome.summary.push(format!("It is {}", signature_text(report.signed.as_ref())));
     let fields = [
         ("command", json!("verify")),
         ("source", json!(name)),
@@ -58,6 +61,7 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> 
         ),
         ("unstable", json!(report.unstable)),
         ("seal", seal_record(&report.seal)),
+        ("signature", signature_record(report.signed.as_ref())),
     ];
     outcome.result = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Ok(outcome)
@@ -105,7 +109,7 @@ mod tests {
             digest: format!("blake3:{}", "0".repeat(64)).parse::<Digest>().unwrap(),
         };
         let failures = vec![Failure { resource: 0, error: "It is torn".into() }];
-        let report = Report { manifest, seal, unstable: Vec::new(), failed: failures };
+        let report = Report { manifest, seal, signed: None, unstable: Vec::new(), failed: failures };
         let named: Vec<_> =
             failed(&report).into_iter().map(|(name, error)| format!("{name}: {error}")).collect();
         assert_eq!(named, ["release 14.2: It is locked", "jail web01: It is torn"]);

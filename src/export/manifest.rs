@@ -68,6 +68,7 @@ pub(super) fn manifest(
         requires: Vec::new(),
         consistent: Some(consistent),
         failed,
+        signed_by: options.signer.as_ref().map(|signer| signer.public().to_string()),
         options: self::options(options, engines),
     }
 }
@@ -213,13 +214,20 @@ fn flags(
 }
 
 pub(super) fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, Value> {
-    BTreeMap::from([
+    let mut all = BTreeMap::from([
         ("standalone".to_owned(), json!(options.standalone)),
         ("recursive".to_owned(), json!(options.recursive)),
         ("decrypted".to_owned(), json!(options.decrypted)),
         ("portable".to_owned(), json!(options.portable)),
         ("engine".to_owned(), json!(engines.join(", "))),
-    ])
+    ]);
+    if let Some(signer) = &options.signer {
+        all.insert("signed_by".to_owned(), json!(signer.public().id().to_string()));
+    }
+    if !options.recipients.is_empty() {
+        all.insert("encrypted".to_owned(), json!(true));
+    }
+    all
 }
 
 /// Completes a manifest with what was found on the way; the places of a fingerprint only where there is room for them.

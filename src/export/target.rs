@@ -34,9 +34,37 @@ pub enum Codec {
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: u32 = 3;
 
+/// Suffix of an encrypted archive, after that of its form.
+const ENCRYPTED: &str = ".age";
+
+fn is_named_encrypted(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+    name.is_some_and(|name| name.ends_with(ENCRYPTED))
+}
+
+/// Whether name and form of an archive go with its encryption: one with the name of a tar archive ends in `.age` if it is encrypted
+/// and only then, so that nobody takes it for what it is not.
+pub fn check_encryption(path: Option<&Path>, format: Format, encrypted: bool) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let shown = path.display();
+    match (encrypted, is_named_encrypted(path)) {
+        (true, _) if format == Format::Directory => Err(Error::Usage(format!(
+            "An archive in DIRECTORY format is not encrypted; call it {shown}.tar.gz{ENCRYPTED}"
+        ))),
+        (true, false) if suffix(path)?.is_some() => Err(Error::Usage(format!(
+            "{shown} has the name of an archive that is not encrypted; call it {shown}{ENCRYPTED}"
+        ))),
+        (false, true) => Err(Error::Usage(format!(
+            "{shown} has the name of an encrypted archive; --encrypt-to says to whom"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What a file's suffix says of its form: `None` where it says nothing.
 fn suffix(path: &Path) -> Result<Option<Codec>> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let name = name.strip_suffix(ENCRYPTED).unwrap_or(&name);
     let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
     if ends(&[".txz", ".tar.xz"]) {
         return Err(Error::Usage(format!(
@@ -66,13 +94,15 @@ pub fn form(
         (Some(Format::Directory), None, _) => {
             return Err(Error::Usage("A directory cannot be written to standard output".into()));
         }
-        (Some(Format::Directory), Some(_), Some(_)) => {
+        (Some(Format::Directory), Some(path), by_name) if by_name.is_some() || is_named_encrypted(path) => {
             return Err(Error::Usage(format!(
                 "{shown} has the name of a tar archive; --format directory needs another"
             )));
         }
         (Some(format), ..) => format,
-        (None, Some(_), None) if codec.is_none() && level.is_none() => Format::Directory,
+        (None, Some(path), None) if codec.is_none() && level.is_none() && !is_named_encrypted(path) => {
+            Format::Directory
+        }
         (None, ..) => Format::Tar,
     };
     if format == Format::Directory {
@@ -121,6 +151,35 @@ mod tests {
     }
 
     #[test]
+    fn an_encrypted_archive_is_called_so() {
+        let check = |path: &str, encrypted| {
+            let path = (path != "-").then(|| Path::new(path));
+            let (format, _) = form(path, None, None, None).unwrap();
+            check_encryption(path, format, encrypted).map_err(|error| error.to_string())
+        };
+        for (path, encrypted) in [
+            ("web.tar.gz.age", true),
+            ("web.age", true),
+            ("-", true),
+            ("-", false),
+            ("web", false),
+            ("web.tar", false),
+        ] {
+            assert_eq!(check(path, encrypted), Ok(()), "{path}");
+        }
+        let error = check("web", true).unwrap_err();
+        assert_eq!(error, "An archive in DIRECTORY format is not encrypted; call it web.tar.gz.age");
+        let error = check("web.tar.gz", true).unwrap_err();
+        assert_eq!(
+            error,
+            "web.tar.gz has the name of an archive that is not encrypted; call it web.tar.gz.age"
+        );
+        assert!(check("web.tar.age", false).is_err());
+        // A name that says nothing is free.
+        assert!(check_encryption(Some(Path::new("web")), Format::Tar, true).is_ok());
+    }
+
+    #[test]
     fn the_suffix_decides_and_contradictions_are_usage_errors() {
         let tar = Format::Tar;
         assert_eq!(of("a/web.tar.gz", None, None, None), Ok((tar, Compression::Gzip(6))));
@@ -128,6 +187,9 @@ mod tests {
         assert_eq!(of("web.tar.zst", None, None, None), Ok((tar, Compression::Zstd(3))));
         assert_eq!(of("web.tar", None, None, None), Ok((tar, Compression::None)));
         assert_eq!(of("web", None, None, None), Ok((Format::Directory, Compression::None)));
+        assert_eq!(of("web.tar.zst.age", None, None, None), Ok((tar, Compression::Zstd(3))));
+        assert_eq!(of("web.age", None, None, None), Ok((tar, Compression::Gzip(6))));
+        assert_eq!(of("web.age", Some(Format::Directory), None, None), Err(2));
         assert_eq!(of("web", Some(tar), None, None), Ok((tar, Compression::Gzip(6))));
         assert_eq!(of("-", None, Some(Codec::Zstd), Some(19)), Ok((tar, Compression::Zstd(19))));
         for (path, format, codec, level) in [

@@ -1,6 +1,7 @@
 //! Writing an archive: what it will hold is described, then each resource's members come, then the seal.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use remand_backends::{NativeDiff, Snapshot};
@@ -39,6 +40,8 @@ pub(super) struct Context<'a> {
     pub(super) many: bool,
     /// Identity of the archive.
     pub(super) archive: &'a str,
+    /// Where it goes; none for a pipe.
+    pub(super) destination: Option<&'a Path>,
     /// What the pool's records say.
     pub(super) recorded: &'a Recorded,
     /// Where it is written to.
@@ -213,6 +216,11 @@ fn described(
     let spare_bytes = spare.sum();
     writer.manifest(&manifest, spare_bytes)?;
     let outcomes = members(context, &ready, bases, &mut writer, failures, steps)?;
+    if let Some(signer) = &context.options.signer {
+        let whole = ready.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let labels: Vec<_> = whole.map(|(one, _)| one.selected.resource.label()).collect();
+        writer.sign_with(Arc::clone(signer), comment(context, &labels));
+    }
     let seal = steps.run(Step::BundleBackup, None, None, |_| {
         if writer.can_amend() {
             let done: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok()).collect();
@@ -222,6 +230,15 @@ fn described(
         Ok(writer.finish()?)
     })?;
     Ok((seal, ready.into_iter().zip(outcomes).collect()))
+}
+
+/// What the signature says besides: when and of what. minisign(1) shows it.
+fn comment(context: &Context<'_>, labels: &[String]) -> String {
+    let file = context.destination.and_then(Path::file_name);
+    let file =
+        file.map_or_else(|| "-".to_owned(), |name| crate::tree::path::printable(name.as_encoded_bytes()));
+    let now = jiff::Timestamp::now().as_second();
+    format!("timestamp:{now}\tfile:{file}\tarchive:{}\tresources:{}", context.archive, labels.join(", "))
 }
 
 /// The record of one resource, and what is left to do.

@@ -1,7 +1,8 @@
 //! The content of single files.
 
-use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write};
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,9 +14,11 @@ use crate::archive::{self, Digest, Failure, Line, Manifest, MemberName, Visitor}
 use crate::confine;
 use crate::error::{Error, Result};
 use crate::event::Observer;
-use crate::input::Input;
+use crate::input::{Input, Plain};
+use crate::keys::Keys;
 use crate::listing::not_whole;
 use crate::locator::{Locator, Part};
+use crate::scratch::{Scratch, Written};
 use crate::step::Steps;
 use crate::tree::{Content, Kind, TreePath};
 
@@ -43,7 +46,7 @@ pub fn cat(
     interrupted: &Arc<AtomicBool>,
     output: &mut (dyn Write + Send),
 ) -> Result<()> {
-    let allowed = super::allowed(pool)?.and_below(&std::env::temp_dir());
+    let allowed = super::allowed(pool)?.and_temporary(true);
     confine::run(&allowed, || read(pool, input, what, observer, interrupted, output))
 }
 
@@ -56,16 +59,18 @@ fn read(
     output: &mut dyn Write,
 ) -> Result<()> {
     let steps = Steps::new(observer, &input.name());
-    let mut catting = Catting { pool, what, steps: &steps, interrupted, output };
-    match input.or_stream()? {
-        input @ Input::Stream(_) => catting.piped(input),
-        Input::Path(path) => what.files.iter().try_for_each(|file| catting.file(&path, file)),
+    let (input, keys) = input.or_stream()?;
+    let mut catting = Catting { pool, what, keys: &keys, steps: &steps, interrupted, output };
+    match input {
+        Plain::Stream(stream) => catting.piped(stream),
+        Plain::Path(path) => what.files.iter().try_for_each(|file| catting.file(&path, file)),
     }
 }
 
 struct Catting<'a> {
     pool: FindPool<'a>,
     what: &'a Cat<'a>,
+    keys: &'a Keys,
     steps: &'a Steps<'a>,
     interrupted: &'a Arc<AtomicBool>,
     output: &'a mut dyn Write,
@@ -73,9 +78,9 @@ struct Catting<'a> {
 
 impl Catting<'_> {
     /// All files of an archive that can be read once.
-    fn piped(&mut self, input: Input) -> Result<()> {
-        let mut search = Search::new(self.what.files, self.what.dataset, self.interrupted);
-        search.run(input, self.interrupted)?;
+    fn piped(&mut self, stream: Box<dyn io::Read + Send>) -> Result<()> {
+        let mut search = Search::new(self.what.files, self.what.dataset, self.keys, self.interrupted);
+        search.run(Input::Stream(stream), self.interrupted)?;
         for target in &mut search.targets {
             match target.answer(None)? {
                 Answer::Member(member) if member != target.own => {
@@ -99,7 +104,7 @@ impl Catting<'_> {
         let files = std::slice::from_ref(file);
         let mut name = None;
         for _ in 0..MAX_LINKS {
-            let mut search = Search::new(files, self.what.dataset, self.interrupted);
+            let mut search = Search::new(files, self.what.dataset, self.keys, self.interrupted);
             search.elsewhere.clone_from(&name);
             search.run(Input::Path(archive.to_owned()), self.interrupted)?;
             let Some(target) = search.targets.first_mut() else { return Ok(()) };
@@ -201,16 +206,23 @@ struct Target {
     line: Option<Line>,
     /// The deepest line of what it lies in.
     above: Option<Line>,
-    spool: Option<File>,
+    spool: Option<Rc<RefCell<Written>>>,
 }
 
 impl Target {
     /// Writes the content that came.
     fn write(&mut self, output: &mut dyn Write) -> Result<()> {
         let Some(spool) = &mut self.spool else { return Err(self.part.not_there()) };
-        spool.seek(SeekFrom::Start(0)).map_err(Error::io("read back", "a temporary file"))?;
-        io::copy(spool, output).map_err(output_error)?;
-        Ok(())
+        let mut spool = spool.borrow_mut();
+        let failed = || Error::io("read back", "a temporary file");
+        spool.rewind().map_err(failed())?;
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match io::Read::read(&mut *spool, &mut buffer).map_err(failed())? {
+                0 => return Ok(()),
+                read => output.write_all(&buffer[..read]).map_err(output_error)?,
+            }
+        }
     }
 
     /// What the lines say that were found. `elsewhere` is the other name that was looked for.
@@ -255,6 +267,7 @@ impl Target {
 struct Search<'a> {
     files: &'a [Locator],
     dataset: &'a str,
+    keys: &'a Keys,
     interrupted: &'a AtomicBool,
     /// Another name than that of the one file.
     elsewhere: Option<MemberName>,
@@ -262,12 +275,12 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(files: &'a [Locator], dataset: &'a str, interrupted: &'a AtomicBool) -> Self {
-        Self { files, dataset, interrupted, elsewhere: None, targets: Vec::new() }
+    fn new(files: &'a [Locator], dataset: &'a str, keys: &'a Keys, interrupted: &'a AtomicBool) -> Self {
+        Self { files, dataset, keys, interrupted, elsewhere: None, targets: Vec::new() }
     }
 
     fn run(&mut self, input: Input, interrupted: &Arc<AtomicBool>) -> Result<()> {
-        let opened = input.open(interrupted)?;
+        let opened = input.with(self.keys.clone()).open(interrupted)?;
         let read = archive::select(opened.source, &opened.name, self).map_err(Error::from);
         if interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -308,12 +321,15 @@ impl Visitor for Search<'_> {
         self.check()?;
         let Some(content) = content else { return Ok(()) };
         // Of a file that comes several times the last one counts.
-        let mut spool = tempfile::tempfile().map_err(Error::io("make", "a temporary file"))?;
+        let failed = |action| Error::io(action, "a temporary file");
+        let secret = !self.keys.identities().is_empty();
+        let mut spool = Scratch::new(&std::env::temp_dir(), secret).map_err(failed("make"))?;
         copy(content, &mut spool)?;
+        let spool = Rc::new(RefCell::new(spool.finish().map_err(failed("write"))?));
         let elsewhere = self.elsewhere.as_ref();
         for target in &mut self.targets {
             if *elsewhere.unwrap_or(&target.own) == line.name {
-                target.spool = Some(spool.try_clone().map_err(Error::io("open", "a temporary file"))?);
+                target.spool = Some(Rc::clone(&spool));
             }
         }
         Ok(())

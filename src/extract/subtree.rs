@@ -15,7 +15,7 @@ use crate::archive::{self, Failure, Line, Manifest, MemberName, Visitor};
 use crate::confine;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
-use crate::input::Input;
+use crate::input::{Input, Plain};
 use crate::locator::{Locator, Part};
 use crate::room::Rooms;
 use crate::run;
@@ -54,14 +54,15 @@ fn build(
 ) -> Result<Report> {
     let steps = Steps::new(observer, &input.name());
     // Where the archive can be read twice, the first reading finds hard links to what lies outside of the subtree.
-    let (input, survey) = match input.or_stream()? {
-        Input::Path(path) => {
-            let survey = Survey::of(&path, locator, dataset, interrupted)?;
+    let (input, keys) = input.or_stream()?;
+    let (input, survey) = match input {
+        Plain::Path(path) => {
+            let survey = Survey::of((&path, &keys), locator, dataset, interrupted)?;
             (Input::Path(path), Some(survey))
         }
-        input @ Input::Stream(_) => (input, None),
+        Plain::Stream(stream) => (Input::Stream(stream), None),
     };
-    let opened = input.open(interrupted)?;
+    let opened = input.with(keys).open(interrupted)?;
     steps.run(Step::ResourceRestore, None, None, |meter| {
         let rooms = Rooms::of([to]);
         let mut extraction = Extraction {

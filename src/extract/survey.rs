@@ -9,6 +9,7 @@ use crate::archive::index::Role;
 use crate::archive::{self, Failure, Line, Manifest, MemberName, Visitor};
 use crate::error::{Error, Result};
 use crate::input::Input;
+use crate::keys::Keys;
 use crate::listing::not_whole;
 use crate::locator::{Locator, Part};
 use crate::tree::{Content, Kind, TreePath};
@@ -29,7 +30,7 @@ pub(super) struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     pub(super) fn of(
-        archive: &Path,
+        (archive, keys): (&Path, &Keys),
         locator: &'a Locator,
         dataset: &'a str,
         interrupted: &'a Arc<AtomicBool>,
@@ -37,10 +38,11 @@ impl<'a> Survey<'a> {
         let outside = HashMap::new();
         let mut this =
             Self { locator, dataset, interrupted, part: None, outside, complete: false, members: None };
-        this.read(Input::Path(archive.to_owned()), interrupted)?;
+        let input = || Input::Path(archive.to_owned()).with(keys.clone());
+        this.read(input(), interrupted)?;
         if this.complete && !this.outside.is_empty() {
             this.members = Some(0);
-            this.read(Input::Path(archive.to_owned()), interrupted)?;
+            this.read(input(), interrupted)?;
             this.complete = this.members == Some(this.outside.len());
         }
         Ok(this)

@@ -62,7 +62,10 @@ impl<'a> Restore<'a> {
         match (outcome, kept) {
             (Err(cause), Some(received_bytes)) => Err(Error::Kept { cause: Box::new(cause), received_bytes }),
             (Err(error), None) => Err(error),
-            (Ok((seal, _)), _) => Ok(Report { resources, seal, warnings: steps.warnings() }),
+            (Ok((seal, _)), _) => {
+                let signed = self.signed.take();
+                Ok(Report { resources, seal, signed, warnings: steps.warnings() })
+            }
         }
     }
 

@@ -37,6 +37,7 @@ pub(super) struct Restore<'a> {
     pub(super) run: Option<Run>,
     pub(super) record: Record,
     pub(super) manifest: Option<archive::Manifest>,
+    pub(super) signed: Option<archive::Signed>,
     pub(super) earlier: Option<Earlier<'a>>,
     pub(super) kept: KeptBytes,
     /// The resources that are restored, in the order of the archive.
@@ -79,6 +80,7 @@ impl<'a> Restore<'a> {
             run: None,
             record: Record::new("restore", String::new()),
             manifest: None,
+            signed: None,
             earlier: None,
             kept: Rc::default(),
             works: Vec::new(),
@@ -376,6 +378,11 @@ impl Visitor for Restore<'_> {
 
     fn failure(&mut self, failure: &archive::Failure) -> archive::Result<()> {
         Ok(self.apply_failure(failure)?)
+    }
+
+    fn signature(&mut self, signed: &archive::Signed) -> archive::Result<()> {
+        self.signed = Some(signed.clone());
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::archive::manifest::{DatasetRecord, Manifest};
 use crate::archive::reader::Survey;
 use crate::archive::{self, MemberName};
+use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
@@ -26,6 +27,13 @@ pub struct Location {
 
 /// Reads the whole archive `input`, past damage. What follows from it is the caller's to tell: a damaged archive is no error here.
 pub fn examine(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Survey> {
+    if input.must_be_signed() {
+        return Err(Error::Usage("What is left of a damaged archive cannot be proven to be signed: examine it without a key".into()));
+    }
+    confine::run(&Allowed::nothing().and_temporary(true), || survey(input, observer, interrupted))
+}
+
+fn survey(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Survey> {
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
     steps.run(Step::Verify, None, opened.total_bytes, |meter| {

@@ -1,18 +1,18 @@
-//! The index while the archive is written: lines wait in a file without a name, so memory stays flat and a crash
+//! The index while the archive is written: lines wait in a temporary file ([`Scratch`]), so memory stays flat and a crash
 //! leaves nothing.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Read, Write as _};
 use std::path::Path;
 
 use super::{Failure, Line, Role, Seal, failure_to_json, line_to_json, seal_to_json};
 use crate::archive::bounds::{MAX_NAME_BYTES, is_line_too_big};
 use crate::archive::{Error, Result};
+use crate::scratch::{Scratch, Written};
 use crate::tree::Kind;
 
 /// Lines that were written so far.
 pub(in crate::archive) struct Spool {
-    file: BufWriter<File>,
+    file: BufWriter<Scratch>,
     directory: String,
     length: u64,
     entries: u64,
@@ -21,10 +21,10 @@ pub(in crate::archive) struct Spool {
 }
 
 impl Spool {
-    /// An empty index, spooled in `directory`.
-    pub(in crate::archive) fn new(directory: &Path) -> Result<Self> {
+    /// An empty index, spooled in `directory`; if `secret`, not in plain text.
+    pub(in crate::archive) fn new(directory: &Path, secret: bool) -> Result<Self> {
         let name = directory.display().to_string();
-        let file = tempfile::tempfile_in(directory).map_err(|source| io_error("create", &name, source))?;
+        let file = Scratch::new(directory, secret).map_err(|source| io_error("create", &name, source))?;
         let file = BufWriter::with_capacity(64 << 10, file);
         Ok(Self { file, directory: name, length: 0, entries: 0, members: 0, bytes: 0 })
     }
@@ -64,12 +64,12 @@ impl Spool {
     pub(in crate::archive) fn seal(self, manifest: &[u8]) -> Result<Sealed> {
         let Self { file, directory, length, entries, members, bytes } = self;
         let failed = |source| io_error("read back", &directory, source);
-        let mut file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        let mut file = file.finish().map_err(failed)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(manifest);
         hasher.update_reader(&mut file).map_err(failed)?;
-        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        file.rewind().map_err(failed)?;
         let seal = Seal { entries, members, bytes, digest: hasher.finalize().into() };
         Ok(Sealed { lines: file, lines_bytes: length, last: seal_to_json(&seal), seal, directory })
     }
@@ -82,9 +82,9 @@ pub(in crate::archive) fn member_bytes(role: &Role, kind: Kind, size: u64) -> u6
 
 /// A complete index.
 pub(in crate::archive) struct Sealed {
-    lines: File,
+    lines: Written,
     lines_bytes: u64,
-    last: Vec<u8>,
+    pub(in crate::archive) last: Vec<u8>,
     directory: String,
     /// Its last line.
     pub(in crate::archive) seal: Seal,

@@ -3,14 +3,17 @@
 use std::io::{self, BufReader, Read};
 
 use super::Visitor;
-use super::index::{Item, read_lines};
+use super::held::Held;
+use super::index::{Item, Sealed, read_lines};
 use super::tar::unusable;
-use crate::archive::bounds::MAX_MANIFEST_BYTES;
+use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES};
 use crate::archive::check::{Checker, is_member};
-use crate::archive::format::{INDEX, MANIFEST};
+use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::index::Role;
+use crate::archive::signature::Expected;
 use crate::archive::writer::Hashing;
 use crate::archive::{Error, Line, Manifest, Result, Seal, header};
+use crate::keys::Keys;
 use crate::tree::{Content as _, Dir, FileContent, Kind, Tree, TreePath};
 
 /// Reads the manifest alone.
@@ -19,31 +22,60 @@ pub(super) fn read_manifest(tree: &Tree, name: &str) -> Result<Manifest> {
 }
 
 /// Reads a whole archive, or of its files only those that are wanted.
-pub(super) fn read(tree: &Tree, name: &str, whole: bool, visitor: &mut dyn Visitor) -> Result<Seal> {
+pub(super) fn read(
+    tree: &Tree,
+    (name, keys): (&str, &Keys),
+    whole: bool,
+    visitor: &mut dyn Visitor,
+) -> Result<Seal> {
     let (manifest, json) = manifest(tree, name)?;
+    let expected = Expected::new(&manifest, keys, name)?;
     let index = tree.root().open_file(INDEX.as_bytes()).map_err(Error::Tree)?;
     let index = index.ok_or_else(|| Error::Damaged(format!("{name} has no index")))?;
     let mut checker = Checker::new(&manifest)?;
     let lines = Lines { index: &index, manifest: &json, name };
-    let (seal, digest) = lines.each(&mut |item| match item {
+    let sealed = lines.each(&mut |item| match item {
         Item::Line(line) => checker.line_alone(&line),
         Item::Failure(failure) => checker.failure(&failure),
     })?;
-    checker.seal(&seal, digest)?;
+    checker.seal(&sealed.seal, sealed.digest)?;
+    let signed = expected.check(&sealed.line, signature(tree, name)?.as_deref())?;
     if whole {
         find_unknown(tree, &checker, &mut |path| Err(Error::Damaged(format!("unknown file ./{path}"))))?;
     }
     visitor.manifest(&manifest)?;
+    if let Some(signed) = &signed {
+        visitor.signature(signed)?;
+    }
     let mut files = Files::new(tree);
-    lines.again(&seal, &mut |item| match item {
+    lines.again(&sealed, &mut |item| match item {
         Item::Line(line) if is_member(&line) => files.member(&line, visitor),
         _ => Ok(()),
     })?;
-    lines.again(&seal, &mut |item| match item {
-        Item::Line(line) => visitor.line(&line),
-        Item::Failure(failure) => visitor.failure(&failure),
-    })?;
-    Ok(seal)
+    let mut held = Held::new(&expected, visitor)?;
+    lines.again(&sealed, &mut |item| held.give(&item, visitor))?;
+    held.release(visitor)?;
+    Ok(sealed.seal)
+}
+
+fn signature(tree: &Tree, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(stat) = tree.root().stat(SIGNATURE.as_bytes()).map_err(Error::Tree)? else { return Ok(None) };
+    let refused = || Error::Refused(format!("the signature of {name} is no small, plain file"));
+    if stat.kind != Kind::File {
+        return Err(refused());
+    }
+    let file = tree.root().open_file(SIGNATURE.as_bytes()).map_err(Error::Tree)?.ok_or_else(refused)?;
+    if file.size() > MAX_SIGNATURE_BYTES {
+        return Err(refused());
+    }
+    read_all(&file, MAX_SIGNATURE_BYTES, || format!("the signature of {name}")).map(Some)
+}
+
+fn read_all(file: &FileContent, most: u64, subject: impl FnOnce() -> String) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = AtReader { file, offset: 0 }.take(most).read_to_end(&mut bytes);
+    read.map_err(|source| Error::Io { action: "read", subject: subject(), source })?;
+    Ok(bytes)
 }
 
 pub(super) fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
@@ -54,11 +86,7 @@ pub(super) fn manifest(tree: &Tree, name: &str) -> Result<(Manifest, Vec<u8>)> {
     if file.size() > MAX_MANIFEST_BYTES {
         return Err(Error::Refused(format!("the manifest of {name} is too long")));
     }
-    let mut json = Vec::new();
-    AtReader { file: &file, offset: 0 }
-        .take(MAX_MANIFEST_BYTES)
-        .read_to_end(&mut json)
-        .map_err(|source| Error::Io { action: "read", subject: format!("the manifest of {name}"), source })?;
+    let json = read_all(&file, MAX_MANIFEST_BYTES, || format!("the manifest of {name}"))?;
     let manifest = Manifest::from_json(&json).map_err(|error| unusable(name, &error))?;
     Ok((manifest, json))
 }
@@ -84,7 +112,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn each(&self, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<(Seal, crate::archive::Digest)> {
+    fn each(&self, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<Sealed> {
         let failed =
             |source| Error::Io { action: "read", subject: format!("the index of {}", self.name), source };
         let mut lines = BufReader::with_capacity(64 << 10, AtReader { file: self.index, offset: 0 });
@@ -92,9 +120,8 @@ impl Lines<'_> {
     }
 
     /// Reads the lines once more; they must be those that were proven.
-    fn again(&self, seal: &Seal, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
-        let (again, digest) = self.each(take)?;
-        if again == *seal && digest == seal.digest {
+    fn again(&self, sealed: &Sealed, take: &mut dyn FnMut(Item) -> Result<()>) -> Result<()> {
+        if self.each(take)? == *sealed {
             return Ok(());
         }
         Err(Error::Damaged(format!("the index of {} changed while it was read", self.name)))
@@ -112,7 +139,7 @@ pub(super) fn find_unknown(
         let Some(directory) = tree.open_dir(&path).map_err(Error::Tree)? else { continue };
         for found in directory.names().map_err(Error::Tree)? {
             let below = path.join(&found.name);
-            if path.is_root() && [MANIFEST.as_bytes(), INDEX.as_bytes()].contains(&&found.name[..]) {
+            if path.is_root() && [MANIFEST, INDEX, SIGNATURE].iter().any(|own| own.as_bytes() == found.name) {
                 continue;
             }
             if !checker.knows(&below) {

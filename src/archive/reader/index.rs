@@ -9,20 +9,29 @@ use crate::archive::index::{Failure, Parsed, parse};
 use crate::archive::{Digest, Error, Line, Result, Seal};
 use crate::tree::Content;
 
+/// The end of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) seal: Seal,
+    /// The digest that the seal should have.
+    pub(super) digest: Digest,
+    /// The bytes of its line, which a signature is of.
+    pub(super) line: Vec<u8>,
+}
+
 /// What the index has before its seal.
 pub(super) enum Item {
     Line(Box<Line>),
     Failure(Failure),
 }
 
-/// The index of an archive with `manifest`: hands each item to `take`, and returns the seal with the digest that it
-/// should have.
+/// The index of an archive with `manifest`: hands each item to `take`, and returns its end.
 pub(super) fn read_lines(
     lines: &mut dyn BufRead,
     manifest: &[u8],
     take: &mut dyn FnMut(Item) -> Result<()>,
     failed: &dyn Fn(io::Error) -> Error,
-) -> Result<(Seal, Digest)> {
+) -> Result<Sealed> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(manifest);
     let mut json = Vec::new();
@@ -55,7 +64,7 @@ pub(super) fn read_lines(
                 if !lines.fill_buf().map_err(failed)?.is_empty() {
                     return Err(Error::Damaged("its index goes on after the seal".to_owned()));
                 }
-                return Ok((seal, hasher.finalize().into()));
+                return Ok(Sealed { seal, digest: hasher.finalize().into(), line: json });
             }
         }
     }
@@ -66,22 +75,29 @@ pub(super) fn check_lines(
     lines: &mut dyn BufRead,
     manifest: &[u8],
     checker: &mut Checker,
-    visitor: &mut dyn Visitor,
-) -> Result<Seal> {
+    take: &mut dyn FnMut(Item) -> Result<()>,
+) -> Result<Sealed> {
     let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
-    let mut check = |item: Item| match item {
-        Item::Line(line) => {
-            checker.line(&line)?;
-            visitor.line(&line)
+    let mut check = |item: Item| {
+        match &item {
+            Item::Line(line) => checker.line(line)?,
+            Item::Failure(failure) => checker.failure(failure)?,
         }
-        Item::Failure(failure) => {
-            checker.failure(&failure)?;
-            visitor.failure(&failure)
-        }
+        take(item)
     };
-    let (seal, digest) = read_lines(lines, manifest, &mut check, &failed)?;
-    checker.seal(&seal, digest)?;
-    Ok(seal)
+    let sealed = read_lines(lines, manifest, &mut check, &failed)?;
+    checker.seal(&sealed.seal, sealed.digest)?;
+    Ok(sealed)
+}
+
+impl Item {
+    /// Hands it over.
+    pub(super) fn give(&self, visitor: &mut dyn Visitor) -> Result<()> {
+        match self {
+            Self::Line(line) => visitor.line(line),
+            Self::Failure(failure) => visitor.failure(failure),
+        }
+    }
 }
 
 /// Content without holes as a reader.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 
-use crate::archive::format::MAX_LINE_BYTES;
+use crate::archive::bounds::MAX_LINE_BYTES;
 use crate::archive::index::{Parsed, parse};
 use crate::archive::{Error, Result};
 

@@ -6,7 +6,7 @@ use super::directory::Files;
 use super::lines::{LinesReader, Raw};
 use super::survey::{Rescue, Survey, failures, pieces};
 use super::walk::Walk;
-use super::{Opened, Source, Visitor, open};
+use super::{Opened, Source, Visitor, open_decrypted};
 use crate::archive::check::is_member;
 use crate::archive::header::{Decoded, line_in_header};
 use crate::archive::index::{Parsed, Role};
@@ -29,7 +29,7 @@ pub fn salvage(
         ))
     })?;
     let mut lines = Cursor { lines: survey.lines.read()?, survey, unproven, number: 0 };
-    match open(source, name)? {
+    match open_decrypted(source, name)?.0 {
         Opened::Stream(_) => return Err(Error::Refused(format!("{name} cannot be read twice"))),
         Opened::File(file) => {
             visitor.manifest(manifest)?;

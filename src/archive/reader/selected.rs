@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::content::MemberContent;
 use super::decompress::{self, Chunked};
 use super::file::{Plain, Range, ReadAt, read_vec};
-use super::index::{ContentReader, Item, read_lines};
+use super::held::Held;
+use super::index::{ContentReader, Item, Sealed, read_lines};
 use super::runs::{Answers, Finder, Run};
 use super::tar::{self, Tar, is_named, plain_extents};
 use super::{Visitor, input_error, read_stream};
@@ -19,32 +20,39 @@ use crate::archive::check::{Checker, is_member};
 use crate::archive::format::INDEX;
 use crate::archive::header::{Decoded, line_in_header};
 use crate::archive::index::{Parsed, Role, parse};
+use crate::archive::signature::{Expected, Signed};
 use crate::archive::table::{End, MAX_BYTES, Table};
-use crate::archive::{Digest, Error, Line, Result, Seal, gzip, zstd};
+use crate::archive::{Error, Line, Result, Seal, gzip, zstd};
+use crate::keys::Keys;
 
 /// Reads what `visitor` wants.
-pub(super) fn read(file: &Arc<dyn ReadAt>, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
+pub(super) fn read(
+    file: &Arc<dyn ReadAt>,
+    name: &str,
+    keys: &Keys,
+    visitor: &mut dyn Visitor,
+) -> Result<Seal> {
     let failed = |source| input_error(name, source);
     let head = read_vec(&**file, 0, gzip::HEADER_BYTES).map_err(failed)?;
     let kind = match <&[u8; gzip::HEADER_BYTES]>::try_from(&head[..]) {
         Ok(head) if gzip::member_length(head).is_some() => Chunked::Gzip,
         Ok(head) if head.starts_with(zstd::MAGIC) => Chunked::Zstd,
-        _ if decompress::is_compressed(&head) => return in_sequence(file, name, None, visitor),
-        _ => return tar::read(Box::new(Plain::new(file)), name, None, visitor),
+        _ if decompress::is_compressed(&head) => return in_sequence(file, (name, keys), None, visitor),
+        _ => return tar::read(Box::new(Plain::new(file)), name, keys, None, visitor),
     };
     match table(&**file, kind).map_err(failed)? {
-        Some(table) => Selected { file, name, kind, table }.read(visitor),
-        None => in_sequence(file, name, None, visitor),
+        Some(table) => Selected { file, name, keys, kind, table }.read(visitor),
+        None => in_sequence(file, (name, keys), None, visitor),
     }
 }
 
 fn in_sequence(
     file: &Arc<dyn ReadAt>,
-    name: &str,
+    (name, keys): (&str, &Keys),
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
-    read_stream(Box::new(Range::whole(file)), name, known, visitor)
+    read_stream(Box::new(Range::whole(file)), name, keys, known, visitor)
 }
 
 /// The table at the end of a file, if it is whole.
@@ -114,13 +122,15 @@ pub(super) fn data_of_parts(kind: Chunked, mut parts: &[u8]) -> Option<Vec<u8>> 
 struct Selected<'a> {
     file: &'a Arc<dyn ReadAt>,
     name: &'a str,
+    keys: &'a Keys,
     kind: Chunked,
     table: Table,
 }
 
 /// What the first reading of the index found.
 struct Proven {
-    seal: Seal,
+    sealed: Sealed,
+    signed: Option<Signed>,
     answers: Answers,
     runs: Vec<Run>,
 }
@@ -128,35 +138,43 @@ struct Proven {
 impl Selected<'_> {
     fn read(&self, visitor: &mut dyn Visitor) -> Result<Seal> {
         let (manifest, json) = self.open(0, self.table.end.table_at, 1)?.manifest()?;
+        let expected = Expected::new(&manifest, self.keys, self.name)?;
         let checker = Checker::new(&manifest)?;
         visitor.manifest(&manifest)?;
-        let proven = match self.prove(checker, &json, visitor) {
+        let proven = match self.prove(checker, (&json, &expected), visitor) {
             // It is not where the table says, or the archive is damaged: reading from front to back tells.
             Err(Error::Damaged(_) | Error::Refused(_)) => {
-                return in_sequence(self.file, self.name, Some(&json), visitor);
+                return in_sequence(self.file, (self.name, self.keys), Some(&json), visitor);
             }
             proven => proven?,
         };
+        if let Some(signed) = &proven.signed {
+            visitor.signature(signed)?;
+        }
         if proven.answers.wanted > 0 {
             self.members(&proven, visitor)?;
         }
-        let (again, digest) = self.index(&json, &mut |item| match item {
-            Item::Line(line) => visitor.line(&line),
-            Item::Failure(failure) => visitor.failure(&failure),
-        })?;
-        if again == proven.seal && digest == again.digest {
-            return Ok(again);
+        let mut held = Held::new(&expected, visitor)?;
+        let (again, _) = self.index(&json, &mut |item| held.give(&item, visitor))?;
+        if again != proven.sealed {
+            return Err(self.damaged("its index changed while it was read"));
         }
-        Err(self.damaged("its index changed while it was read"))
+        held.release(visitor)?;
+        Ok(again.seal)
     }
 
     /// Proves the index, and finds out what is wanted, and where it is.
-    fn prove(&self, mut checker: Checker, manifest: &[u8], visitor: &mut dyn Visitor) -> Result<Proven> {
+    fn prove(
+        &self,
+        mut checker: Checker,
+        (manifest, expected): (&[u8], &Expected<'_>),
+        visitor: &mut dyn Visitor,
+    ) -> Result<Proven> {
         let mut answers = Answers::default();
         let mut runs: Vec<Run> = Vec::new();
         let mut finder = Finder::new(&self.table);
         let mut members = 0;
-        let (seal, digest) = self.index(manifest, &mut |item| {
+        let (sealed, signature) = self.index(manifest, &mut |item| {
             let line = match item {
                 Item::Line(line) => line,
                 Item::Failure(failure) => {
@@ -175,8 +193,9 @@ impl Selected<'_> {
             members += u64::from(member);
             Ok(())
         })?;
-        checker.seal(&seal, digest)?;
-        Ok(Proven { seal, answers, runs })
+        checker.seal(&sealed.seal, sealed.digest)?;
+        let signed = expected.check(&sealed.line, signature.as_deref())?;
+        Ok(Proven { sealed, signed, answers, runs })
     }
 
     /// Hands over what is wanted, in the order of the archive.
@@ -236,16 +255,20 @@ impl Selected<'_> {
         Ok((tar, header.stored_bytes))
     }
 
-    /// Reads the whole index, and what comes after it.
-    fn index(&self, manifest: &[u8], take: &mut dyn FnMut(Item) -> Result<()>) -> Result<(Seal, Digest)> {
+    /// Reads the whole index, and its signature.
+    fn index(
+        &self,
+        manifest: &[u8],
+        take: &mut dyn FnMut(Item) -> Result<()>,
+    ) -> Result<(Sealed, Option<Vec<u8>>)> {
         let (mut tar, size) = self.open_index()?;
         let mut content = MemberContent::new(&mut tar.input, plain_extents(size), size);
         let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
         let read = read_lines(&mut ContentReader::new(&mut content), manifest, take, &failed);
         let mut sealed = None;
         content.finish(read.map(|read| sealed = Some(read)))?;
-        tar.index_end(size)?;
-        sealed.ok_or_else(|| self.damaged("it has no seal"))
+        let signature = tar.index_end(size)?;
+        Ok((sealed.ok_or_else(|| self.damaged("it has no seal"))?, signature))
     }
 
     fn lines(&self) -> Result<RawLines> {

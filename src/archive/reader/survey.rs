@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::pieces::{Pieces, Range};
 use super::walk::Walk;
 use super::window::Patient;
-use super::{Opened, Source, open, tar};
+use super::{Opened, Source, open_decrypted, tar};
 use crate::archive::index::{Failure, Parsed};
 use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal};
 
@@ -123,7 +123,7 @@ pub(super) struct Found {
 /// # Errors
 /// Where it cannot be read at all, and where it is refused: of a newer version, or with a manifest that no archive may have.
 pub fn survey(source: Source, name: &str, each: &mut dyn FnMut(&Line) -> Result<()>) -> Result<Survey> {
-    match open(source, name)? {
+    match open_decrypted(source, name)?.0 {
         Opened::Directory(tree) => super::survey_directory::survey(&tree, name, each),
         Opened::Stream(stream) => {
             let pieces = Pieces::new(stream, None).map_err(|error| super::input_error(name, error))?;

@@ -2,27 +2,32 @@
 
 use super::Visitor;
 use super::content::{Input, MemberContent, TarStream};
+use super::held::Held;
 use super::index::{ContentReader, check_lines};
-use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_PAX_BYTES};
+use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_PAX_BYTES, MAX_SIGNATURE_BYTES};
 use crate::archive::check::Checker;
-use crate::archive::format::{INDEX, MANIFEST};
+use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::header::{self, Decoded, Extended};
 use crate::archive::index::Role;
 use crate::archive::manifest::Unusable;
+use crate::archive::signature::Expected;
 use crate::archive::sparse::{BLOCK, MapParser};
 use crate::archive::writer::padding;
 use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal, pax};
+use crate::keys::Keys;
 use crate::tree::{Extent, Kind};
 
 /// Reads a whole archive. `known` is its manifest where the visitor has been given it.
 pub(super) fn read(
     stream: Box<dyn TarStream>,
     name: &str,
+    keys: &Keys,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
     let mut tar = Tar::new(stream, name);
     let (manifest, json) = tar.manifest()?;
+    let expected = Expected::new(&manifest, keys, name)?;
     let mut checker = Checker::new(&manifest)?;
     match known {
         None => visitor.manifest(&manifest)?,
@@ -36,7 +41,7 @@ pub(super) fn read(
         };
         if is_named(&member.line.name, INDEX) {
             tar.input.begin_member(tar.began_at, members);
-            return tar.index(&member, &json, &mut checker, visitor);
+            return tar.index(&member, (&json, &expected), &mut checker, visitor);
         }
         // All attempts at a member have the number of the first.
         members += u64::from(member.attempt == 1);
@@ -225,11 +230,11 @@ impl Tar {
         }
     }
 
-    /// The last member, and the end.
+    /// The index, its signature, and the end.
     fn index(
         &mut self,
         member: &Decoded,
-        manifest: &[u8],
+        (manifest, expected): (&[u8], &Expected<'_>),
         checker: &mut Checker,
         visitor: &mut dyn Visitor,
     ) -> Result<Seal> {
@@ -238,31 +243,46 @@ impl Tar {
         let size = member.stored_bytes;
         let mut content = MemberContent::new(&mut self.input, plain_extents(size), size);
         let mut lines = ContentReader::new(&mut content);
-        let sealed = check_lines(&mut lines, manifest, checker, visitor);
-        let mut seal = None;
-        content.finish(sealed.map(|sealed| seal = Some(sealed)))?;
-        self.index_end(size)?;
+        let mut held = Held::new(expected, visitor)?;
+        let mut take = |item| held.give(&item, visitor);
+        let sealed = check_lines(&mut lines, manifest, checker, &mut take);
+        let mut end = None;
+        content.finish(sealed.map(|sealed| end = Some(sealed)))?;
+        let signature = self.index_end(size)?;
         self.input.finish(index_at)?;
-        seal.ok_or_else(|| self.damaged("it has no seal"))
+        let sealed = end.ok_or_else(|| self.damaged("it has no seal"))?;
+        if let Some(signed) = expected.check(&sealed.line, signature.as_deref())? {
+            visitor.signature(&signed)?;
+        }
+        held.release(visitor)?;
+        Ok(sealed.seal)
     }
 
     /// Refuses an index that is something else than a plain file.
     pub(super) fn check_index(&self, member: &Decoded) -> Result<()> {
-        let is_file = member.line.entry.as_ref().is_some_and(|entry| entry.kind == Kind::File);
-        if is_file && !member.sparse && member.attempt == 1 && matches!(member.line.role, Role::Member { .. })
-        {
+        if is_plain_file(member) {
             return Ok(());
         }
         Err(Error::Refused(format!("the index of {} is no plain file", self.name)))
     }
 
-    /// What follows the bytes of the index.
-    pub(super) fn index_end(&mut self, index_bytes: u64) -> Result<()> {
+    /// What follows the bytes of the index: its signature if there is one, and nothing else.
+    pub(super) fn index_end(&mut self, index_bytes: u64) -> Result<Option<Vec<u8>>> {
         self.padding(index_bytes)?;
-        if self.next()?.is_some() {
+        let Some(member) = self.next()? else { return Ok(None) };
+        if !is_named(&member.line.name, SIGNATURE) {
             return Err(self.damaged("there are members after its index"));
         }
-        Ok(())
+        let size = member.stored_bytes;
+        if !is_plain_file(&member) || size > MAX_SIGNATURE_BYTES {
+            return Err(Error::Refused(format!("the signature of {} is no small, plain file", self.name)));
+        }
+        let signature = self.input.read_vec(size)?;
+        self.padding(size)?;
+        if self.next()?.is_some() {
+            return Err(self.damaged("there are members after its signature"));
+        }
+        Ok(Some(signature))
     }
 
     /// What fills the last block of a member.
@@ -280,6 +300,11 @@ impl Tar {
     pub(super) fn damaged(&self, why: &str) -> Error {
         Error::Damaged(format!("{}: {why}", self.name))
     }
+}
+
+/// Whether a member is as those are that the archive itself needs.
+fn is_plain_file(member: &Decoded) -> bool {
+    has_content(&member.line) && !member.sparse && member.attempt == 1
 }
 
 /// Whether the bytes of a regular file follow its header.

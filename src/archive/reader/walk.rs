@@ -8,14 +8,12 @@ use super::lines::Collector;
 use super::pieces::{Pieces, Range};
 use super::tar::{Tar, has_content, is_named};
 use super::tolerant::{Sought, Tolerant};
-use crate::archive::format::{INDEX, MANIFEST, MAX_MANIFEST_BYTES};
+use crate::archive::bounds::MAX_MANIFEST_BYTES;
+use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::header::Decoded;
 use crate::archive::writer::padding;
 use crate::archive::{Error, Line, Result};
 use crate::tree::Kind;
-
-/// A signature of the seal, behind the index; it is proven elsewhere.
-const SIGNATURE: &str = "seal.minisig";
 
 /// A walk.
 pub(super) struct Walk {

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::file::ReadAt;
+use crate::encrypt::Broken;
 
 /// Bytes that are read at once.
 pub(super) const READ_BYTES: usize = 256 << 10;
@@ -82,7 +83,8 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_broken = |error: &io::Error| error.raw_os_error() == Some(EIO);
+        let is_undone = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<Broken>());
+        let is_broken = |error: &io::Error| error.raw_os_error() == Some(EIO) || is_undone(error);
         let read = match self.file.read_at(buffer, self.at) {
             Err(error) if is_broken(&error) => {
                 let left = self.file.size()?.saturating_sub(self.at);

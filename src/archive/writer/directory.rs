@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::Body;
 use super::copy::{Hashing, copy_stream};
-use crate::archive::format::{INDEX, MANIFEST};
+use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::index::{Role, Sealed};
 use crate::archive::sink::{self, io_error, partial_path};
 use crate::archive::{Error, Line, Result, Seal};
@@ -136,13 +136,17 @@ impl DirectoryWriter {
         self.tree().set_metadata(path, &entry).map_err(Error::Tree)
     }
 
-    /// Writes the index, and makes the archive visible.
-    pub(super) fn finish(mut self, index: Sealed) -> Result<Seal> {
+    /// Writes the index and its signature, and makes the archive visible.
+    pub(super) fn finish(mut self, index: Sealed, signature: Option<&[u8]>) -> Result<Seal> {
         let file = self.create_file(&TreePath::root().join(INDEX.as_bytes()))?;
         let mut file = BufWriter::new(file);
         let seal = index
             .copy(&mut |bytes| file.write_all(bytes).map_err(|source| self.failed("write", INDEX, source)))?;
         file.into_inner().map_err(|error| self.failed("write", INDEX, error.into_error()))?;
+        if let Some(signature) = signature {
+            let mut file = self.create_file(&TreePath::root().join(SIGNATURE.as_bytes()))?;
+            file.write_all(signature).map_err(|source| self.failed("write", SIGNATURE, source))?;
+        }
         if let Some(tree) = self.tree.take() {
             // What is lost here is kept in the index.
             tree.finish().map_err(Error::Tree)?;

@@ -1,17 +1,17 @@
 //! TAR: headers, content and padding into an [`Output`].
 
-use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Body;
 use super::copy::{copy_content, copy_stream};
-use crate::archive::format::{INDEX, MANIFEST};
+use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::header::{self, Layout};
 use crate::archive::index::{Role, Sealed};
 use crate::archive::parallel::{Mark, Output};
 use crate::archive::sparse::{self, BLOCK};
 use crate::archive::{Compression, Error, Line, MemberName, Result, Seal, Sink};
+use crate::scratch::Scratch;
 use crate::tree::{Acl, Content, Entry, Flags, Kind, Timestamp, TreePath};
 
 /// Writes the members of a TAR archive.
@@ -19,6 +19,8 @@ pub(super) struct TarWriter {
     output: Output,
     name: String,
     can_patch: bool,
+    /// Whether what waits in a file must not be read there.
+    secret: bool,
     spool_dir: PathBuf,
     manifest: Option<Mark>,
     manifest_seconds: i64,
@@ -28,10 +30,10 @@ pub(super) struct TarWriter {
 
 impl TarWriter {
     pub(super) fn new(sink: Box<dyn Sink>, compression: Compression, spool_dir: &Path) -> Result<Self> {
-        let (name, can_patch) = (sink.name(), sink.can_patch());
+        let (name, can_patch, secret) = (sink.name(), sink.can_patch(), sink.is_secret());
         let output = Output::new(sink, compression).map_err(|source| io_error("write", &name, source))?;
         let spool_dir = spool_dir.to_owned();
-        Ok(Self { output, name, can_patch, spool_dir, manifest: None, manifest_seconds: 0, lines: 0 })
+        Ok(Self { output, name, can_patch, secret, spool_dir, manifest: None, manifest_seconds: 0, lines: 0 })
     }
 
     pub(super) fn can_patch(&self) -> bool {
@@ -112,10 +114,10 @@ impl TarWriter {
     fn spooled_stream(&mut self, line: &mut Line, stream: &mut dyn Read, attempt: u32) -> Result<bool> {
         let place = format!("a temporary file in {}", self.spool_dir.display());
         let failed = |source| io_error("write", &place, source);
-        let mut spool: File = tempfile::tempfile_in(&self.spool_dir).map_err(failed)?;
+        let mut spool = Scratch::new(&self.spool_dir, self.secret).map_err(failed)?;
         let (size, digest) =
             copy_stream(&line.name, stream, &mut |bytes| spool.write_all(bytes).map_err(failed))?;
-        spool.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut spool = spool.finish().map_err(failed)?;
         set_size(line, size);
         line.role = Role::Member { digest: Some(digest) };
         let header = encode(line, Layout::Plain, attempt)?;
@@ -128,8 +130,8 @@ impl TarWriter {
         Ok(true)
     }
 
-    /// Writes the index and the end, and makes the archive visible.
-    pub(super) fn finish(mut self, index: Sealed) -> Result<Seal> {
+    /// Writes the index, its signature and the end, and makes the archive visible.
+    pub(super) fn finish(mut self, index: Sealed, signature: Option<&[u8]>) -> Result<Seal> {
         let size = index.size();
         let header = encode(&own_member(INDEX, size, self.manifest_seconds), Layout::Plain, 1)?;
         let index_at = self.output.position();
@@ -139,10 +141,22 @@ impl TarWriter {
         self.begin_member(&header)?;
         let seal = index.copy(&mut |bytes| self.write(bytes))?;
         self.pad(size)?;
+        if let Some(signature) = signature {
+            self.signature(signature)?;
+        }
         self.write(&[0; 2 * BLOCK])?;
         let sink = self.output.finish(index_at).map_err(|source| io_error("write", &self.name, source))?;
         sink.commit()?;
         Ok(seal)
+    }
+
+    /// The last member, which as the first one has no line, and which no table tells of.
+    fn signature(&mut self, signature: &[u8]) -> Result<()> {
+        let size = signature.len() as u64;
+        let header = encode(&own_member(SIGNATURE, size, self.manifest_seconds), Layout::Plain, 1)?;
+        self.write(&header)?;
+        self.write(signature)?;
+        self.pad(size)
     }
 
     /// Writes the header of the member whose line was counted last.

@@ -7,7 +7,8 @@ fn parse(text: &str) -> Result<Config, String> {
 #[test]
 fn every_key_is_read() {
     let text = "pool = \"tank/ioc\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
-                engine = \"rsync\"\nwait = true\n";
+                engine = \"rsync\"\nwait = true\nverify-key = [\"/root/web.pub\", \"RWQ\"]\nrequire-signature = true\n\
+                identity-file = [\"/root/age.key\"]\n";
     let expected = Config {
         pool: Some("tank/ioc".into()),
         format: Some(FormatWord::Directory),
@@ -15,6 +16,9 @@ fn every_key_is_read() {
         level: Some(12),
         engine: Some(EngineWord::Rsync),
         wait: Some(true),
+        verify_key: vec!["/root/web.pub".into(), "RWQ".into()],
+        require_signature: Some(true),
+        identity_file: vec!["/root/age.key".into()],
     };
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse("").unwrap(), Config::default());
