@@ -371,8 +371,7 @@ fn open_writer(
         }
         (Destination::Path { force, .. }, Some(path)) => {
             // What is encrypted is written from front to back, as to a pipe.
-            let spool =
-                if encrypted { std::env::temp_dir() } else { directory_of(path).to_owned() };
+            let spool = if encrypted { std::env::temp_dir() } else { directory_of(path).to_owned() };
             Writer::tar(sink(Box::new(FileSink::create(path, force, id)?))?, compression, &spool)?
         }
         (Destination::Path { path, .. }, None) => {

@@ -145,7 +145,10 @@ pub fn restore(
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
     if options.salvage.is_some() && input.must_be_signed() {
-        return Err(Error::Usage("What is left of a damaged archive cannot be proven to be signed: salvage it without a key".into()));
+        return Err(Error::Usage(
+            "What is left of a damaged archive cannot be proven to be signed: salvage it without a key"
+                .into(),
+        ));
     }
     let allowed = Allowed::nothing().and_in(pool)?.and_temporary(options.salvage.is_some());
     confine::run(&allowed, || build(pool, options, input, observer, interrupted))

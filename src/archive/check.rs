@@ -34,7 +34,7 @@ impl Checker {
     /// Begins with the manifest.
     pub(super) fn new(manifest: &Manifest) -> Result<Self> {
         let mut names = Names::new();
-        for own in [MANIFEST, INDEX] {
+        for own in [MANIFEST, INDEX, SIGNATURE] {
             names.remember(&MemberName::new(TreePath::root().join(own.as_bytes())), Known::Other)?;
         }
         Ok(Self {
@@ -47,12 +47,7 @@ impl Checker {
             lines: 0,
             matched: 0,
             bytes: 0,
-        };
-        for own in [MANIFEST, INDEX, SIGNATURE] {
-            let key = this.key_of(&TreePath::root().join(own.as_bytes()));
-            this.names.insert(key, Known::Other);
-        }
-        Ok(this)
+        })
     }
 
     /// A member's header, before its content.

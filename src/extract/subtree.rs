@@ -64,7 +64,7 @@ fn build(
     };
     let opened = input.with(keys).open(interrupted)?;
     steps.run(Step::ResourceRestore, None, None, |meter| {
-        let rooms = Rooms::of([to]);
+        let rooms = Rooms::of([to.path()]);
         let mut extraction = Extraction {
             pool,
             locator,

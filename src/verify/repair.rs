@@ -28,7 +28,10 @@ pub struct Location {
 /// Reads the whole archive `input`, past damage. What follows from it is the caller's to tell: a damaged archive is no error here.
 pub fn examine(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Survey> {
     if input.must_be_signed() {
-        return Err(Error::Usage("What is left of a damaged archive cannot be proven to be signed: examine it without a key".into()));
+        return Err(Error::Usage(
+            "What is left of a damaged archive cannot be proven to be signed: examine it without a key"
+                .into(),
+        ));
     }
     confine::run(&Allowed::nothing().and_temporary(true), || survey(input, observer, interrupted))
 }

@@ -164,6 +164,8 @@ impl Trap {
         assert_eq!((self.target.jails(), self.target.remains()), (vec![], vec![]), "{form} {what}");
     }
 
+    /// Fails unless it ended as expected, and cost little.
+    #[allow(clippy::unused_self)] // it reads like the others
     #[track_caller]
     pub(crate) fn check(&self, form: &str, what: &str, cost: &Cost, statuses: &[i32]) {
         let told = format!("{form} {what}: {} after {:?}: {}", cost.status, cost.time, cost.stderr);

@@ -32,7 +32,16 @@ impl<R: BufRead> Frames<R> {
         let mut context = DCtx::create();
         // It is a number that the library knows; without it the library's own limit stays.
         let _ = context.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG));
-        Self { inner, context, head: Vec::new(), in_frame: false, position: 0, began_at: 0, made_bytes: 0, watch }
+        Self {
+            inner,
+            context,
+            head: Vec::new(),
+            in_frame: false,
+            position: 0,
+            began_at: 0,
+            made_bytes: 0,
+            watch,
+        }
     }
 
     /// Goes to the next frame with content. False at the end.
