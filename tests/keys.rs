@@ -133,7 +133,7 @@ fn minisign_and_signify_verify_what_is_signed_with_keys_of_either() {
             assert!(told.contains("resources:jail web01"), "{told}");
             std::fs::write(place.path("seal"), b"{}\n").unwrap();
             let wrong = Command::new(minisign)
-                .args(&["-Vm", "seal", "-x", "seal.minisig", "-p", &public])
+                .args(["-Vm", "seal", "-x", "seal.minisig", "-p", &public])
                 .current_dir(place.scratch.path())
                 .output();
             assert!(!wrong.unwrap().status.success());
@@ -356,7 +356,7 @@ fn a_password_that_is_typed_is_not_shown() {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
     let mut child = Command::new(script)
-        .args(&["-qec", &line.join(" "), "/dev/null"])
+        .args(["-qec", &line.join(" "), "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -571,7 +571,7 @@ fn nothing_of_what_is_encrypted_is_on_a_disk_in_plain_text() {
     let traced = |run: Run| {
         let trace = place.text("trace");
         let mut strace = Command::new(&strace);
-        strace.args(&[
+        strace.args([
             "-f",
             "-qq",
             "-s",
