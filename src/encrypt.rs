@@ -21,6 +21,8 @@ pub(crate) use sink::{EncryptedSink, encrypt as to_writer};
 
 /// What every encrypted archive begins with; a version follows.
 const MAGIC: &[u8] = b"age-encryption.org/";
+/// The first line of all that is read.
+const VERSION: &[u8] = b"age-encryption.org/v1\n";
 /// What its form as text begins with.
 const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 /// How much of a file must be seen to know whether it is encrypted.
@@ -176,6 +178,11 @@ fn read_header(stream: &mut impl BufRead, name: &str) -> archive::Result<Vec<u8>
         let read = stream.take(room).read_until(b'\n', &mut header);
         read.map_err(|source| archive::Error::Io { action: "read", subject: name.to_owned(), source })?;
         let line = &header[begin..];
+        if begin == 0 && line.ends_with(b"\n") && line != VERSION {
+            return Err(archive::Error::Refused(format!(
+                "{name} is encrypted in another version of age's format"
+            )));
+        }
         if line.starts_with(b"---") && line.ends_with(b"\n") {
             return Ok(header);
         }
@@ -214,7 +221,6 @@ fn decrypt_error(name: &str, identities: &[Identity], error: DecryptError) -> ar
             };
             E::Locked { name: name.to_owned(), why }
         }
-        DecryptError::UnknownFormat => E::Refused(format!("{name} is encrypted in a newer format of age")),
         DecryptError::InvalidMac => damaged("its header was changed"),
         DecryptError::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
             E::Damaged(format!("{name} ends in the middle"))
