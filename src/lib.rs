@@ -66,6 +66,7 @@ pub mod change;
 pub mod cleanup;
 pub mod config;
 pub mod diff;
+mod draft;
 pub mod error;
 pub mod event;
 pub mod export;

@@ -100,7 +100,10 @@ impl Btrfs {
         let renamed = self.dir.rename_now(from, to);
         let back = btrfs::set_read_only(&directory, true)
             .map_err(|source| Error::io("set read-only again", self.label_of(to), source));
-        renamed.and(back)
+        match (renamed, back) {
+            (Ok(()), Err(error)) => Err(error.with_undo(self.label_of(to), self.dir.rename_now(to, from))),
+            (renamed, back) => renamed.and(back),
+        }
     }
 
     fn move_history(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
@@ -227,7 +230,12 @@ fn move_snapshot(from: (&OwnedFd, &[u8]), to: (&OwnedFd, &[u8])) -> io::Result<(
     let directory = open_beneath(from.0, &name)?;
     btrfs::set_read_only(&directory, false)?;
     let renamed = rename_new(from.0, from.1, to.0, to.1);
-    btrfs::set_read_only(&directory, true)?;
+    if let Err(error) = btrfs::set_read_only(&directory, true) {
+        if renamed.is_ok() {
+            rename_new(to.0, to.1, from.0, from.1)?;
+        }
+        return Err(error);
+    }
     Ok(renamed?)
 }
 
