@@ -158,14 +158,13 @@ impl Sink for FileSink {
         }
         if self.dest.symlink_metadata().is_ok() && exchange(&self.partial, &self.dest)? {
             // The old archive has the partial name now, and comes back if anything fails yet.
-            let replaced = sync_directory(parent(&self.dest)).and_then(|()| {
-                std::fs::remove_file(&self.partial).map_err(|source| io_error("remove", &self.partial, source))
-            });
-            if let Err(error) = replaced {
+            if let Err(error) = sync_directory(parent(&self.dest)) {
                 exchange(&self.partial, &self.dest)?;
                 return Err(error);
             }
+            // Now it is of no use; what cannot be removed is found by its name.
             self.committed = true;
+            let _ = std::fs::remove_file(&self.partial);
             return Ok(());
         }
         std::fs::rename(&self.partial, &self.dest)

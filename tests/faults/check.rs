@@ -91,14 +91,17 @@ fn the_run(course: &Course, golden: &Golden, plan: &Plan, run: &Finished) -> Out
 fn the_leftovers(course: &Course, operation: Operation, run: &Finished, outcome: Outcome) {
     let pool = course.pool(operation);
     let remains = course.remains(operation);
-    if outcome == Outcome::Died && !operation.is_export() {
-        course.visible();
+    match outcome {
+        Outcome::Died if operation.is_export() => drop(course.result(operation, None)),
+        Outcome::Died => drop(course.visible()),
+        _ => {}
     }
     if remains.is_empty() {
         return;
     }
     if outcome != Outcome::Died && !operation.is_cleanup() {
-        let told = ["remand cleanup", "could be undone", "run record"].iter().any(|words| run.out.contains(words));
+        let told =
+            ["remand cleanup", "could be undone", "run record"].iter().any(|words| run.out.contains(words));
         assert!(told, "{remains:?} is left, and nobody was told: {}{}", run.out, run.err);
     }
     let listed = remand(["cleanup"]).on(pool).ends(0).text();
@@ -115,7 +118,10 @@ fn the_next_run(course: &Course, golden: &Golden) {
     match operation {
         Operation::Cleanup => assert_eq!(course.visible(), 0),
         Operation::CleanupPublishes => assert!(course.result(operation, None), "what was whole is not there"),
-        _ => course.remove_results(operation),
+        _ => {
+            course.remove_results(operation);
+            course.prepare(operation, None);
+        }
     }
     let (ended, transcript) = course.undisturbed(operation);
     if operation.is_cleanup() {

@@ -23,6 +23,9 @@ use super::transcript::Transcript;
 pub(crate) enum Operation {
     ExportTar,
     ExportDirectory,
+    /// Exports in place of an older archive.
+    ReplaceTar,
+    ReplaceDirectory,
     RestoreOne,
     RestoreMany,
     /// After a restore that was killed.
@@ -32,9 +35,11 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::ExportTar,
         Self::ExportDirectory,
+        Self::ReplaceTar,
+        Self::ReplaceDirectory,
         Self::RestoreOne,
         Self::RestoreMany,
         Self::Cleanup,
@@ -45,6 +50,8 @@ impl Operation {
         match self {
             Self::ExportTar => "export-tar",
             Self::ExportDirectory => "export-directory",
+            Self::ReplaceTar => "replace-tar",
+            Self::ReplaceDirectory => "replace-directory",
             Self::RestoreOne => "restore",
             Self::RestoreMany => "restore-many",
             Self::Cleanup => "cleanup",
@@ -53,7 +60,15 @@ impl Operation {
     }
 
     pub(crate) fn is_export(self) -> bool {
-        matches!(self, Self::ExportTar | Self::ExportDirectory)
+        matches!(self, Self::ExportTar | Self::ExportDirectory) || self.replaces()
+    }
+
+    fn replaces(self) -> bool {
+        matches!(self, Self::ReplaceTar | Self::ReplaceDirectory)
+    }
+
+    fn is_directory(self) -> bool {
+        matches!(self, Self::ExportDirectory | Self::ReplaceDirectory)
     }
 
     pub(crate) fn is_cleanup(self) -> bool {
@@ -96,14 +111,20 @@ impl Course {
         for part in ["dest", "tmp", "archives"] {
             std::fs::create_dir(scratch.join(part)).unwrap();
         }
-        let (source, target) = (Pool::with_release(place, Size::Small), Pool::with_release(place, Size::Small));
+        let (source, target) =
+            (Pool::with_release(place, Size::Small), Pool::with_release(place, Size::Small));
         source.jail("web01", "base-1.0", Size::Small);
         source.bare_jail("web02", "base-1.0", Size::Small);
         every_kind(&At::open(&source.root("web01")));
         target.bare_jail("other", "base-1.0", Size::Small);
         for (name, jails) in [("one.tar.gz", &["web01"][..]), ("many.tar.gz", &["web01", "web02"])] {
-            let ended = remand(["export"]).on(&source).args(jails).arg(scratch.join("archives").join(name)).end();
+            let ended =
+                remand(["export"]).on(&source).args(jails).arg(scratch.join("archives").join(name)).end();
             assert!([0, 3].contains(&ended.status), "{}", ended.describe());
+        }
+        for old in [Operation::ReplaceTar, Operation::ReplaceDirectory] {
+            let old = scratch.join("archives").join(archive_name(old));
+            remand(["export"]).on(&source).arg("web02").arg(old).ends(0);
         }
         let mut places = Places::new();
         for (pool, name) in [(&source, "SOURCE"), (&target, "TARGET")] {
@@ -134,8 +155,7 @@ impl Course {
 
     /// Where an export goes.
     pub(crate) fn destination(&self, operation: Operation) -> PathBuf {
-        let name = if operation == Operation::ExportDirectory { "web01" } else { "web01.tar.gz" };
-        self.scratch.join("dest").join(name)
+        self.scratch.join("dest").join(archive_name(operation))
     }
 
     /// A run of the operation.
@@ -144,6 +164,10 @@ impl Course {
         let run = match operation {
             Operation::ExportTar | Operation::ExportDirectory => {
                 remand(["export", "--json"]).on(&self.source).arg("web01").arg(self.destination(operation))
+            }
+            Operation::ReplaceTar | Operation::ReplaceDirectory => {
+                let run = remand(["export", "--json", "--force"]).on(&self.source);
+                run.arg("web01").arg(self.destination(operation))
             }
             Operation::RestoreOne => {
                 remand(["restore", "--json"]).on(&self.target).arg(archive("one.tar.gz"))
@@ -175,6 +199,10 @@ impl Course {
 
     /// Leaves what a `cleanup` finds.
     pub(crate) fn prepare(&self, operation: Operation, plan: Option<&Plan>) {
+        if operation.replaces() {
+            let old = self.scratch.join("archives").join(archive_name(operation));
+            copy(&old, &self.destination(operation));
+        }
         let (victim, plan) = match operation {
             Operation::Cleanup => (Operation::RestoreOne, plan),
             Operation::CleanupPublishes => (Operation::RestoreMany, plan),
@@ -200,7 +228,11 @@ impl Course {
         };
         let mut publishing = steps.iter().filter(publishes);
         let first = publishing.next().expect("a rename that makes a resource visible").clone();
-        let step = if victim == Operation::RestoreMany { publishing.next().expect("another").clone() } else { first };
+        let step = if victim == Operation::RestoreMany {
+            publishing.next().expect("another").clone()
+        } else {
+            first
+        };
         Some(Plan { step, fault: Fault::KilledBefore })
     }
 
@@ -214,11 +246,18 @@ impl Course {
             if there {
                 remand(["verify"]).arg(&destination).ends(0);
             }
+            if operation.replaces() {
+                assert!(there, "neither the old archive is there nor the new one");
+                let old = self.scratch.join("archives").join(archive_name(operation));
+                return !is_same(&old, &destination);
+            }
             return there;
         }
         let jails = operation.jails();
-        let there: Vec<_> =
-            jails.iter().filter(|name| self.target.path(&format!("jails/{name}")).symlink_metadata().is_ok()).collect();
+        let there: Vec<_> = jails
+            .iter()
+            .filter(|name| self.target.path(&format!("jails/{name}")).symlink_metadata().is_ok())
+            .collect();
         assert!(there.is_empty() || there.len() == jails.len(), "of {jails:?} there is {there:?}");
         for name in &there {
             self.is_whole(name, lost.unwrap_or_default());
@@ -238,7 +277,8 @@ impl Course {
 
     #[track_caller]
     fn is_whole(&self, name: &str, lost: &str) {
-        let (from, to) = (self.source.path(&format!("jails/{name}")), self.target.path(&format!("jails/{name}")));
+        let (from, to) =
+            (self.source.path(&format!("jails/{name}")), self.target.path(&format!("jails/{name}")));
         assert_eq!(names(&from), names(&to), "parts of {name}");
         for part in names(&from).iter().filter(|part| from.join(part).is_dir()) {
             let found = trees_without(&from.join(part), &to.join(part), &self.target.unseen());
@@ -264,7 +304,10 @@ impl Course {
                 continue;
             }
             if self.target.is_zfs() {
-                assert!(destroy(&format!("{}/jails/{name}", self.target.name())), "{name} cannot be destroyed");
+                assert!(
+                    destroy(&format!("{}/jails/{name}", self.target.name())),
+                    "{name} cannot be destroyed"
+                );
             }
             self.target.delete(&format!("jails/{name}"));
         }
@@ -285,16 +328,20 @@ impl Course {
         let mut found = pool.remains();
         let runs = names(&pool.path(".remand/runs")).into_iter().filter(|name| !name.starts_with('.'));
         found.extend(runs.map(|name| format!("runs/{name}")));
-        let unfinished = names(&pool.path(".remand/datasets")).into_iter().filter(|name| name.contains(".new"));
+        let unfinished =
+            names(&pool.path(".remand/datasets")).into_iter().filter(|name| name.contains(".new"));
         found.extend(unfinished);
         // What has no name yet, or lost it.
         for below in ["", "runs", "fingerprints", "locks"] {
-            let hidden = names(&pool.path(".remand").join(below)).into_iter().filter(|name| name.starts_with('.'));
+            let hidden =
+                names(&pool.path(".remand").join(below)).into_iter().filter(|name| name.starts_with('.'));
             found.extend(hidden.map(|name| format!("hidden {below}/{name}")));
         }
         let last = self.destination(operation);
         let beside = names(&self.scratch.join("dest")).into_iter();
-        found.extend(beside.filter(|name| Some(name.as_ref()) != last.file_name()).map(|name| format!("dest/{name}")));
+        found.extend(
+            beside.filter(|name| Some(name.as_ref()) != last.file_name()).map(|name| format!("dest/{name}")),
+        );
         found.extend(names(&self.scratch.join("tmp")).into_iter().map(|name| format!("tmp/{name}")));
         found
     }
@@ -305,7 +352,8 @@ impl Course {
         let made = ["web01", "web02"];
         let now = [fingerprint(&self.source, &[]), fingerprint(&self.target, &made)];
         for (before, now) in self.before.iter().zip(&now) {
-            let missing: Vec<_> = before.iter().filter(|(path, state)| now.get(*path) != Some(state)).collect();
+            let missing: Vec<_> =
+                before.iter().filter(|(path, state)| now.get(*path) != Some(state)).collect();
             let new: Vec<_> = now.iter().filter(|(path, state)| before.get(*path) != Some(state)).collect();
             assert!(missing.is_empty() && new.is_empty(), "it was {missing:?} and is {new:?}");
         }
@@ -316,6 +364,24 @@ fn text(mut file: File) -> String {
     let mut bytes = Vec::new();
     file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("what was printed");
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn archive_name(operation: Operation) -> &'static str {
+    if operation.is_directory() { "web01" } else { "web01.tar.gz" }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp");
+    assert!(copied.success(), "{} cannot be copied", from.display());
+}
+
+/// Whether two archives are the same: their indexes tell.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let index = |path: &Path| {
+        let file = if path.is_dir() { path.join("index.jsonl") } else { path.to_owned() };
+        std::fs::read(file).expect("an archive")
+    };
+    index(one) == index(other)
 }
 
 /// Something of every kind, beside what a small jail has.
@@ -355,14 +421,27 @@ fn fingerprint(pool: &Pool, except: &[&str]) -> BTreeMap<PathBuf, String> {
             let meta = path.symlink_metadata().expect("an entry");
             let content = match meta.is_file() {
                 true => std::fs::read(&path).expect("a file"),
-                false => std::fs::read_link(&path).map_or(Vec::new(), |to| to.into_os_string().into_encoded_bytes()),
+                false => std::fs::read_link(&path)
+                    .map_or(Vec::new(), |to| to.into_os_string().into_encoded_bytes()),
             };
             // What is made in it and goes again changes that.
             let volatile = path == jails || path == pool.path("releases");
-            let time = if volatile { (0, 0, 0, 0) } else { (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()) };
+            let time = if volatile {
+                (0, 0, 0, 0)
+            } else {
+                (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+            };
             let links = if meta.is_dir() { 0 } else { meta.nlink() };
             let digest = blake3::hash(&content);
-            let line = (meta.mode(), meta.uid(), meta.gid(), meta.size() * u64::from(!meta.is_dir()), meta.ino(), links, time);
+            let line = (
+                meta.mode(),
+                meta.uid(),
+                meta.gid(),
+                meta.size() * u64::from(!meta.is_dir()),
+                meta.ino(),
+                links,
+                time,
+            );
             found.insert(path.clone(), format!("{line:?} {}", &digest.to_hex()[..16]));
             if meta.is_dir() {
                 rest.push(path);

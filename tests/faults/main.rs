@@ -70,7 +70,8 @@ fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
         let golden = golden(&course, operation, name);
         let steps = steps(&course, &golden);
         let cases: Vec<_> = cases(&steps);
-        let named = |plan: &Plan| format!("{name} {} {} {}", operation.name(), plan.step, fault_name(plan.fault));
+        let named =
+            |plan: &Plan| format!("{name} {} {} {}", operation.name(), plan.step, fault_name(plan.fault));
         let wanted = |plan: &Plan| only.split(' ').all(|word| named(plan).contains(word));
         let budget = budget().map(|all| all / u32::try_from(Operation::ALL.len()).expect("a few"));
         let begin = Instant::now();
@@ -88,7 +89,11 @@ fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
                 Ok(Outcome::RolledBack) => "rolled back",
                 Ok(Outcome::Died) => "died",
                 Err(panic) => {
-                    announce(&format!("LOST {}: {}", named(plan), message(&*panic).lines().next().unwrap_or_default()));
+                    announce(&format!(
+                        "LOST {}: {}",
+                        named(plan),
+                        message(&*panic).lines().next().unwrap_or_default()
+                    ));
                     failures.push(format!("{}\n{}", named(plan), message(&*panic)));
                     lost += 1;
                     course = Course::new(place);
@@ -101,10 +106,18 @@ fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
             let _ = write!(text, ", {count} {what}");
             text
         });
-        announce(&format!("FAULTS {name} {}: {} steps, {tried} of {} cases{counted}", operation.name(), steps.len(), cases.len()));
+        announce(&format!(
+            "FAULTS {name} {}: {} steps, {tried} of {} cases{counted}",
+            operation.name(),
+            steps.len(),
+            cases.len()
+        ));
         let missed = counts.get("missed").copied().unwrap_or_default();
         if missed * 10 > tried.max(20) {
-            failures.push(format!("{name} {}: {missed} of {tried} cases never came to their step", operation.name()));
+            failures.push(format!(
+                "{name} {}: {missed} of {tried} cases never came to their step",
+                operation.name()
+            ));
         }
     }
     failures
@@ -122,7 +135,8 @@ fn golden(course: &Course, operation: Operation, place: &str) -> Golden {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(format!("{}-{backend}", operation.name()), transcript.to_string()));
+    settings
+        .bind(|| insta::assert_snapshot!(format!("{}-{backend}", operation.name()), transcript.to_string()));
     Golden { operation, transcript, status: ended.status, death }
 }
 
@@ -133,7 +147,11 @@ fn steps(course: &Course, golden: &Golden) -> Vec<Step> {
     course.remove_results(golden.operation);
     course.reset();
     if std::env::var_os("REMAND_TEST_FAULTS_LIST").is_some() {
-        recorded.traced.steps.iter().for_each(|step| announce(&format!("{} {step}", golden.operation.name())));
+        recorded
+            .traced
+            .steps
+            .iter()
+            .for_each(|step| announce(&format!("{} {step}", golden.operation.name())));
     }
     recorded.traced.steps
 }
@@ -142,7 +160,8 @@ fn steps(course: &Course, golden: &Golden) -> Vec<Step> {
 fn cases(steps: &[Step]) -> Vec<Plan> {
     let mut cases = Vec::new();
     for step in steps {
-        let mut faults = vec![Fault::KilledBefore, Fault::Signalled(Signal::SIGINT), Fault::Signalled(Signal::SIGTERM)];
+        let mut faults =
+            vec![Fault::KilledBefore, Fault::Signalled(Signal::SIGINT), Fault::Signalled(Signal::SIGTERM)];
         if !step.name.ends_with(": exit") {
             faults.extend([Errno::EIO, Errno::ENOSPC, Errno::EINTR].map(Fault::Fails));
             faults.push(Fault::KilledAfter);
@@ -169,7 +188,9 @@ fn spread<T>(cases: &[T]) -> impl Iterator<Item = &T> {
 fn budget() -> Option<Duration> {
     match std::env::var("REMAND_TEST_FAULTS").ok().filter(|value| !value.is_empty()) {
         Some(all) if all == "all" => None,
-        Some(seconds) => Some(Duration::from_secs(seconds.parse().expect("REMAND_TEST_FAULTS: `all` or seconds"))),
+        Some(seconds) => {
+            Some(Duration::from_secs(seconds.parse().expect("REMAND_TEST_FAULTS: `all` or seconds")))
+        }
         None => Some(BUDGET),
     }
 }
@@ -183,6 +204,7 @@ fn fault_name(fault: Fault) -> String {
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic").to_owned()
 }

@@ -16,6 +16,9 @@ use super::tracer::{Fault, Plan};
 use super::transcript::{Line, State, Transcript};
 use super::{budget, cases, in_memory, message, spread};
 
+/// File systems, and how large their images are.
+const SYSTEMS: [(&str, &str); 3] = [("ext4", "96M"), ("xfs", "320M"), ("btrfs", "256M")];
+
 /// A file system in an image.
 struct Disk {
     kind: &'static str,
@@ -49,7 +52,10 @@ impl Disk {
     }
 
     fn mount(&self, name: &str) {
-        run(Command::new("mount").args(["-o", "loop", "-t", self.kind]).arg(self.image(name)).arg(self.place()));
+        run(Command::new("mount")
+            .args(["-o", "loop", "-t", self.kind])
+            .arg(self.image(name))
+            .arg(self.place()));
     }
 
     fn unmount(&self) {
@@ -59,7 +65,10 @@ impl Disk {
     /// Copies an image; what had the name before may still be in use.
     fn copy(&self, from: &str, to: &str) {
         let _ = std::fs::remove_file(self.image(to));
-        run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(self.image(from)).arg(self.image(to)));
+        run(Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(self.image(from))
+            .arg(self.image(to)));
     }
 }
 
@@ -80,7 +89,7 @@ fn power_cut_at_every_step() {
     let only = std::env::var("REMAND_TEST_FAULTS_ONLY").unwrap_or_default();
     let wanted = |kind: &str| only.is_empty() || only.starts_with(&format!("power-{kind}"));
     let mut failures = Vec::new();
-    for (kind, room) in [("ext4", "96M"), ("xfs", "320M"), ("btrfs", "256M")] {
+    for (kind, room) in SYSTEMS {
         if let Some(disk) = wanted(kind).then(|| Disk::new(kind, room)).flatten() {
             failures.extend(on(&disk, &only));
         }
@@ -119,12 +128,21 @@ fn on(disk: &Disk, only: &str) -> Vec<String> {
             tried += 1;
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| cut(disk, &course, golden, plan.as_ref()))) {
                 lost += 1;
-                announce(&format!("LOST {}: {}", named(plan), message(&*panic).lines().next().unwrap_or_default()));
+                announce(&format!(
+                    "LOST {}: {}",
+                    named(plan),
+                    message(&*panic).lines().next().unwrap_or_default()
+                ));
                 failures.push(format!("{}\n{}", named(plan), message(&*panic)));
                 let _ = Command::new("umount").args(["-q", "-l"]).arg(disk.place()).status();
             }
         }
-        announce(&format!("FAULTS power-{} {name}: {} steps, {tried} of {} cases, {lost} LOST", disk.kind, steps.len(), plans.len()));
+        announce(&format!(
+            "FAULTS power-{} {name}: {} steps, {tried} of {} cases, {lost} LOST",
+            disk.kind,
+            steps.len(),
+            plans.len()
+        ));
     }
     failures
 }
@@ -133,10 +151,8 @@ fn cut(disk: &Disk, course: &Course, golden: &Golden, plan: Option<&Plan>) {
     disk.copy("pristine", "work");
     disk.mount("work");
     course.prepare(golden.operation, golden.death.as_ref());
-    if golden.operation.is_cleanup() {
-        // The power fails while it cleans up, and not before.
-        run(&mut Command::new("sync"));
-    }
+    // What was there before is durable.
+    run(Command::new("sync").arg("-f").arg(disk.place()));
     let finished = course.trace(golden.operation, plan);
     disk.copy("work", "cut");
     disk.unmount();
@@ -154,8 +170,23 @@ fn after(course: &Course, golden: &Golden, run: &Finished) -> Outcome {
     if !operation.is_cleanup() && transcript.0.iter().any(done) {
         assert!(course.result(operation, None), "it was done, and is gone");
     }
-    if operation.is_export() {
-        course.result(operation, None);
-    }
     Outcome::Died
+}
+
+#[test]
+fn what_is_not_synced_is_lost() {
+    for (kind, room) in SYSTEMS {
+        let Some(disk) = Disk::new(kind, room) else { continue };
+        let path = |name: &str| disk.place().join(name);
+        std::fs::write(path("synced"), "content").unwrap();
+        std::fs::File::open(path("synced")).and_then(|file| file.sync_all()).unwrap();
+        std::fs::File::open(disk.place()).and_then(|place| place.sync_all()).unwrap();
+        std::fs::write(path("written"), "content").unwrap();
+        disk.copy("work", "cut");
+        disk.unmount();
+        disk.mount("cut");
+        assert_eq!(std::fs::read(path("synced")).unwrap(), b"content");
+        assert_ne!(std::fs::read(path("written")).unwrap_or_default(), b"content", "{kind} loses nothing");
+        disk.unmount();
+    }
 }

@@ -3,6 +3,8 @@
 //! The program knows nothing of it. Only the calling thread traces: several tests can do so at the same time.
 
 pub(crate) mod call;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -85,9 +87,15 @@ pub(crate) struct Traced {
 pub(crate) fn run(command: &Command, out: &File, err: &File, places: &Places, plan: Option<&Plan>) -> Traced {
     // It waits until it is traced.
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "read go; exec \"$@\" </dev/null", "sh"]).arg(command.get_program()).args(command.get_args());
+    shell
+        .args(["-c", "read go; exec \"$@\" </dev/null", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
     shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.stdin(Stdio::piped()).stdout(out.try_clone().expect("a file")).stderr(err.try_clone().expect("a file"));
+    shell
+        .stdin(Stdio::piped())
+        .stdout(out.try_clone().expect("a file"))
+        .stderr(err.try_clone().expect("a file"));
     let mut child = shell.spawn().expect("sh");
     let main = Pid::from_raw(i32::try_from(child.id()).expect("a process"));
     let options = Options::PTRACE_O_TRACESYSGOOD

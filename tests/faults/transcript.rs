@@ -18,10 +18,21 @@ pub(crate) enum State {
 /// A line of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    Event { step: String, subject: String, depth: u64, state: State },
+    Event {
+        step: String,
+        subject: String,
+        depth: u64,
+        state: State,
+    },
     /// A warning, a notice, something listed: what it is, and its text.
-    Told { what: String, text: String },
-    Result { status: i64, error: Vec<String> },
+    Told {
+        what: String,
+        text: String,
+    },
+    Result {
+        status: i64,
+        error: Vec<String>,
+    },
 }
 
 /// What a run told.
@@ -39,11 +50,17 @@ impl Transcript {
                 Err(error) => panic!("{error} in {line:?}"),
             }
         }
+        if matches!(lines.first(), Some(Line::Event { step, .. }) if step == "ResourceBackup") {
+            // An export looks at its base where that is not known from an earlier one.
+            lines.retain(|line| !matches!(line, Line::Event { step, .. } if step == "CheckBase"));
+        }
         Self(lines)
     }
 
     pub(crate) fn status(&self) -> Option<i64> {
-        self.0.iter().find_map(|line| if let Line::Result { status, .. } = line { Some(*status) } else { None })
+        self.0
+            .iter()
+            .find_map(|line| if let Line::Result { status, .. } = line { Some(*status) } else { None })
     }
 
     /// The lines of text beside the events.
@@ -150,7 +167,8 @@ fn parse(value: &Value, places: &Places) -> Option<Line> {
             _ => return None, // progress
         };
         let depth = value["depth"].as_u64().expect("a depth");
-        let subject = format!("{} {}", text(&value["resource"]), text(&value["subject"])).trim_end().to_owned();
+        let subject =
+            format!("{} {}", text(&value["resource"]), text(&value["subject"])).trim_end().to_owned();
         return Some(Line::Event { step: text(step), subject, depth, state });
     }
     let (what, content) = value.as_object()?.iter().next()?;

@@ -171,7 +171,9 @@ impl DirectoryWriter {
                 return Err(error);
             }
             self.partial.kept = true;
-            return remove(&self.partial.path);
+            // Whoever made the writer looks whether the name is free.
+            let _ = remove(&self.partial.path);
+            return Ok(());
         }
         let mut aside = self.dest.file_name().map(OsString::from).unwrap_or_default();
         aside.push(format!(".replaced-{}", self.suffix));

@@ -170,7 +170,8 @@ impl Call {
             Shape::Exit if process == main => return None,
             Shape::Exit => String::new(),
         };
-        let by = if process == main || number_is_exec(self.number) { String::new() } else { program(process) };
+        let by =
+            if process == main || number_is_exec(self.number) { String::new() } else { program(process) };
         Some(format!("{by}{name} {what}").trim_end().to_owned())
     }
 
