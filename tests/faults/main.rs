@@ -78,7 +78,7 @@ fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
         let mut counts = BTreeMap::<&str, usize>::new();
         let (mut tried, mut lost) = (0, 0);
         for plan in spread(&cases).filter(|plan| wanted(plan)) {
-            if budget.is_some_and(|budget| only.is_empty() && begin.elapsed() > budget) || lost == ENOUGH {
+            if budget.is_some_and(|budget| begin.elapsed() > budget) || lost == ENOUGH {
                 break;
             }
             tried += 1;
