@@ -20,10 +20,10 @@ const PARTS: [&str; 4] = ["", "runs", "fingerprints", DATASETS];
 /// How often a draft is begun that somebody removes.
 const TRIES: u32 = 10;
 
-/// Writes a file of mode 0600 by `fill`, and gives it the name `path` by `name`, which gets the locked file and its name so far.
+/// Writes a file of mode 0600 by `content`, and gives it the name `path` by `name`, which gets the locked file and its name so far.
 pub(crate) fn write<T>(
     path: &Path,
-    mut fill: impl FnMut(&mut File) -> io::Result<()>,
+    mut content: impl FnMut(&mut File) -> io::Result<()>,
     mut name: impl FnMut(File, &Path) -> io::Result<T>,
 ) -> io::Result<T> {
     let mut tries = 0;
@@ -33,7 +33,7 @@ pub(crate) fn write<T>(
         fill_random(&mut random);
         let draft = path.with_file_name(format!("{PREFIX}{}", data_encoding::HEXLOWER.encode(&random)));
         let mut file = private().create_new(true).open(&draft)?;
-        let written = file.lock().and_then(|()| fill(&mut file));
+        let written = file.lock().and_then(|()| content(&mut file));
         match written.and_then(|()| name(file, &draft)) {
             Err(error) if error.kind() == ErrorKind::NotFound && tries < TRIES => {}
             Err(error) => {

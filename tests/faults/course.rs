@@ -283,8 +283,8 @@ impl Course {
         for part in names(&from).iter().filter(|part| from.join(part).is_dir()) {
             let found = trees_without(&from.join(part), &to.join(part), &self.target.unseen());
             let told = |one: &&Difference| {
-                let last = one.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-                !last.is_empty() && lost.contains(&*String::from_utf8_lossy(last))
+                let name = one.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                !name.is_empty() && lost.contains(&*String::from_utf8_lossy(name))
             };
             let found: Vec<_> = found.iter().filter(|one| !told(one)).map(ToString::to_string).collect();
             assert!(found.is_empty(), "{name}/{part}: {found:#?}");
@@ -420,10 +420,10 @@ fn fingerprint(pool: &Pool, except: &[&str]) -> BTreeMap<PathBuf, String> {
                 continue;
             }
             let meta = path.symlink_metadata().expect("an entry");
-            let content = match meta.is_file() {
-                true => std::fs::read(&path).expect("a file"),
-                false => std::fs::read_link(&path)
-                    .map_or(Vec::new(), |to| to.into_os_string().into_encoded_bytes()),
+            let content = if meta.is_file() {
+                std::fs::read(&path).expect("a file")
+            } else {
+                std::fs::read_link(&path).map_or(Vec::new(), |to| to.into_os_string().into_encoded_bytes())
             };
             // What is made in it and goes again changes that.
             let volatile = path == jails || path == pool.path("releases");

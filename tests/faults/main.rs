@@ -156,7 +156,9 @@ fn steps(course: &Course, golden: &Golden) -> Vec<Step> {
         steps.retain(|step| again.contains(step));
     }
     if std::env::var_os("REMAND_TEST_FAULTS_LIST").is_some() {
-        steps.iter().for_each(|step| announce(&format!("{} {step}", golden.operation.name())));
+        for step in &steps {
+            announce(&format!("{} {step}", golden.operation.name()));
+        }
     }
     steps
 }
@@ -185,9 +187,15 @@ fn cases(steps: &[Step]) -> Vec<Plan> {
 /// All of them, so that any first part is spread over the whole.
 fn spread<T>(cases: &[T]) -> impl Iterator<Item = &T> {
     let count = cases.len();
-    let coprime = |step: &usize| (2..=*step).all(|divisor| step % divisor != 0 || count % divisor != 0);
-    let stride = (count * 618 / 1000..).find(coprime).unwrap_or(1);
+    let mut stride = count * 618 / 1000;
+    while common_divisor(stride, count) > 1 {
+        stride += 1;
+    }
     (0..count).map(move |nth| &cases[nth * stride % count])
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 fn budget() -> Option<Duration> {

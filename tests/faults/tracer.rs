@@ -96,6 +96,8 @@ pub(crate) fn run(command: &Command, out: &File, err: &File, places: &Places, pl
         .stdin(Stdio::piped())
         .stdout(out.try_clone().expect("a file"))
         .stderr(err.try_clone().expect("a file"));
+    // The tracer hears of its end.
+    #[allow(clippy::zombie_processes)]
     let mut child = shell.spawn().expect("sh");
     let main = Pid::from_raw(i32::try_from(child.id()).expect("a process"));
     let options = Options::PTRACE_O_TRACESYSGOOD
@@ -141,11 +143,12 @@ enum AtEnd {
     /// This, and then nothing more is to be done.
     Returns(i64),
     /// These registers but for the result, which are the ones that it was made with: the program relies on them.
-    Restores(libc::user_regs_struct),
+    Restores(Box<libc::user_regs_struct>),
     /// The death of all.
     Death,
 }
 
+#[allow(clippy::struct_excessive_bools)] // what has happened so far, each by itself
 struct Tracer<'a> {
     main: Pid,
     places: &'a Places,
@@ -239,7 +242,7 @@ impl Tracer<'_> {
             Some(AtEnd::Death) => self.kill_all(),
             Some(AtEnd::Restores(before)) => {
                 let rax = ptrace::getregs(pid)?.rax;
-                ptrace::setregs(pid, libc::user_regs_struct { rax, ..before })?;
+                ptrace::setregs(pid, libc::user_regs_struct { rax, ..*before })?;
             }
             Some(AtEnd::Returns(value)) => {
                 let mut registers = ptrace::getregs(pid)?;
@@ -297,7 +300,7 @@ impl Tracer<'_> {
                 if half == 0 {
                     return self.fail(pid, registers, Errno::EIO);
                 }
-                self.results.insert(pid, AtEnd::Restores(registers));
+                self.results.insert(pid, AtEnd::Restores(Box::new(registers)));
                 match at {
                     2 => registers.rdx = half,
                     3 => registers.r10 = half,

@@ -65,11 +65,15 @@ impl Transcript {
 
     /// The lines of text beside the events.
     pub(crate) fn told(&self, which: &str) -> Vec<&str> {
-        let of = |line| match line {
-            &Line::Told { ref what, ref text } if what == which => Some(text.as_str()),
-            _ => None,
-        };
-        self.0.iter().filter_map(of).collect()
+        let mut found = Vec::new();
+        for line in &self.0 {
+            if let Line::Told { what, text } = line
+                && what == which
+            {
+                found.push(text.as_str());
+            }
+        }
+        found
     }
 
     /// All that it says of why it failed and what is lost or left.

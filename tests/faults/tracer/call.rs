@@ -56,8 +56,6 @@ fn shape(number: i64) -> Option<(&'static str, Shape)> {
         libc::SYS_pwrite64 => ("pwrite", Fd(0)),
         libc::SYS_writev => ("writev", Fd(0)),
         libc::SYS_pwritev => ("pwritev", Fd(0)),
-        libc::SYS_sendmsg => ("sendmsg", Fd(0)),
-        libc::SYS_sendto => ("sendto", Fd(0)),
         libc::SYS_copy_file_range => ("copy_file_range", Fd(2)),
         libc::SYS_sendfile => ("sendfile", Fd(0)),
         libc::SYS_splice => ("splice", Fd(2)),
@@ -159,15 +157,14 @@ impl Call {
             }
             Shape::Two(from, to) => format!("{} to {}", place(from)?, place(to)?),
             Shape::Ioctl => format!("{}: {}", ioctl(argument(1))?, of_fd(0)?),
-            // What the program itself begins with.
-            Shape::Exec if process == main => return None,
+            // What the program itself begins and ends with.
+            Shape::Exec | Shape::Exit if process == main => return None,
             Shape::Exec => {
                 let program = string(thread, argument(0))?;
                 let program = Path::new(&program).file_name()?.to_str()?.to_owned();
                 let first = word(thread, argument(1) + 8).and_then(|at| string(thread, at));
                 format!("{program} {}", first.unwrap_or_default())
             }
-            Shape::Exit if process == main => return None,
             Shape::Exit => String::new(),
         };
         let by =
@@ -215,21 +212,20 @@ fn resolve(process: Pid, directory: Option<u64>, path: &str) -> Option<PathBuf> 
     if path.starts_with('/') {
         return Some(path.into());
     }
-    let here = i64::from(libc::AT_FDCWD);
-    let above = match directory.map(|fd| i64::from(fd as u32 as i32)) {
-        Some(fd) if fd != here => std::fs::read_link(format!("/proc/{process}/fd/{fd}")),
-        _ => std::fs::read_link(format!("/proc/{process}/cwd")),
+    // An int: the upper half says nothing.
+    let here = u64::from(libc::AT_FDCWD.cast_unsigned());
+    let above = match directory.map(|fd| fd & u64::from(u32::MAX)) {
+        Some(fd) if fd != here => descriptor(process, fd)?,
+        _ => std::fs::read_link(format!("/proc/{process}/cwd")).ok()?,
     };
-    Some(above.ok()?.join(path))
+    Some(above.join(path))
 }
 
-/// The name of a path below one of the places, and of pipes and sockets.
+/// The name of a path below one of the places, and of pipes. What zfs(8) says to its daemon by sockets are thousands of steps.
 fn known(path: &Path, places: &Places) -> Option<String> {
     let text = path.to_string_lossy();
-    for kind in ["pipe", "socket"] {
-        if text.starts_with(&format!("{kind}:[")) {
-            return Some(kind.to_owned());
-        }
+    if text.starts_with("pipe:[") {
+        return Some("pipe".to_owned());
     }
     let (place, name) = places.iter().find(|(place, _)| path.starts_with(place))?;
     let below = path.strip_prefix(place).ok()?.to_string_lossy().into_owned();
