@@ -56,6 +56,12 @@ fn every_step() {
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n\n"));
 }
 
+/// Whether cases of an operation can be meant: no other one is named.
+fn is_wanted(operation: Operation, only: &str) -> bool {
+    let named = |other: &Operation| only.split(' ').any(|word| word == other.name());
+    named(&operation) || !Operation::ALL.iter().any(named)
+}
+
 /// Plain directories where fsync(2) costs nothing, if there is such a place: on a busy disk it would take most of the time.
 fn in_memory() -> Place {
     let memory = Path::new("/dev/shm");
@@ -66,7 +72,7 @@ fn in_memory() -> Place {
 fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
     let mut failures = Vec::new();
     let mut course = Course::new(place);
-    for operation in Operation::ALL {
+    for operation in Operation::ALL.into_iter().filter(|operation| is_wanted(*operation, only)) {
         let golden = golden(&course, operation, name);
         let steps = steps(&course, &golden);
         let cases: Vec<_> = cases(&steps);
