@@ -164,12 +164,17 @@ impl Dir {
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::ISDIR) => return Err(self.taken(to)),
             Err(errno) => return Err(self.fail("rename", from, errno)),
         }
-        // The rename is what makes a restore visible: it must survive a crash that comes after it.
+        // The rename is what makes a restore visible: it must survive a crash that comes after it, or be undone.
         for directory in [&to_above, &from_above] {
             match fs::fsync(directory) {
                 // A file system whose directories need no such thing.
                 Ok(()) | Err(Errno::INVAL) => {}
-                Err(errno) => return Err(self.fail("write back", to, errno)),
+                Err(errno) => {
+                    let back = fs::renameat(&to_above, to_last, &from_above, from_last);
+                    let back = back.map_err(|errno| self.fail("rename", to, errno));
+                    let error = self.fail("write back", to, errno);
+                    return Err(error.with_undo(self.path_of(to).display().to_string(), back));
+                }
             }
         }
         Ok(())

@@ -57,11 +57,21 @@ impl Remembered {
                 _ => {}
             }
             let mut file = File::create(&new)?;
+            // Who finds one that is not locked may remove it: its process is dead.
+            file.lock()?;
             file.write_all(format(record).as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&new, &path)
         };
-        write().map_err(|source| Error::io("write", path.display().to_string(), source))
+        let written = match write() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => write(),
+            written => written,
+        };
+        written.map_err(|source| {
+            // It would be written over next time, if there is one.
+            let _ = std::fs::remove_file(&new);
+            Error::io("write", path.display().to_string(), source)
+        })
     }
 
     /// Forgets. Absent is success.

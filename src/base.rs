@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Digest;
 use crate::change::{self, Choice, Fingerprint, Kinship, Scope, Stamp};
+use crate::draft;
 use crate::error::{Error, Result};
 use crate::resource::Base;
 use crate::run;
@@ -122,11 +123,12 @@ impl<'a> OpenBase<'a> {
             fingerprint: fingerprint.clone(),
         };
         let failed = |error: std::io::Error| Error::io("write", path.display())(error);
-        let directory = path.parent().expect("the cache is a directory");
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-        serde_json::to_writer(&mut file, &kept).map_err(|error| failed(error.into()))?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let fill = |file: &mut std::fs::File| {
+            let mut file = std::io::BufWriter::new(file);
+            serde_json::to_writer(&mut file, &kept)?;
+            std::io::Write::flush(&mut file)
+        };
+        draft::write(path, fill, |_, draft| std::fs::rename(draft, path)).map_err(failed)
     }
 }
 

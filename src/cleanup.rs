@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use remand_backends::{DatasetName, Leftover};
 
 use crate::archive::sink::partial_path;
+use crate::draft;
 use crate::error::{Error, Result};
 use crate::event::{Observer, Warning};
 use crate::pool::Pool;
@@ -56,6 +57,8 @@ enum Item {
     Partial(PathBuf),
     /// An archive in DIRECTORY format that was moved aside to be replaced, and its name.
     Aside(PathBuf, PathBuf),
+    /// A file of the state directory that has not got its name.
+    Draft(PathBuf),
     /// A whole resource that was to become visible.
     Whole(Publish),
     Record(String),
@@ -107,6 +110,10 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
             found.push(Found { what, run: holder(id, record), item: Item::Aside(aside, dest) });
         }
     }
+    for path in draft::abandoned(&state)? {
+        let what = format!("unfinished file {}", path.display());
+        found.push(Found { what, run: String::new(), item: Item::Draft(path) });
+    }
     for (id, record) in dead {
         let run = holder(&id, &record);
         found.push(Found { what: format!("run record {id}"), run, item: Item::Record(id) });
@@ -136,7 +143,7 @@ pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer
             pool.backend().destroy_leftover(&Leftover::Dataset(name)).map_err(failed())?;
         }
         Item::Whole(entry) => return publish(pool, entry, observer),
-        Item::Partial(path) => remove_partial(path)?,
+        Item::Partial(path) | Item::Draft(path) => remove_partial(path)?,
         Item::Aside(aside, dest) => match dest.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // The run died before the new one took its place: it comes back.

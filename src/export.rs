@@ -263,11 +263,12 @@ pub fn export(
             let concluded = undo.conclude(outcome);
             (concluded, finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
+        let (outcome, gone) = what_remains(outcome, partial.as_deref(), &steps);
         if let Err(error) = finished {
             let message = format!("how this export ended is not recorded: {}", crate::undo::chain(&error));
             steps.warn(&Warning { subject: "records".into(), message });
         }
-        end_run(run, clean, &steps);
+        end_run(run, clean && gone, &steps);
         drop(locks);
         let (written, consistent) = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
@@ -378,6 +379,30 @@ fn open_writer(
             return Err(Error::Usage(format!("{} is no destination", path.display())));
         }
     })
+}
+
+/// Tells what has the partial archive's name still, which is what was written, or after success what was replaced by it, and
+/// whether that is nothing.
+fn what_remains<T>(
+    outcome: Result<T>,
+    partial: Option<&std::path::Path>,
+    steps: &Steps<'_>,
+) -> (Result<T>, bool) {
+    let Some(partial) = partial.filter(|partial| partial.symlink_metadata().is_ok()) else {
+        return (outcome, true);
+    };
+    let outcome = match outcome {
+        Err(cause) => {
+            let remains = vec![format!("the partial archive {}", partial.display())];
+            Err(Error::Rollback { cause: Box::new(cause), remains })
+        }
+        done => {
+            let message = "what the archive replaced could not be removed; `remand cleanup` does it";
+            steps.warn(&Warning { subject: partial.display().to_string(), message: message.into() });
+            done
+        }
+    };
+    (outcome, false)
 }
 
 /// The path from the root of the file system: the record must hold whatever the working directory is later.

@@ -91,6 +91,7 @@ pub mod verify;
 mod base;
 mod basejail;
 mod confine;
+mod draft;
 mod room;
 mod scratch;
 mod step;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use record::{KeptTime, Publish, Record};
 
+use crate::draft;
 use crate::error::{Error, Result};
 
 /// A run that goes on.
@@ -30,8 +31,11 @@ impl Run {
     /// Announces a run in the pool with this state directory, durably.
     pub fn begin(state: &Path, id: String, record: &Record) -> Result<Self> {
         let run = Self::announce(state, id, record)?;
-        run.settle()?;
-        Ok(run)
+        match run.settle() {
+            Ok(()) => Ok(run),
+            // If it cannot be removed, `cleanup` does it: nothing of this run is left but the record.
+            Err(error) => run.end().and(Err(error)),
+        }
     }
 
     /// The same, not yet durably: what is found by the run's id alone can be made, but before anything that only the record tells
@@ -78,19 +82,13 @@ impl Run {
 /// A record gets its name when it is locked: nobody ever sees one that only seems to be dead. One that replaces another is on stable
 /// storage before.
 fn write_locked(path: &Path, record: &Record, durably: bool) -> std::io::Result<File> {
-    let mut unnamed = std::ffi::OsString::from(".");
-    unnamed.push(path.file_name().unwrap_or_default());
-    let unnamed = path.with_file_name(unnamed);
-    let mut file = private().create_new(true).open(&unnamed)?;
-    file.lock()?;
-    // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
-    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
-    write_record(&mut file, record)?;
-    if durably {
-        file.sync_all()?;
-    }
-    fs::rename(&unnamed, path)?;
-    Ok(file)
+    let fill = |file: &mut File| {
+        // Programs that the run starts hold the lock too: a run is dead when nothing works for it any more.
+        rustix::io::fcntl_setfd(&*file, rustix::io::FdFlags::empty())?;
+        write_record(file, record)?;
+        if durably { file.sync_all() } else { Ok(()) }
+    };
+    draft::write(path, fill, |file, draft| fs::rename(draft, path).map(|()| file))
 }
 
 fn received_path(record: &Path) -> PathBuf {

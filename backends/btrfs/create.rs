@@ -100,7 +100,10 @@ impl Btrfs {
         let renamed = self.dir.rename_now(from, to);
         let back = btrfs::set_read_only(&directory, true)
             .map_err(|source| Error::io("set read-only again", self.label_of(to), source));
-        renamed.and(back)
+        match (renamed, back) {
+            (Ok(()), Err(error)) => Err(error.with_undo(self.label_of(to), self.dir.rename_now(to, from))),
+            (renamed, back) => renamed.and(back),
+        }
     }
 
     fn move_history(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
@@ -127,7 +130,8 @@ impl Btrfs {
                 }
             }
         }
-        self.prune_history(&old_above, from);
+        // What stays in a staging area is a leftover that is empty; the dataset is where it belongs.
+        let _ = self.prune_history(&old_above, from);
         Ok(())
     }
 
@@ -144,7 +148,7 @@ impl Btrfs {
                     .map_err(|errno| self.dir.fail("open the snapshots of", name, errno))?;
                 delete_tree(&place, &snapshot, &path.join(lossy(&snapshot)))?;
             }
-            self.prune_history(&above, name);
+            self.prune_history(&above, name)?;
         }
         self.destroy_all_own(name)
     }
@@ -164,22 +168,31 @@ impl Btrfs {
     }
 
     /// Removes the place of history in a staging if it is empty and remand's: others came with what is restored.
-    pub(super) fn prune_history(&self, above: &OwnedFd, name: &DatasetName) {
+    pub(super) fn prune_history(&self, above: &OwnedFd, name: &DatasetName) -> Result<()> {
         let Some(parent) = name.parent().filter(|parent| parent.components().next() == Some(STATE)) else {
-            return;
+            return Ok(());
         };
+        let fail = |errno| self.dir.fail("remove the place of snapshots in", &parent, errno);
         let ours = state::staged_in(&parent).is_none() || self.made_histories().contains(&parent);
-        let plain = fs::statat(above, HISTORY, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| stat.st_ino != btrfs::ROOT_INODE);
+        let plain = match fs::statat(above, HISTORY, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat.st_ino != btrfs::ROOT_INODE,
+            Err(Errno::NOENT) => false,
+            Err(errno) => return Err(fail(errno)),
+        };
         if ours && plain {
             // Whether it is empty the kernel knows best.
-            let removed: io::Result<()> = place::keeping_times(above, true, || {
-                fs::unlinkat(above, HISTORY, AtFlags::REMOVEDIR).map_err(io::Error::from)
+            let removed = place::keeping_times(above, true, || {
+                match fs::unlinkat(above, HISTORY, AtFlags::REMOVEDIR) {
+                    Ok(()) => Ok(true),
+                    Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(false),
+                    Err(errno) => Err(errno),
+                }
             });
-            if removed.is_ok() {
+            if removed.map_err(fail)? {
                 self.made_histories().remove(&parent);
             }
         }
+        Ok(())
     }
 
     fn made_histories(&self) -> MutexGuard<'_, BTreeSet<DatasetName>> {
@@ -227,7 +240,12 @@ fn move_snapshot(from: (&OwnedFd, &[u8]), to: (&OwnedFd, &[u8])) -> io::Result<(
     let directory = open_beneath(from.0, &name)?;
     btrfs::set_read_only(&directory, false)?;
     let renamed = rename_new(from.0, from.1, to.0, to.1);
-    btrfs::set_read_only(&directory, true)?;
+    if let Err(error) = btrfs::set_read_only(&directory, true) {
+        if renamed.is_ok() {
+            rename_new(to.0, to.1, from.0, from.1)?;
+        }
+        return Err(error);
+    }
     Ok(renamed?)
 }
 

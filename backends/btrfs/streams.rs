@@ -295,7 +295,7 @@ impl Streams for Btrfs {
                 })
                 .map_err(fail)??;
             }
-            self.prune_history(&above, &dataset);
+            self.prune_history(&above, &dataset)?;
         }
         Ok(())
     }

@@ -76,6 +76,12 @@ pub(super) fn rename_to_free(from: &Path, to: &Path) -> Result<()> {
     })
 }
 
+/// Makes a finished archive visible, durably. A name of which that is not certain is taken back: what failed is not there.
+pub(super) fn publish(partial: &Path, dest: &Path) -> Result<()> {
+    rename_to_free(partial, dest)?;
+    sync_directory(parent(dest)).or_else(|error| rename_to_free(dest, partial).and(Err(error)))
+}
+
 /// Makes a change of names in a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> Result<()> {
     File::open(directory)
@@ -150,12 +156,24 @@ impl Sink for FileSink {
 
     fn commit(mut self: Box<Self>) -> Result<()> {
         self.file.sync_all().map_err(|source| io_error("make durable", &self.partial, source))?;
-        if self.force {
-            std::fs::rename(&self.partial, &self.dest)
-                .map_err(|source| io_error("rename the finished archive to", &self.dest, source))?;
-        } else {
-            rename_to_free(&self.partial, &self.dest)?;
+        if !self.force {
+            publish(&self.partial, &self.dest)?;
+            self.committed = true;
+            return Ok(());
         }
+        if self.dest.symlink_metadata().is_ok() && exchange(&self.partial, &self.dest)? {
+            // The old archive has the partial name now, and comes back if anything fails yet.
+            if let Err(error) = sync_directory(parent(&self.dest)) {
+                exchange(&self.partial, &self.dest)?;
+                return Err(error);
+            }
+            // Now it is of no use; what cannot be removed is found by its name.
+            self.committed = true;
+            let _ = std::fs::remove_file(&self.partial);
+            return Ok(());
+        }
+        std::fs::rename(&self.partial, &self.dest)
+            .map_err(|source| io_error("rename the finished archive to", &self.dest, source))?;
         self.committed = true;
         sync_directory(parent(&self.dest))
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{FILE, failed};
+use crate::draft;
 use crate::error::{Error, Result};
 
 /// The schema's version, in `user_version`.
@@ -111,12 +112,16 @@ fn is_there(path: &Path) -> Result<bool> {
 fn create_empty(path: &Path) -> Result<()> {
     let failed = |error| Error::io("create", path.display())(error);
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let unnamed = tempfile::Builder::new().prefix(".records-").tempfile_in(directory).map_err(failed)?;
-    match unnamed.into_temp_path().persist_noclobber(path) {
-        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(failed(error.error)),
-        // Another process was faster.
-        _ => fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed),
-    }
+    let name = |file: fs::File, draft: &Path| {
+        drop(file);
+        match tempfile::TempPath::try_from_path(draft)?.persist_noclobber(path) {
+            Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(error.error),
+            // Another process was faster.
+            _ => Ok(()),
+        }
+    };
+    draft::write(path, |_| Ok(()), name).map_err(failed)?;
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
 fn connect(path: &Path) -> Result<Connection> {

@@ -153,7 +153,6 @@ impl DirectoryWriter {
         }
         sink::sync_tree(&self.root).map_err(|source| io_error("make durable", &self.partial.path, source))?;
         self.publish()?;
-        sink::sync_directory(sink::parent(&self.dest))?;
         Ok(seal)
     }
 
@@ -164,15 +163,21 @@ impl DirectoryWriter {
             Err(error) => return Err(error),
         };
         if !there {
-            sink::rename_to_free(&self.partial.path, &self.dest)?;
+            sink::publish(&self.partial.path, &self.dest)?;
             self.partial.kept = true;
             return Ok(());
         }
         must_be_archive(&self.dest)?;
         if sink::exchange(&self.partial.path, &self.dest)? {
-            // The old archive has the partial one's name now.
+            // The old archive has the partial one's name now, and comes back if the new one may not last.
+            if let Err(error) = sink::sync_directory(sink::parent(&self.dest)) {
+                sink::exchange(&self.partial.path, &self.dest)?;
+                return Err(error);
+            }
             self.partial.kept = true;
-            return remove(&self.partial.path);
+            // Whoever made the writer looks whether the name is free.
+            let _ = remove(&self.partial.path);
+            return Ok(());
         }
         let mut aside = self.dest.file_name().map(OsString::from).unwrap_or_default();
         aside.push(format!(".replaced-{}", self.suffix));
@@ -184,6 +189,7 @@ impl DirectoryWriter {
             return Err(error);
         }
         self.partial.kept = true;
+        sink::sync_directory(sink::parent(&self.dest))?;
         remove(&aside)
     }
 

@@ -29,7 +29,13 @@ pub(super) struct Setter<'a> {
 impl Losses {
     /// Notes a loss, unless the device or the file system fails: then nothing good would follow.
     pub(super) fn add(&mut self, path: TreePath, what: String, source: io::Error) -> Result<()> {
-        if matches!(Errno::from_io_error(&source), Some(Errno::IO | Errno::ROFS | Errno::NODEV)) {
+        let fails = match Errno::from_io_error(&source) {
+            Some(Errno::IO | Errno::ROFS | Errno::NODEV | Errno::NOMEM | Errno::INTR) => true,
+            // Some file systems have a place of fixed size for attributes, and say the same when that is full.
+            Some(Errno::NOSPC | Errno::DQUOT) => what != "acl" && !what.starts_with("xattr"),
+            _ => false,
+        };
+        if fails {
             return Err(Error::Io { action: "set the attributes of", path: path.to_string(), source });
         }
         self.list.push(Loss { path, what, source });
