@@ -37,6 +37,8 @@ pub use format::{Compression, Format};
 pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
+#[doc(hidden)]
+pub use reader::fuzzing;
 pub use reader::{ReadAt, Source, Visitor, read, read_manifest, select};
 pub use sink::{FileSink, Sink, WriteSink};
 pub use writer::{Body, Writer, Written};

@@ -13,6 +13,8 @@ mod decompress;
 mod directory;
 mod file;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod runs;
 mod selected;
