@@ -4,9 +4,9 @@
 use crate::archive::manifest::ResourceRecord;
 use crate::change::rsync::{self, Line};
 use crate::error::Result;
+use crate::tree::TreePath;
 #[cfg(target_os = "linux")]
 use crate::tree::platform::posix_acl;
-use crate::tree::TreePath;
 
 /// What a line of rsync(1) is.
 #[derive(Clone, Debug, PartialEq, Eq)]

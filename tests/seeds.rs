@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let found = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let found =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut found: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
     found.sort();
     assert!(!found.is_empty(), "{} is empty", directory.display());
@@ -54,6 +55,9 @@ fn made_seeds_are_those_of_the_writers() {
             std::fs::write(&path, &bytes).unwrap();
         }
         let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(kept == bytes || target == "archive", "{target}/{name} is old: REMAND_WRITE_SEEDS=1 makes it anew");
+        assert!(
+            kept == bytes || target == "archive",
+            "{target}/{name} is old: REMAND_WRITE_SEEDS=1 makes it anew"
+        );
     }
 }

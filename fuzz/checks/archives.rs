@@ -5,7 +5,9 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use remand::archive::index::Role;
-use remand::archive::{Digest, Error, Failure, Line, Manifest, MemberName, ReadAt, Result, Seal, Source, Visitor};
+use remand::archive::{
+    Digest, Error, Failure, Line, Manifest, MemberName, ReadAt, Result, Seal, Source, Visitor,
+};
 use remand::tree::{Content, Extent, Kind};
 
 use super::is_fit;
@@ -40,6 +42,13 @@ impl<'a> Collected<'a> {
     pub(super) fn wanting(wants: Wants<'a>) -> Self {
         let (manifests, members, lines, failures) = (0, Vec::new(), Vec::new(), Vec::new());
         Self { manifests, members, lines, failures, wants, lazy: false }
+    }
+
+    /// Of several attempts at a member the last one counts.
+    pub(super) fn keep_last_attempts(&mut self) {
+        self.members.reverse();
+        self.members.dedup_by(|next, last| next.line.name == last.line.name);
+        self.members.reverse();
     }
 }
 
@@ -174,12 +183,17 @@ pub(super) fn make_sense(lines: &[Line]) {
         }
         assert!(known.insert(line.name.path().as_bytes(), line).is_none(), "{} is there twice", line.name);
     }
-    for path in known.keys() {
+    // Of what was deleted or replaced, all below may be told to be gone too.
+    for (path, _) in known.iter().filter(|(_, line)| line.role != Role::Deleted) {
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let Some(above) = known.get(&path[..at]) else { continue };
             let kind = above.entry.as_ref().map(|entry| entry.kind);
             let is_link = matches!(above.role, Role::Link { .. });
-            assert!(kind == Some(Kind::Directory) && !is_link, "{} lies in no directory", path.escape_ascii());
+            assert!(
+                kind == Some(Kind::Directory) && !is_link,
+                "{} lies in no directory",
+                path.escape_ascii()
+            );
         }
     }
 }
@@ -190,7 +204,8 @@ pub(super) fn holds((seal, seen): (&Seal, &Collected<'_>)) {
     assert_eq!(seal.entries, seen.lines.len() as u64);
     make_sense(&seen.lines);
     // What was handed over is what the index says, and in its order. Of several attempts the last one counts.
-    let mut lines = seen.lines.iter().filter(|line| matches!(line.role, Role::Member { .. } | Role::Link { .. }));
+    let mut lines =
+        seen.lines.iter().filter(|line| matches!(line.role, Role::Member { .. } | Role::Link { .. }));
     for (number, member) in seen.members.iter().enumerate() {
         if seen.members.get(number + 1).is_some_and(|next| next.line.name == member.line.name) {
             continue;
@@ -200,7 +215,8 @@ pub(super) fn holds((seal, seen): (&Seal, &Collected<'_>)) {
             assert_eq!(digest.as_ref(), Some(found), "{}", line.name);
         }
         let (said, told) = (line.entry.as_ref(), member.line.entry.as_ref());
-        let of = |entry: Option<&remand::tree::Entry>| entry.map(|entry| (entry.mode, entry.uid, entry.mtime));
+        let of =
+            |entry: Option<&remand::tree::Entry>| entry.map(|entry| (entry.mode, entry.uid, entry.mtime));
         assert_eq!(of(said), of(told), "{}", line.name);
     }
 }
@@ -259,7 +275,8 @@ pub(super) fn same_for_all(bytes: &[u8]) {
 /// Selects every second member.
 fn some(bytes: &[u8], seal: &Seal, seen: &Collected<'_>) {
     for odd in [false, true] {
-        let wants = |name: &MemberName| name.path().as_bytes().last().is_some_and(|byte| (byte % 2 == 1) == odd);
+        let wants =
+            |name: &MemberName| name.path().as_bytes().last().is_some_and(|byte| (byte % 2 == 1) == odd);
         let (selected, some) = select(bytes, &wants);
         assert_eq!(selected.as_ref().ok(), Some(seal), "{selected:?}");
         let wanted: BTreeSet<&[u8]> = seen

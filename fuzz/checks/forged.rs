@@ -11,10 +11,34 @@ use super::tar::{self, Member};
 
 /// Names, most of them good. They meet often.
 const NAMES: [&str; 28] = [
-    "./root", "./root/a", "./root/a/b", "./root/a/b/c", "./root/b", "./root/A", "./root/é", "./root/e\u{301}",
-    "./root/..", "./root/../x", "./root//a", "./root/./a", "/root/a", "root/a", "./root/a/", "./config.json",
-    "./fstab", "./files", "./files/x", "./data.zfs", "./data/db.tree", "./data/db.tree/x", "./manifest.json",
-    "./index.jsonl", "./rooty", ".", "./data", "./root/a\u{0}b",
+    "./root",
+    "./root/a",
+    "./root/a/b",
+    "./root/a/b/c",
+    "./root/b",
+    "./root/A",
+    "./root/é",
+    "./root/e\u{301}",
+    "./root/..",
+    "./root/../x",
+    "./root//a",
+    "./root/./a",
+    "/root/a",
+    "root/a",
+    "./root/a/",
+    "./config.json",
+    "./fstab",
+    "./files",
+    "./files/x",
+    "./data.zfs",
+    "./data/db.tree",
+    "./data/db.tree/x",
+    "./manifest.json",
+    "./index.jsonl",
+    "./rooty",
+    ".",
+    "./data",
+    "./root/a\u{0}b",
 ];
 
 /// One member, and what the index says of it.
@@ -125,9 +149,7 @@ fn line(u: &mut Unstructured<'_>, member: &Forged) -> Result<Value> {
         b'0' => {
             let (size, digest) = match sparse {
                 None => (content.len() as u64, Digest::of(content)),
-                Some((map, size)) => {
-                    (*size, Digest::of(&logical(content, map, *size).unwrap_or_default()))
-                }
+                Some((map, size)) => (*size, Digest::of(&logical(content, map, *size).unwrap_or_default())),
             };
             line["size"] = size.into();
             line["digest"] = digest.to_string().into();

@@ -26,7 +26,11 @@ fn plans(manifest: &Manifest) {
             for ((dataset, member), record) in datasets.iter().zip(&record.datasets) {
                 assert!(clean(dataset) && !dataset.starts_with('-'), "{dataset:?}");
                 let has_member = record.encoding != Encoding::Base;
-                assert_eq!(member.as_ref().is_some_and(|member| !member.is_root()), has_member, "{dataset:?}");
+                assert_eq!(
+                    member.as_ref().is_some_and(|member| !member.is_root()),
+                    has_member,
+                    "{dataset:?}"
+                );
             }
             let unique: std::collections::BTreeSet<_> = datasets.iter().map(|(name, _)| name).collect();
             assert_eq!(unique.len(), datasets.len());
@@ -57,8 +61,8 @@ pub(super) fn index(lines: &[u8]) {
 /// Records of a pax header mean the same when they are printed.
 pub(super) fn pax(records: &[u8]) {
     if let Some(printed) = prints_the_same("pax records", records, fuzzing::pax) {
-        // Each record once, and nothing lost.
-        assert_eq!(printed.len(), records.len());
+        // Lengths can have zeros before them, or count one digit more.
+        assert!(printed.len() <= records.len());
     }
 }
 
@@ -89,9 +93,12 @@ pub(super) fn header(stream: &[u8]) {
 /// A name that lies in the archive.
 pub(super) fn is_clean(name: &MemberName) {
     assert!(!name.path().is_root());
-    assert!(name.path().as_bytes().split(|&byte| byte == b'/').all(|part| {
-        !part.is_empty() && part != b"." && part != b".." && !part.contains(&0)
-    }));
+    assert!(
+        name.path()
+            .as_bytes()
+            .split(|&byte| byte == b'/')
+            .all(|part| { !part.is_empty() && part != b"." && part != b".." && !part.contains(&0) })
+    );
 }
 
 /// A sparse map is refused, or its runs ascend, lie apart and in the file, and are the same when they are printed.

@@ -17,13 +17,13 @@ mod tar;
 mod trees;
 mod words;
 
-pub use seeds::seeds;
+pub(crate) use seeds::seeds;
 
 /// A function that panics where something does not hold for an input.
-pub type Check = fn(&[u8]);
+pub(crate) type Check = fn(&[u8]);
 
 /// Every target.
-pub const ALL: [(&str, Check); 23] = [
+pub(crate) const ALL: [(&str, Check); 23] = [
     ("archive", archives::archive),
     ("attributes", attributes::attributes),
     ("chunks", chunks::chunks),
@@ -49,14 +49,12 @@ pub const ALL: [(&str, Check); 23] = [
     ("zstd", frames::zstd),
 ];
 
-/// Runs the check of a target.
-pub fn run(target: &str, data: &[u8]) {
-    let (_, check) = ALL.iter().find(|(name, _)| *name == target).expect("it is in the table");
-    check(data);
-}
-
 /// What a printer has printed of an input is understood, and printed the same again.
-fn prints_the_same<T: AsRef<[u8]>>(what: &str, input: &[u8], print: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+fn prints_the_same<T: AsRef<[u8]>>(
+    what: &str,
+    input: &[u8],
+    print: impl Fn(&[u8]) -> Option<T>,
+) -> Option<T> {
     let printed = print(input)?;
     let again = print(printed.as_ref());
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();

@@ -7,7 +7,7 @@ use remand::tree::Extent;
 use super::{forged, roundtrip, tar};
 
 /// A seed: its target, its name, and its bytes.
-pub type Seed = (&'static str, String, Vec<u8>);
+pub(crate) type Seed = (&'static str, String, Vec<u8>);
 
 /// Bytes that structure-aware targets make something of: they are the same each time.
 fn noise(number: u64, length: usize) -> Vec<u8> {
@@ -17,14 +17,16 @@ fn noise(number: u64, length: usize) -> Vec<u8> {
 }
 
 /// All that can be made.
-pub fn seeds() -> Vec<Seed> {
+pub(crate) fn seeds() -> Vec<Seed> {
     let mut seeds: Vec<Seed> = Vec::new();
     let mut add = |target, name: &str, bytes: Vec<u8>| seeds.push((target, name.to_owned(), bytes));
     let plain = roundtrip::sample();
     add("archive", "plain.tar", plain.clone());
-    for (name, compression) in
-        [("small.tar.gz", Compression::Gzip(6)), ("small.tar.zst", Compression::Zstd(3)), ("small.tar", Compression::None)]
-    {
+    for (name, compression) in [
+        ("small.tar.gz", Compression::Gzip(6)),
+        ("small.tar.zst", Compression::Zstd(3)),
+        ("small.tar", Compression::None),
+    ] {
         add("archive", name, roundtrip::compressed_sample(compression));
     }
     parts(&plain, &mut add);

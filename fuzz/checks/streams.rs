@@ -184,11 +184,9 @@ pub(super) fn zfs_resume(data: &[u8]) {
     for stream in [stream, &mended] {
         let guid = if stream.len() > 48 { long(stream, 40) } else { 0 };
         let point = Point { guid, object, offset, read_bytes: word(choice, 8) };
-        for (received, point) in [
-            (BTreeSet::new(), None),
-            (BTreeSet::new(), Some(point)),
-            (BTreeSet::from([guid]), None),
-        ] {
+        for (received, point) in
+            [(BTreeSet::new(), None), (BTreeSet::new(), Some(point)), (BTreeSet::from([guid]), None)]
+        {
             let mut rest = Vec::new();
             let whole = received.is_empty() && point.is_none();
             let mut source = Remainder::new(stream, received, point).with_verified(word(choice, 12));

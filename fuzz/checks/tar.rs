@@ -142,7 +142,9 @@ pub(super) fn sealed(manifest: &[u8], index: &[u8]) -> Vec<u8> {
         let file = line["type"].as_str() == Some("file") && role.is_none();
         bytes = bytes.wrapping_add(if file { line["size"].as_u64().unwrap_or(0) } else { 0 });
     }
-    let seal = &mut value["seal"];
+    let Some(seal) = value.get_mut("seal").filter(|seal| seal.is_object()) else {
+        return [lines, &seal].concat();
+    };
     for (name, count) in [("entries", entries), ("members", members), ("bytes", bytes)] {
         if seal.get(name).is_some() {
             seal[name] = count.into();

@@ -89,7 +89,9 @@ fn change(u: &mut Unstructured<'_>, root: &Path, is_root: bool) -> Result<()> {
     }
     match u.int_in_range(0..=5)? {
         0 if kind != Some(FileType::Symlink) => at.chmod(name, u.int_in_range(0..=0o7777)? | 0o700),
-        1 if is_root => at.try_chown(name, u.int_in_range(0..=70_000)?, u.arbitrary::<u16>()?.into()).expect("root may"),
+        1 if is_root => {
+            at.try_chown(name, u.int_in_range(0..=70_000)?, u.arbitrary::<u16>()?.into()).expect("root may")
+        }
         2 => {
             let time = (i64::from(u.arbitrary::<i32>()?), u.int_in_range(0..=999_999_999)?);
             at.set_mtime(name, time);
@@ -157,14 +159,16 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
     }
     let jail = pools[0].join(JAIL);
     release(&jail.join("root"));
-    std::fs::write(jail.join("config.json"), r#"{"id": "web01", "release": "base-1.0"}"#).expect("memory takes it");
+    std::fs::write(jail.join("config.json"), r#"{"id": "web01", "release": "base-1.0"}"#)
+        .expect("memory takes it");
     let is_root = is_root();
     for _ in 0..u.int_in_range(0..=12)? {
         change(u, &jail.join("root"), is_root)?;
     }
     let codec = *u.choose(&[Codec::None, Codec::Gzip, Codec::Zstd])?;
     let format = if u.ratio(1, 4)? { Format::Directory } else { Format::Tar };
-    let selection = Selection::parse(Purpose::Export, &["web01".into()], false, &[], None, jiff::Timestamp::UNIX_EPOCH);
+    let selection =
+        Selection::parse(Purpose::Export, &["web01".into()], false, &[], None, jiff::Timestamp::UNIX_EPOCH);
     let options = export::Options {
         standalone: u.ratio(1, 3)?,
         format: Some(format),

@@ -27,7 +27,8 @@ pub(super) fn words(data: &[u8]) {
             Ok(locator) => {
                 assert!(locator.name.as_deref().is_none_or(is_name));
                 let name = locator.name.as_deref().unwrap_or_default();
-                let printed = format!("{name}:/{}", std::str::from_utf8(locator.path.as_bytes()).expect("it was text"));
+                let printed =
+                    format!("{name}:/{}", std::str::from_utf8(locator.path.as_bytes()).expect("it was text"));
                 let again: Locator = printed.parse().expect("it was printed");
                 assert_eq!((again.name, again.path), (locator.name, locator.path));
             }
@@ -38,7 +39,9 @@ pub(super) fn words(data: &[u8]) {
             Err(error) => is_fit(&error),
         }
         match parse_date(word, jiff::Timestamp::UNIX_EPOCH) {
-            Ok(date) => assert_eq!(parse_date(&date.to_string(), jiff::Timestamp::UNIX_EPOCH).ok(), Some(date)),
+            Ok(date) => {
+                assert_eq!(parse_date(&date.to_string(), jiff::Timestamp::UNIX_EPOCH).ok(), Some(date))
+            }
             Err(error) => is_fit(&error),
         }
     }
@@ -149,8 +152,9 @@ pub(super) fn fstab(data: &[u8]) {
     let third = fstab::to_archive(&fstab::from_archive(&again, directory), directory);
     let shown = |text: &[u8]| text.escape_ascii().to_string();
     assert_eq!(shown(&third), shown(&again));
-    let placeholder = fstab::PLACEHOLDER.as_bytes();
-    assert!(again == kept || text.windows(placeholder.len()).any(|window| window == placeholder));
+    let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    // Several slashes become one.
+    assert!(again == kept || has(fstab::PLACEHOLDER.as_bytes()) || has(b"//") || has(b"/\\057"));
     for (line, kept) in text.split(|&byte| byte == b'\n').zip(kept.split(|&byte| byte == b'\n')) {
         let is_comment = fields(line).first().is_none_or(|field| field.starts_with(b"#"));
         assert!(!is_comment || line == kept);

@@ -149,6 +149,11 @@ impl FromStr for Timestamp {
     }
 }
 
+/// Whether a symbolic link can point there: the system takes no empty target, and none with a NUL.
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && !target.contains(&0)
+}
+
 /// Number of a device node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
