@@ -11,12 +11,15 @@ mod frames;
 mod host;
 mod members;
 mod roundtrip;
+// Of the test that replays them.
+#[allow(dead_code)]
 mod seeds;
 mod streams;
 mod tar;
 mod trees;
 mod words;
 
+#[allow(unused_imports)]
 pub(crate) use seeds::seeds;
 
 /// A function that panics where something does not hold for an input.
