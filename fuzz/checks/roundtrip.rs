@@ -233,8 +233,7 @@ fn item(u: &mut Unstructured<'_>, before: &[Item], number: usize, directories: &
             alone(named(&path, Role::Link { to: target.line.name.clone() }, entry))
         }
         8 if in_delta => alone(named(&path, Role::Deleted, None)),
-        8 => alone(named(&path, Role::Unarchived, Some(attributes(u, Kind::Socket)?))),
-        _ if in_delta => {
+        9 if in_delta => {
             let digest = Some(Digest::of(b"old"));
             alone(named(&path, Role::Metadata { digest }, Some(attributes(u, Kind::File)?)))
         }
