@@ -432,7 +432,7 @@ pub(super) fn roundtrip(data: &[u8]) {
 /// A plain archive of a few members, without a stream.
 pub(super) fn sample() -> Vec<u8> {
     let noise = |seed: u64| {
-        let mut bytes = vec![0; 2000];
+        let mut bytes = vec![0; 9000];
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes
     };
@@ -454,7 +454,7 @@ pub(super) fn sample() -> Vec<u8> {
         line: named(
             b"root/d/link",
             Role::Link { to: named(b"root/a", MEMBER, None).name },
-            Some(Entry { size: 2000, ..entry(Kind::File) }),
+            Some(Entry { size: 9000, ..entry(Kind::File) }),
         ),
         bytes: Bytes::None,
         unstable: 0,
@@ -463,7 +463,7 @@ pub(super) fn sample() -> Vec<u8> {
     let items = [
         file("config.json", 2, vec![(0, b"{}".to_vec())]),
         of_kind("root", Kind::Directory, None),
-        file("root/a", 2000, vec![(0, noise(1))]),
+        file("root/a", 9000, vec![(0, noise(1))]),
         file("root/b", 1000, vec![(0, noise(2)[..1000].to_vec())]),
         file("root/c", 40_000, vec![(4096, noise(3)), (30_000, noise(4)[..10].to_vec())]),
         of_kind("root/d", Kind::Directory, None),
