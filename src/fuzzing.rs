@@ -28,11 +28,11 @@ pub fn rsync_line(line: &[u8]) -> Option<RsyncLine> {
     })
 }
 
-/// What a restore is going to make of a resource: its name, and for each dataset its name and where its members lie.
-pub fn restored(
-    record: &ResourceRecord,
-    name: Option<&str>,
-) -> Result<(String, Vec<(String, Option<TreePath>)>)> {
+/// Name of a dataset, and where its members lie.
+pub type Dataset = (String, Option<TreePath>);
+
+/// What a restore is going to make of a resource: its name, and its datasets.
+pub fn restored(record: &ResourceRecord, name: Option<&str>) -> Result<(String, Vec<Dataset>)> {
     let plan = crate::restore::plan::plan(record, name)?;
     let datasets = plan.datasets.into_iter().map(|target| (target.name, target.member)).collect();
     Ok((plan.name, datasets))
