@@ -1,8 +1,6 @@
 //! What must hold for any input, a function each: it panics where that does not hold. The fuzz targets call these with inputs of
 //! their own, and `tests/seeds.rs` with those in `fuzz/seeds`.
 
-use std::fmt::Debug;
-
 mod archives;
 mod attributes;
 mod chunks;
@@ -67,7 +65,7 @@ fn prints_the_same<T: AsRef<[u8]>>(
 
 /// The text of an error, which must be fit for a terminal.
 #[track_caller]
-fn is_fit(error: &(impl std::error::Error + Debug)) {
+fn is_fit(error: &impl std::error::Error) {
     let mut chain: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = chain {
         let text = error.to_string();

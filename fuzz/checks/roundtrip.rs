@@ -56,7 +56,7 @@ impl Sink for Memory {
 struct Sparse {
     size: u64,
     extents: Vec<Extent>,
-    pieces: std::vec::IntoIter<(u64, Vec<u8>)>,
+    pieces: std::collections::VecDeque<(u64, Vec<u8>)>,
     piece: Vec<u8>,
     stable: bool,
 }
@@ -71,7 +71,7 @@ impl Content for Sparse {
     }
 
     fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-        let Some((at, piece)) = self.pieces.next() else { return Ok(None) };
+        let Some((at, piece)) = self.pieces.pop_front() else { return Ok(None) };
         self.piece = piece;
         Ok(Some((at, &self.piece)))
     }
@@ -278,7 +278,8 @@ fn content(size: u64, pieces: &[(u64, Vec<u8>)], stable: bool) -> Sparse {
             _ => extents.push(Extent { offset: *offset, length: data.len() as u64 }),
         }
     }
-    Sparse { size, extents, pieces: pieces.to_vec().into_iter(), piece: Vec::new(), stable }
+    let pieces = pieces.iter().cloned().collect::<std::collections::VecDeque<_>>();
+    Sparse { size, extents, pieces, piece: Vec::new(), stable }
 }
 
 /// Writes one item; its line as the index has it.

@@ -57,8 +57,8 @@ fn parts(plain: &[u8], add: &mut impl FnMut(&'static str, &str, Vec<u8>)) {
             add("header", &format!("member-{number}"), plain[at..member.at + tar::BLOCK].to_vec());
         }
     }
-    let files = members.iter().filter(|member| matches!(member.kind, b'0'));
-    if let Some(index) = files.last() {
+    let mut files = members.iter().filter(|member| matches!(member.kind, b'0'));
+    if let Some(index) = files.next_back() {
         add("index", "lines", plain[index.content.clone()].to_vec());
     }
     let chunk = |bytes, header| fuzzing::Chunk { bytes, plain_bytes: 1 << 20, header };

@@ -90,7 +90,7 @@ fn change(u: &mut Unstructured<'_>, root: &Path, is_root: bool) -> Result<()> {
     match u.int_in_range(0..=5)? {
         0 if kind != Some(FileType::Symlink) => at.chmod(name, u.int_in_range(0..=0o7777)? | 0o700),
         1 if is_root => {
-            at.try_chown(name, u.int_in_range(0..=70_000)?, u.arbitrary::<u16>()?.into()).expect("root may")
+            at.try_chown(name, u.int_in_range(0..=70_000)?, u.arbitrary::<u16>()?.into()).expect("root may");
         }
         2 => {
             let time = (i64::from(u.arbitrary::<i32>()?), u.int_in_range(0..=999_999_999)?);

@@ -35,12 +35,13 @@ pub(super) fn words(data: &[u8]) {
             Err(error) => is_fit(&error),
         }
         match word.parse::<Selector>() {
-            Ok(selector) => assert!(is_name(&selector.name)),
+            Ok(resource) => assert!(is_name(&resource.name)),
             Err(error) => is_fit(&error),
         }
         match parse_date(word, jiff::Timestamp::UNIX_EPOCH) {
-            Ok(date) => {
-                assert_eq!(parse_date(&date.to_string(), jiff::Timestamp::UNIX_EPOCH).ok(), Some(date))
+            Ok(moment) => {
+                let again = parse_date(&moment.to_string(), jiff::Timestamp::UNIX_EPOCH);
+                assert_eq!(again.ok(), Some(moment));
             }
             Err(error) => is_fit(&error),
         }
@@ -143,7 +144,7 @@ pub(super) fn fstab(data: &[u8]) {
     }
     let directory = Path::new(std::ffi::OsStr::from_bytes(&own));
     let kept = fstab::to_archive(text, directory);
-    let count = |text: &[u8]| text.iter().filter(|&&byte| byte == b'\n').count();
+    let count = |text: &[u8]| text.split(|&byte| byte == b'\n').count();
     assert_eq!(count(&kept), count(text));
     let back = fstab::from_archive(&kept, directory);
     assert_eq!(count(&back), count(text), "{}", back.escape_ascii());
