@@ -23,11 +23,11 @@ use std::sync::Mutex;
 
 mod create;
 pub mod diff;
-mod mounts;
-mod names;
+pub(crate) mod mounts;
+pub(crate) mod names;
 mod place;
 mod properties;
-mod relay;
+pub(crate) mod relay;
 pub mod send_stream;
 mod snapshots;
 mod specials;

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 pub mod btrfs;
 pub mod dir;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod name;
 pub mod native_diff;
 pub mod outside;

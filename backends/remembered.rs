@@ -86,7 +86,7 @@ impl Remembered {
     }
 }
 
-fn format(record: &Record) -> String {
+pub(crate) fn format(record: &Record) -> String {
     let mut lines = vec![HEAD.to_owned()];
     for (name, properties) in &record.datasets {
         lines.push(format!("dataset {}", escape(name)));
@@ -100,7 +100,7 @@ fn format(record: &Record) -> String {
 }
 
 /// The first line that cannot be understood is the error.
-fn parse(text: &str) -> std::result::Result<Record, &str> {
+pub(crate) fn parse(text: &str) -> std::result::Result<Record, &str> {
     let mut lines = text.lines();
     if let Some(head) = lines.next().filter(|line| *line != HEAD) {
         return Err(head);

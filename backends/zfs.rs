@@ -36,6 +36,7 @@ mod streams;
 mod tool;
 mod view;
 
+pub(crate) use discover::rc_conf_datasets;
 pub use discover::{active_pool, dataset_mounted_at};
 
 /// All properties that are remand's own begin so.

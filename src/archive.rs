@@ -41,6 +41,8 @@ pub use format::{Compression, Format};
 pub use index::{Failure, Line, Seal};
 pub use manifest::Manifest;
 pub use member::MemberName;
+#[doc(hidden)]
+pub use reader::fuzzing;
 pub use reader::{ReadAt, Source, Visitor, read, read_manifest, salvage, select, survey};
 pub use signature::Signed;
 pub use sink::{FileSink, Sink, WriteSink};

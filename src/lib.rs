@@ -72,6 +72,8 @@ pub mod event;
 pub mod export;
 pub mod extract;
 pub mod fstab;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod input;
 pub mod keys;
 pub mod layout;

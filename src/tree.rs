@@ -12,7 +12,7 @@ pub mod error;
 mod flagged;
 pub mod flags;
 pub mod path;
-mod platform;
+pub(crate) mod platform;
 pub mod read;
 pub mod write;
 

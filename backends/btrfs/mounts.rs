@@ -17,15 +17,20 @@ struct Mount {
 pub(super) fn check_unused(path: &Path) -> Result<()> {
     const TABLE: &str = "/proc/self/mountinfo";
     let text = std::fs::read(TABLE).map_err(|source| Error::io("read", TABLE, source))?;
-    let mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse).collect();
-    match user(&mounts, path.as_os_str().as_bytes()) {
+    match in_the_way(&text, path.as_os_str().as_bytes()) {
         None => Ok(()),
-        Some((point, true)) => Err(Error::MountedOver(lossy(point))),
+        Some((point, true)) => Err(Error::MountedOver(lossy(&point))),
         Some((point, false)) => Err(Error::Busy {
             subject: path.display().to_string(),
-            detail: format!("it is mounted at {}", lossy(point)),
+            detail: format!("it is mounted at {}", lossy(&point)),
         }),
     }
+}
+
+/// The mount point that is in the way of a path, by the text of the table, and whether it lies in it.
+pub(crate) fn in_the_way(table: &[u8], path: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let mounts: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(parse).collect();
+    user(&mounts, path).map(|(point, inside)| (point.to_vec(), inside))
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -45,6 +45,11 @@ pub(super) fn distinct(all: &[Raw<'_>]) -> Vec<SnapshotName> {
     names.iter().map(|name| SnapshotName::new(name).expect("it was made valid")).collect()
 }
 
+/// The name that a snapshot gets which somebody has called so, where no other has it.
+pub fn made_valid(name: &[u8]) -> SnapshotName {
+    SnapshotName::new(&valid(name, NAME_BYTES)).expect("it was made valid")
+}
+
 /// The bytes as a name of at most so many: those that no name has are underscores.
 fn valid(bytes: &[u8], most: usize) -> String {
     let mut name = String::new();

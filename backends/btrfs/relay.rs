@@ -19,7 +19,7 @@ use std::io::{self, Read};
 
 /// What is wrong with a stream, or how reading it failed.
 #[derive(Debug)]
-pub(super) enum Wrong {
+pub(crate) enum Wrong {
     /// It is none, or damaged.
     Damaged(String),
     /// It is whole, and wants what no stream of ours does.
@@ -61,20 +61,20 @@ type Result<T> = std::result::Result<T, Wrong>;
 
 /// The begin of one stream: what it will make.
 #[derive(Clone, Debug)]
-pub(super) struct Begin {
+pub(crate) struct Begin {
     version: u32,
     first: Frame,
     /// What the stream calls its subvolume.
     pub(super) name: Vec<u8>,
     /// The subvolume's identity where it was made.
-    pub(super) uuid: Uuid,
+    pub(crate) uuid: Uuid,
     /// That of the subvolume that it builds on.
     parent: Option<Uuid>,
 }
 
 impl Begin {
     /// Reads the begin of the next stream; `None` where there is no more.
-    pub(super) fn read(source: &mut dyn Read) -> Result<Option<Self>> {
+    pub(crate) fn read(source: &mut dyn Read) -> Result<Option<Self>> {
         let Some(version) = frame::read_begin(source)? else { return Ok(None) };
         let mut first = Frame::default();
         first.read(source)?;
@@ -137,17 +137,17 @@ impl<R: Read> Read for Renamed<R> {
 
 /// What is known of a subvolume that came.
 #[derive(Debug)]
-pub(super) struct Came {
+pub(crate) struct Came {
     /// What it is here.
-    pub(super) here: Uuid,
-    pub(super) specials: Specials,
+    pub(crate) here: Uuid,
+    pub(crate) specials: Specials,
 }
 
 /// Subvolumes that came, by what they were where they were made.
-pub(super) type Known = BTreeMap<Uuid, Came>;
+pub(crate) type Known = BTreeMap<Uuid, Came>;
 
 /// One stream of those from outside, from its begin to its end and no further.
-pub(super) struct Part<'a> {
+pub(crate) struct Part<'a> {
     source: &'a mut dyn Read,
     known: &'a Known,
     specials: Specials,
@@ -161,7 +161,7 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    pub(super) fn new(begin: &Begin, name: &str, known: &'a Known, source: &'a mut dyn Read) -> Result<Self> {
+    pub(crate) fn new(begin: &Begin, name: &str, known: &'a Known, source: &'a mut dyn Read) -> Result<Self> {
         let parent = begin.parent.map(|uuid| known.get(&uuid).ok_or_else(foreign)).transpose()?;
         let ready = begin.changed(name.as_bytes(), parent.map(|parent| &parent.here))?;
         let specials = parent.map_or_else(Specials::new, |parent| parent.specials.clone());
@@ -199,7 +199,7 @@ impl<'a> Part<'a> {
     }
 
     /// What went wrong with the stream, after a read has failed.
-    pub(super) fn wrong(self) -> Option<Wrong> {
+    pub(crate) fn wrong(self) -> Option<Wrong> {
         self.wrong
     }
 }

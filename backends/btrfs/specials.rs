@@ -28,7 +28,7 @@ struct Name {
 
 /// The special entries of one subvolume. Names are in one allocation, so that no depth costs stack.
 #[derive(Clone, Debug)]
-pub(super) struct Specials {
+pub(crate) struct Specials {
     names: Vec<Name>,
     free: Vec<usize>,
 }

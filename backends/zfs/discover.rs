@@ -76,7 +76,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// libioc's root datasets in an rc.conf, in its order; a later line for the same key wins, as in sh(1).
-fn rc_conf_datasets(text: &str) -> Vec<String> {
+pub(crate) fn rc_conf_datasets(text: &str) -> Vec<String> {
     let mut found: Vec<(&str, String)> = Vec::new();
     for line in text.lines() {
         let Some((key, value)) = line.trim_start().split_once('=') else { continue };

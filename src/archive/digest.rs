@@ -114,3 +114,45 @@ impl ContentHasher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_count_as_zeros() {
+        let long = ZEROS.len() * 2 + 5;
+        for (size, runs) in [
+            (0, vec![]),
+            (7, vec![]),
+            (long, vec![]),
+            (10, vec![(0, 10)]),
+            (10, vec![(3, 4)]),
+            (10, vec![(0, 2), (2, 3), (9, 1)]),
+            (3 * long, vec![(1, 1), (long, 5), (2 * long, 70_000)]),
+        ] {
+            let mut whole = vec![0; size];
+            let mut hasher = ContentHasher::new(size as u64);
+            for (offset, length) in runs {
+                whole[offset..offset + length].fill(7);
+                hasher.data(offset as u64, &whole[offset..offset + length]);
+            }
+            assert_eq!(hasher.finish(), Digest::of(&whole), "{size}");
+            let mut content = crate::tree::MemoryContent::new(whole.clone());
+            assert_eq!(of_content(&mut content).unwrap(), Digest::of(&whole));
+        }
+    }
+
+    #[test]
+    fn one_digest_has_one_text() {
+        let digest = Digest::of(b"");
+        let text = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse::<Digest>().unwrap(), digest);
+        assert_eq!(Digest::new(*digest.as_bytes()), digest);
+        assert_eq!(serde_json::from_value::<Digest>(serde_json::to_value(digest).unwrap()).unwrap(), digest);
+        for bad in ["", "blake3:", &text[7..], &text[..70], &text.to_uppercase(), &format!("{text}00")] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+}

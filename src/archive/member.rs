@@ -36,3 +36,22 @@ impl std::fmt::Display for MemberName {
         write!(f, "./{}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_is_at_component_boundaries() {
+        let path = |text: &str| TreePath::new(text.as_bytes()).unwrap();
+        let below = |name: &str, prefix: &str| MemberName::new(path(name)).below(&path(prefix));
+        assert_eq!(below("root/etc/a", "root"), Some(path("etc/a")));
+        assert_eq!(below("root", "root"), Some(path("")));
+        assert_eq!(below("root/etc", ""), Some(path("root/etc")));
+        assert_eq!(below("", ""), Some(path("")));
+        assert_eq!(below("rooty", "root"), None);
+        assert_eq!(below("root", "root/etc"), None);
+        assert_eq!(below("other/etc", "root"), None);
+        assert_eq!(MemberName::new(path("root/a")).to_string(), "./root/a");
+    }
+}

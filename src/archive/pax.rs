@@ -77,6 +77,7 @@ mod tests {
             b"6 a=bc",
             b"6 abc\n",
             b"0 a=b\n",
+            b"1 a=b\n",
             b"2 a=b\n",
             b"+6 a=b\n",
             b"6 a=b\n6 a=c\n",

@@ -17,6 +17,8 @@ mod decompress;
 mod directory;
 mod file;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod index;
 mod judge;

@@ -188,6 +188,37 @@ mod tests {
         assert!(!has_holes(&[run(0, 7)], 7));
     }
 
+    /// As GNU tar writes them: a run of no length at the end where the file ends with a hole, and nowhere else.
+    #[test]
+    fn the_text_of_a_map() {
+        let text = |runs: &[Extent], size| {
+            let map = encode(runs, size);
+            assert_eq!(map.len(), BLOCK);
+            String::from_utf8(map).unwrap().trim_end_matches('\0').to_owned()
+        };
+        let run = Extent { offset: 4096, length: 5 };
+        assert_eq!(text(&[run], 4101), "1\n4096\n5\n");
+        assert_eq!(text(&[run], 4102), "2\n4096\n5\n4102\n0\n");
+        assert_eq!(text(&[], 7), "1\n7\n0\n");
+        assert_eq!(text(&[], 0), "0\n");
+    }
+
+    /// Runs that abut are one; but the first one begins where it says.
+    #[test]
+    fn runs_that_abut_are_joined() {
+        let map = |text: &str| {
+            let mut map = text.as_bytes().to_vec();
+            map.resize(BLOCK, 0);
+            parse(&map, 100).map(|map| map.unwrap().runs)
+        };
+        let run = |offset, length| Extent { offset, length };
+        assert_eq!(map("2\n0\n5\n5\n5\n").unwrap(), [run(0, 10)]);
+        assert_eq!(map("3\n10\n5\n15\n5\n21\n1\n").unwrap(), [run(10, 10), run(21, 1)]);
+        assert_eq!(map("2\n10\n5\n100\n0\n").unwrap(), [run(10, 5)]);
+        assert_eq!(map("1\n0\n100\n").unwrap(), [run(0, 100)]);
+        assert_eq!(map("1\n100\n0\n").unwrap(), []);
+    }
+
     #[test]
     fn attacks() {
         for bad in [
@@ -205,6 +236,9 @@ mod tests {
             assert!(parse(bad.as_bytes(), 100).is_err(), "{bad}");
         }
         assert!(parse(b"3\n0\n1\n", 100).unwrap().is_none());
+        // As many runs as a writer makes, and one for a hole at the end.
+        assert!(parse(format!("{}\n", MAX_RUNS + 1).as_bytes(), 100).unwrap().is_none());
+        assert!(parse(format!("{}\n", MAX_RUNS + 2).as_bytes(), 100).is_err());
     }
 
     #[test]

@@ -162,6 +162,14 @@ impl Table {
         (whole && end.fits(hasher)).then_some(table)
     }
 
+    /// The table that `bytes` tell, with an end that goes with them; `None` if they tell none.
+    pub(super) fn mended(bytes: Vec<u8>) -> Option<Self> {
+        let last = Chunks { rest: &bytes, number: 0, at: 0, plain_at: 0, line: 0 }.last()?;
+        let mut end = End { table_at: last.end, index_at: 0, chunks: last.number + 1, digest: [0; 32] };
+        end.digest = *blake3::Hasher::new().update(&bytes).update(&end.head()).finalize().as_bytes();
+        Self::new(bytes, end)
+    }
+
     /// All chunks in order.
     pub(super) fn chunks(&self) -> Chunks<'_> {
         Chunks { rest: &self.bytes, number: 0, at: 0, plain_at: 0, line: 0 }

@@ -16,7 +16,7 @@ mod run;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
-use self::parse::Line;
+pub(crate) use self::parse::{Line, line};
 use super::{DirectoryPair, Engine, Error, Proof, Result, Scope, Trees, walk};
 use crate::tree::path::printable;
 use crate::tree::{Dir, Kind, Stat, Tree};
@@ -80,7 +80,7 @@ pub(super) fn listed(base: &Tree, now: &Tree, scope: Scope<'_>) -> Result<HashSe
     let mut listed = HashSet::new();
     let mut unknown = None;
     run::rsync(&path(now)?, &path(base)?, scope, &mut |line| {
-        match parse::line(line) {
+        match self::line(line) {
             Some(Line::Differs(path) | Line::Deleted(path)) => _ = listed.insert(path),
             Some(Line::Remark) => {}
             // If rsync fails, its own complaint says more.

@@ -24,6 +24,11 @@ pub(super) struct Destination {
 }
 
 impl Destination {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the directory, which is made if it is missing. Links on the way are the user's own.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let made = match std::fs::create_dir(path) {

@@ -149,6 +149,11 @@ impl FromStr for Timestamp {
     }
 }
 
+/// Whether a symbolic link can point there: the system takes no empty target, and none with a NUL.
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && !target.contains(&0)
+}
+
 /// Number of a device node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
@@ -280,7 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn an_acl_is_empty_without_any_of_the_three() {
+        let some = Some("user::rwx".to_owned());
+        let none = Acl::default();
+        assert!(none.is_empty());
+        assert!(!Acl { access: some.clone(), ..none.clone() }.is_empty());
+        assert!(!Acl { default: some.clone(), ..none.clone() }.is_empty());
+        assert!(!Acl { nfs4: some, ..none }.is_empty());
+    }
+
+    #[test]
+    fn no_link_points_nowhere() {
+        assert!(is_target(b"..") && is_target(b"\xff"));
+        assert!(!is_target(b"") && !is_target(b"a\0") && !is_target(b"\0"));
+    }
+
+    #[test]
     fn kinds_are_named() {
+        let devices: Vec<_> = Kind::ALL.into_iter().filter(|kind| kind.is_device()).collect();
+        assert_eq!(devices, [Kind::CharDevice, Kind::BlockDevice]);
         for kind in Kind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }

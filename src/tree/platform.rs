@@ -12,7 +12,7 @@ use super::{Acl, Kind, Stat, Timestamp};
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-mod posix_acl;
+pub(crate) mod posix_acl;
 #[cfg(target_os = "linux")]
 pub(super) use linux::*;
 

@@ -6,6 +6,7 @@ use crate::archive::bounds::MAX_NAME_BYTES;
 use crate::archive::index::Role;
 use crate::archive::wrong::Wrong;
 use crate::archive::{Line, MemberName, pax, sparse};
+use crate::tree::entry::is_target;
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
 
 use super::{
@@ -104,6 +105,9 @@ pub(in crate::archive) fn decode(header: &tar::Header, extended: &Extended) -> R
         None => Vec::new(),
     };
     let name = clean_name(&name, kind == Kind::Directory)?;
+    if kind == Kind::Symlink && !is_target(&target) {
+        return Err(Wrong::Forbidden("no link can have its target".to_owned()));
+    }
     let role =
         if is_link { Role::Link { to: clean_name(&target, false)? } } else { Role::Member { digest: None } };
     let mut entry = attributes(header, &records, kind)?;

@@ -75,6 +75,22 @@ fn sparse_headers() {
     assert!(own.starts_with(b"./root/dir/GNUSparseFile.0/file\0"));
 }
 
+/// The system takes neither, so a restore would fail at them when everything before is made already.
+#[test]
+fn links_to_nowhere_are_refused() {
+    for target in [&b""[..], b"a\0b"] {
+        let entry = Entry { target: Some(target.to_vec()), ..crate::archive::testing::entry(Kind::Symlink) };
+        let line = line("root/link", entry);
+        let json = crate::archive::index::line_to_json(&line);
+        assert!(crate::archive::index::parse(&json).is_err());
+        let mut block = encode(&line, Layout::Plain, 1).unwrap();
+        let own = ::tar::Header::from_byte_slice(&block.split_off(block.len() - 512)).clone();
+        let mut records = Vec::new();
+        pax::push(&mut records, b"linkpath", target);
+        assert!(decode(&own, &Extended { records, ..Extended::default() }).is_err());
+    }
+}
+
 #[test]
 fn unknown_sparse_forms_are_refused() {
     let own = encode(&line("root/a", crate::archive::testing::entry(Kind::Fifo)), Layout::Plain, 1).unwrap();

@@ -13,6 +13,7 @@ use super::{Failure, Line, Replaced, Role, Seal};
 use crate::archive::bounds::MAX_NAME_BYTES;
 use crate::archive::wrong::Wrong;
 use crate::archive::{Digest, MemberName};
+use crate::tree::entry::is_target;
 use crate::tree::{Acl, Device, Entry, Flags, Kind, TreePath};
 
 /// One line, the seal too.
@@ -287,6 +288,9 @@ fn parse_entry(form: Form<'_>) -> Result<Entry, Wrong> {
         || device.is_some() != matches!(kind, Kind::CharDevice | Kind::BlockDevice)
     {
         return Err("its target, size or device number does not go with its type".into());
+    }
+    if target.as_deref().is_some_and(|target| !is_target(target)) {
+        return Err(Wrong::Forbidden("no link can have its target".to_owned()));
     }
     let decode = |text: &str| BASE64.decode(text.as_bytes()).map_err(|error| format!("bad base64: {error}"));
     let mut xattrs = BTreeMap::new();

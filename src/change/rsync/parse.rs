@@ -6,7 +6,7 @@
 
 /// A line's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Something of the entry differs, or the base does not have it.
     Differs(Vec<u8>),
     /// The base alone has it.
@@ -18,7 +18,7 @@ pub(super) enum Line {
 const CODE_LENGTH: usize = 11;
 
 /// Understands one line; `None` where it is nothing that rsync is known to print.
-pub(super) fn line(line: &[u8]) -> Option<Line> {
+pub(crate) fn line(line: &[u8]) -> Option<Line> {
     let remark = |start: &&[u8]| line.starts_with(start);
     if line.is_empty() || [&b"cannot delete "[..], b"IO error encountered"].iter().any(remark) {
         return Some(Line::Remark);

@@ -94,3 +94,17 @@ fn a_file_that_cannot_be_read_is_an_error_and_not_absent() {
     let error = Config::load_from(None, &[directory.path().to_path_buf()], &Homes::default()).unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "a directory is no file");
 }
+
+/// Those of the fuzz target: what it has found once stays found.
+#[test]
+fn seeds_are_errors_or_defaults_that_options_can_have() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/cli_config");
+    let mut read = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        if let Ok(config) = Config::load(Some(&seed.unwrap().path())) {
+            assert!(config.level.is_none() || config.compression.is_some());
+            read += 1;
+        }
+    }
+    assert!(read > 0);
+}

@@ -13,7 +13,7 @@ use std::fmt::Write;
 /// An ACL that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Not a POSIX ACL: {0}")]
-pub(super) struct InvalidAcl(String);
+pub(crate) struct InvalidAcl(String);
 
 const VERSION: u32 = 2;
 const NO_ID: u32 = u32::MAX;
@@ -34,7 +34,7 @@ struct Ace {
 }
 
 /// Text of an ACL in the kernel's form.
-pub(super) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
+pub(crate) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
     let mut entries = Vec::new();
     let (version, rest) =
         raw.split_first_chunk::<4>().ok_or_else(|| InvalidAcl(format!("{} bytes", raw.len())))?;
@@ -75,7 +75,7 @@ pub(super) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
 }
 
 /// The kernel's form of an ACL from text.
-pub(super) fn from_text(text: &str) -> Result<Vec<u8>, InvalidAcl> {
+pub(crate) fn from_text(text: &str) -> Result<Vec<u8>, InvalidAcl> {
     let entries = checked(text.split(',').map(entry_from_text).collect::<Result<_, _>>()?)?;
     let mut raw = VERSION.to_le_bytes().to_vec();
     for Ace { tag, id, permissions } in entries {

@@ -1,0 +1,51 @@
+//! Doors for the fuzz targets in `fuzz/`: parsers that nobody else reaches alone. Those of an archive's parts are in
+//! [`crate::archive::fuzzing`].
+
+use crate::archive::manifest::ResourceRecord;
+use crate::change::rsync::{self, Line};
+use crate::error::Result;
+use crate::tree::TreePath;
+#[cfg(target_os = "linux")]
+use crate::tree::platform::posix_acl;
+
+/// What a line of rsync(1) is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RsyncLine {
+    /// Something differs at a path.
+    Differs(Vec<u8>),
+    /// The base alone has a path.
+    Deleted(Vec<u8>),
+    /// Words for people.
+    Remark,
+}
+
+/// A line that rsync prints of a change; `None` where it is not understood.
+pub fn rsync_line(line: &[u8]) -> Option<RsyncLine> {
+    Some(match rsync::line(line)? {
+        Line::Differs(path) => RsyncLine::Differs(path),
+        Line::Deleted(path) => RsyncLine::Deleted(path),
+        Line::Remark => RsyncLine::Remark,
+    })
+}
+
+/// Name of a dataset, and where its members lie.
+pub type Dataset = (String, Option<TreePath>);
+
+/// What a restore is going to make of a resource: its name, and its datasets.
+pub fn restored(record: &ResourceRecord, name: Option<&str>) -> Result<(String, Vec<Dataset>)> {
+    let plan = crate::restore::plan::plan(record, name)?;
+    let datasets = plan.datasets.into_iter().map(|target| (target.name, target.member)).collect();
+    Ok((plan.name, datasets))
+}
+
+/// Text of an ACL in the form of the kernel.
+#[cfg(target_os = "linux")]
+pub fn acl_to_text(raw: &[u8]) -> Option<String> {
+    posix_acl::to_text(raw).ok()
+}
+
+/// The form of the kernel of an ACL as text.
+#[cfg(target_os = "linux")]
+pub fn acl_from_text(text: &str) -> Option<Vec<u8>> {
+    posix_acl::from_text(text).ok()
+}
