@@ -40,17 +40,22 @@ pub fn relayed(mut source: &[u8], name: &str) -> Vec<Result<Vec<u8>, bool>> {
         };
         let mut relayed = Vec::new();
         let outcome = relay::Part::new(&begin, name, &known, &mut source).and_then(|mut part| {
-            let read = part.read_to_end(&mut relayed);
-            part.wrong().map_or_else(|| read.map(drop).map_err(relay::Wrong::Source), Err)
+            match part.read_to_end(&mut relayed) {
+                Ok(_) => Ok(part.specials()),
+                Err(error) => Err(part.wrong().unwrap_or(relay::Wrong::Source(error))),
+            }
         });
-        if let Err(wrong) = outcome {
-            streams.push(Err(refused(&wrong)));
-            return streams;
-        }
+        let specials = match outcome {
+            Ok(specials) => specials,
+            Err(wrong) => {
+                streams.push(Err(refused(&wrong)));
+                return streams;
+            }
+        };
         // Here it has another identity.
         let mut here = begin.uuid;
         here.reverse();
-        known.insert(begin.uuid, here);
+        known.insert(begin.uuid, relay::Came { here, specials });
         streams.push(Ok(relayed));
     }
 }

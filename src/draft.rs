@@ -105,8 +105,8 @@ mod tests {
         write(&path, fill, |file, draft| rename(file, draft, &path)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         let other = state.path().join("other");
-        let full = |_: &mut File| Err(ErrorKind::StorageFull.into());
-        assert!(write(&other, full, |file, draft| rename(file, draft, &other)).is_err());
+        let fails = |_: &mut File| Err(ErrorKind::StorageFull.into());
+        assert!(write(&other, fails, |file, draft| rename(file, draft, &other)).is_err());
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
     }
 

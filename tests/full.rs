@@ -26,7 +26,8 @@ struct Tiny {
     path: PathBuf,
     /// On a file system of its own, or a limit of a part of ZFS.
     quota: Option<String>,
-    _alone: MutexGuard<'static, ()>,
+    #[allow(dead_code)] // held
+    alone: MutexGuard<'static, ()>,
 }
 
 impl Tiny {
@@ -40,19 +41,19 @@ impl Tiny {
                 &format!("{variable} names no directory on a small file system"),
             );
         }
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Self { path: path?.into(), quota: None, _alone })
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self { path: path?.into(), quota: None, alone })
     }
 
     /// A dataset.
     fn zfs(group: &str) -> Option<Self> {
         static ALONE: Mutex<()> = Mutex::new(());
         let Some(Place::Zfs(parent)) = Place::zfs(group) else { return None };
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("{parent}/tiny-{}", std::process::id());
         zfs(["create", &name]);
         let path = zfs(["get", "-H", "-o", "value", "mountpoint", &name]).into();
-        Some(Self { path, quota: Some(name), _alone })
+        Some(Self { path, quota: Some(name), alone })
     }
 
     fn place(&self) -> Place {

@@ -12,7 +12,7 @@ use support::at::At;
 use support::compare::assert_same_without;
 use support::pool::{Place, Pool, Size, names};
 use support::run::{Run, export, remand, restore};
-use support::{Scratch, skipped, workload};
+use support::{Scratch, workload};
 
 const MOMENTS: usize = 10;
 

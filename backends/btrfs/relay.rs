@@ -194,7 +194,7 @@ impl<'a> Part<'a> {
     }
 
     /// After the stream's end: what was made that is no plain file.
-    pub(super) fn specials(self) -> Specials {
+    pub(crate) fn specials(self) -> Specials {
         self.specials
     }
 

@@ -211,9 +211,10 @@ fn open_decrypted(source: Source, name: &str) -> Result<(Opened, Keys)> {
         Opened::File(file) => {
             let head = file::read_vec(&*file, 0, encrypt::MAGIC_BYTES);
             let head = head.map_err(|error| input_error(name, error))?;
-            match encrypt::is_encrypted(&head, name)? {
-                true => Opened::File(encrypt::open_file(&file, name, keys.identities())?),
-                false => Opened::File(file),
+            if encrypt::is_encrypted(&head, name)? {
+                Opened::File(encrypt::open_file(&file, name, keys.identities())?)
+            } else {
+                Opened::File(file)
             }
         }
         Opened::Directory(tree) => Opened::Directory(tree),

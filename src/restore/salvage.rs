@@ -158,15 +158,15 @@ impl Restore<'_> {
         if self.context.options.salvage.is_none() || !is_damage || is_root {
             return self.fail(place.work, error);
         }
-        self.left_out(line, place, &crate::undo::chain(&error))
+        self.left_out(line, place, &crate::undo::chain(&error));
+        Ok(())
     }
 
     /// An entry is not restored.
-    pub(super) fn left_out(&mut self, line: &Line, place: &Place, why: &str) -> Result<()> {
+    pub(super) fn left_out(&mut self, line: &Line, place: &Place, why: &str) {
         self.works[place.work].toll.lost += 1;
         let message = format!("is left out: {why}");
         self.context.steps.warn(&Warning { subject: line.name.to_string(), message });
-        Ok(())
     }
 
     /// Whether something lies in a dataset whose stream is lost: there is no place for it.

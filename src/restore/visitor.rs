@@ -243,7 +243,8 @@ impl<'a> Restore<'a> {
     fn apply(&mut self, line: &Line, content: Option<&mut dyn Content>) -> Result<()> {
         let Some(place) = self.locate(line)? else { return self.keep(line, content) };
         if self.is_above_lost(&place) {
-            return self.left_out(line, &place, "it lies in a dataset that is lost");
+            self.left_out(line, &place, "it lies in a dataset that is lost");
+            return Ok(());
         }
         let applied = self.enter(place.work, place.section).and_then(|()| {
             let size = line.entry.as_ref().map_or(0, |entry| entry.size);

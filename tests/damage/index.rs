@@ -154,7 +154,7 @@ fn bytes_of_the_index() {
         ("without the last line feed", index[..index.len() - 1].to_vec()),
         ("with an empty line", [b"\n", &index[..]].concat()),
         ("with something behind the seal", [&index[..], b"{}\n"].concat()),
-        ("with spaces", String::from_utf8(index.clone()).unwrap().replace(":", ": ").into_bytes()),
+        ("with spaces", String::from_utf8(index.clone()).unwrap().replace(':', ": ").into_bytes()),
     ];
     for (what, data) in cases {
         bundle.member("./index.jsonl").data = data;

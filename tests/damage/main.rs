@@ -3,6 +3,9 @@
 //! By default a share of all cases is tried, in about a minute; with `REMAND_TEST_DAMAGE=full` every one. Which share is fixed, so a
 //! failure comes again. What changes nothing is not passed over: [`harmless`] must name a reason, and what a reader sees must be the same.
 
+// Names of archives are the tests' own.
+#![allow(clippy::case_sensitive_file_extension_comparisons, clippy::type_complexity)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -15,17 +15,14 @@ fn places(form: Form, bytes: &[u8]) -> (std::ops::Range<usize>, usize) {
     let end = bytes.len() - END_BYTES - if form == Form::Gzip { 10 } else { 0 };
     assert!(bytes[end..].starts_with(b"remandT\x01"));
     let part = usize::try_from(u64::from_le_bytes(bytes[end + 8..end + 16].try_into().unwrap())).unwrap();
-    match form {
-        Form::Gzip => {
-            let length = usize::from(u16::from_le_bytes(bytes[part + 22..part + 24].try_into().unwrap()));
-            assert_eq!(&bytes[part + 20..part + 22], b"RT");
-            (part + 24..part + 24 + length, end)
-        }
-        _ => {
-            let length = u32::from_le_bytes(bytes[part + 4..part + 8].try_into().unwrap()) as usize;
-            assert_eq!(&bytes[part + 8..part + 12], b"RMTP");
-            (part + 12..part + 8 + length, end)
-        }
+    if form == Form::Gzip {
+        let length = usize::from(u16::from_le_bytes(bytes[part + 22..part + 24].try_into().unwrap()));
+        assert_eq!(&bytes[part + 20..part + 22], b"RT");
+        (part + 24..part + 24 + length, end)
+    } else {
+        let length = u32::from_le_bytes(bytes[part + 4..part + 8].try_into().unwrap()) as usize;
+        assert_eq!(&bytes[part + 8..part + 12], b"RMTP");
+        (part + 12..part + 8 + length, end)
     }
 }
 

@@ -21,11 +21,15 @@ fn refused(change: &dyn Fn(&mut Value), words: &[&str]) {
     bundle.save(&path);
     for command in [&["verify"][..], &["verify", "--repair-report"], &["info"], &["ls"]] {
         let ended = remand(command).arg(&path).ends(23);
-        words.iter().for_each(|word| ended.tells(word));
+        for word in words {
+            ended.tells(word);
+        }
     }
     for options in [&["--name", "x"][..], &["--name", "x", "--salvage"]] {
         let ended = remand(["restore"]).on(&pool).args(options).arg(&path).ends(23);
-        words.iter().for_each(|word| ended.tells(word));
+        for word in words {
+            ended.tells(word);
+        }
         assert_eq!((pool.jails(), pool.remains()), (vec!["web01".to_owned()], vec![]));
     }
 }

@@ -133,8 +133,8 @@ mod tests {
     fn directories_without_entries_are_bounded() {
         let mut names = Names::new();
         let deep = "a/".repeat(10_000);
-        let most =
-            (0..).find(|number| names.remember(&name(&format!("{number}/{deep}f")), Known::Other).is_err());
+        let most = (0..1000)
+            .find(|number| names.remember(&name(&format!("{number}/{deep}f")), Known::Other).is_err());
         assert_eq!(most, Some(30));
         // A directory in each of many is honest.
         let mut names = Names::new();
@@ -149,9 +149,9 @@ mod tests {
             paths in prop::collection::vec("[ab]{1,2}(/[ab]{1,2}){0,4}", 1..20)
         ) {
             let mut names = Names::new();
-            let mut seen: HashMap<String, ()> = HashMap::new();
+            let mut seen: std::collections::HashSet<String> = std::collections::HashSet::new();
             for path in paths {
-                let new = seen.insert(path.clone(), ()).is_none();
+                let new = seen.insert(path.clone());
                 let remembered = names.remember(&name(&path), Known::Directory);
                 prop_assert_eq!(remembered.is_ok(), new, "{}", path);
                 prop_assert_eq!(names.find(name(&path).path()), Some(Known::Directory));

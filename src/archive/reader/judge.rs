@@ -285,7 +285,7 @@ impl Judge {
                     );
                 }
                 (true, false) => {
-                    self.tell(line, Fault::Corrupt, "its content is not all there", Rescue::Lost)
+                    self.tell(line, Fault::Corrupt, "its content is not all there", Rescue::Lost);
                 }
                 // What is refused here may be no member at all.
                 (false, _) => {}

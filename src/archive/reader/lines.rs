@@ -50,11 +50,10 @@ impl Collector {
     }
 
     /// Something is missing here.
-    pub(super) fn gap(&mut self) -> io::Result<()> {
+    pub(super) fn gap(&mut self) {
         self.broken += u64::from(self.confirmed);
         self.partial.clear();
         self.sure = true;
-        Ok(())
     }
 
     /// What was fed since the last time was no index, unless that is known.
