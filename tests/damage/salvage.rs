@@ -234,7 +234,7 @@ fn an_archive_within_an_archive_is_no_part_of_it() {
         }
         std::fs::write(&path, &bytes).unwrap();
         let (affected, result) = report(&path);
-        assert_eq!(result["index"], "intact", "{name}");
+        assert_eq!(result["index"], "intact", "{name}: {result} {affected:?}");
         assert!(
             affected.iter().all(|(member, status)| !member.contains("root.tree") && status != "unexpected"),
             "{affected:?}"

@@ -30,7 +30,7 @@ const BASE: &str = "base.tar.gz";
 /// A DIRECTORY, in a tar, since git keeps no empty directories.
 const DIRECTORY: &str = "directory.tar.gz";
 /// Most bytes of each.
-const MAX_BYTES: u64 = 20 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")

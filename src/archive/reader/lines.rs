@@ -58,18 +58,19 @@ impl Collector {
 
     /// What was fed since the last time was no index, unless that is known.
     pub(super) fn discard(&mut self) -> io::Result<()> {
-        if self.confirmed || self.known == 0 {
-            if !self.confirmed {
-                self.partial.clear();
-            }
+        if self.confirmed {
+            return Ok(());
+        }
+        self.partial.clear();
+        (self.broken, self.sure) = (0, true);
+        if self.known == 0 {
             return Ok(());
         }
         self.file.flush()?;
         let file = self.file.get_mut();
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
-        (self.known, self.broken, self.sure) = (0, 0, true);
-        self.partial.clear();
+        self.known = 0;
         Ok(())
     }
 
