@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
+/// With less than this a file system is full.
+const FULL_BYTES: u64 = 16 << 10;
+
 /// A file system that this run writes to.
 #[derive(Debug)]
 struct Room {
@@ -49,12 +52,14 @@ impl Rooms {
 
     /// Says where there was how much room, if that is why `error` came.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        if !is_full(&error) {
-            return error;
-        }
         // What has failed is still there, so that the one that is full can be told from the others.
         let left = |room: &&Room| free_bytes(&room.directory).unwrap_or(u64::MAX);
         let Some(room) = self.0.iter().min_by_key(left) else { return error };
+        // Programs do not always say why they failed.
+        let is_likely = matches!(error, Error::Backend { .. }) && left(&room) < FULL_BYTES;
+        if !is_full(&error) && !is_likely {
+            return error;
+        }
         let needed = match &*room.needed.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((bytes, what)) if *bytes > room.free_bytes => format!("{what} needs at least {bytes} bytes"),
             _ => "more is needed".to_owned(),

@@ -27,8 +27,8 @@ use check::{Golden, Outcome, check};
 use course::{Course, Operation};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use support::announce;
 use support::pool::Place;
+use support::{announce, skipped};
 use tracer::{Fault, Plan, Step};
 
 /// How long the cases of one backend take, unless told otherwise.
@@ -43,6 +43,12 @@ fn every_step() {
     places.extend(Place::xfs(group).map(|place| ("xfs", place)));
     places.extend(Place::btrfs(group).map(|place| ("btrfs", place)));
     places.extend(Place::zfs(group).map(|place| ("zfs", place)));
+    if places.iter().any(|(_, place)| place.is_zfs()) {
+        skipped(
+            "faults of restore and cleanup on zfs",
+            "zfs-fuse cannot be relied on to destroy what is mounted",
+        );
+    }
     let only = std::env::var("REMAND_TEST_FAULTS_ONLY").unwrap_or_default();
     let failures: Vec<String> = std::thread::scope(|scope| {
         let only = &only;
@@ -72,7 +78,10 @@ fn in_memory() -> Place {
 fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
     let mut failures = Vec::new();
     let mut course = Course::new(place);
-    for operation in Operation::ALL.into_iter().filter(|operation| is_wanted(*operation, only)) {
+    let operations = Operation::ALL.into_iter().filter(|operation| is_wanted(*operation, only));
+    // Between two runs zfs-fuse would have to destroy what is mounted, and that fails too often.
+    let operations = operations.filter(|operation| !place.is_zfs() || operation.is_export());
+    for operation in operations {
         let golden = golden(&course, operation, name);
         let steps = steps(&course, &golden);
         let cases: Vec<_> = cases(&steps);

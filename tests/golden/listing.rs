@@ -7,14 +7,20 @@ use rustix::fs::FileType;
 
 use super::support::at::At;
 
-/// A line for each entry below a directory: type, mode, owner, group, links, time, name; then content, target and attributes.
-pub(crate) fn listing(directory: &Path, name: &str) -> String {
+/// A line for each entry below a directory of a pool: type, mode, owner, group, links, time, name; then content, target and attributes.
+pub(crate) fn listing(pool: &Path, name: &str) -> String {
     let mut text = String::new();
-    add(&At::open(directory), name.as_bytes(), &mut text);
+    add(&At::open(&pool.join(name)), name.as_bytes(), pool, &mut text);
     text
 }
 
-fn add(directory: &At, path: &[u8], text: &mut String) {
+/// Where the pool is differs from run to run, and so do mounts in an fstab.
+fn anywhere(content: &[u8], pool: &Path) -> Vec<u8> {
+    let text = String::from_utf8_lossy(content);
+    text.replace(pool.to_str().expect("a readable path"), "POOL").into_bytes()
+}
+
+fn add(directory: &At, path: &[u8], pool: &Path, text: &mut String) {
     let mut names = directory.names();
     names.sort();
     for name in names {
@@ -24,6 +30,7 @@ fn add(directory: &At, path: &[u8], text: &mut String) {
         let (letter, what) = match kind {
             FileType::RegularFile => {
                 let content = directory.read(&name);
+                let content = if name == b"fstab" { anywhere(&content, pool) } else { content };
                 ('f', format!("{} bytes {}", content.len(), &blake3::hash(&content).to_hex()[..16]))
             }
             FileType::Directory => ('d', String::new()),
@@ -55,7 +62,7 @@ fn add(directory: &At, path: &[u8], text: &mut String) {
             }
         }
         if kind == FileType::Directory {
-            add(&directory.dir(&name), &below, text);
+            add(&directory.dir(&name), &below, pool, text);
         }
     }
 }

@@ -75,7 +75,7 @@ fn restored(version: &str, name: &str, archive: &Path) -> String {
     for kind in ["jails", "releases"] {
         // What the base brings is told by its own listing.
         if kind == "jails" || name == BASE {
-            text += &listing(&pool.path(kind), kind);
+            text += &listing(pool.directory(), kind);
         }
     }
     text.replace(pool.directory().to_str().unwrap(), "POOL")

@@ -83,7 +83,9 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_undone = |error: &io::Error| error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Broken>);
+        let is_undone = |error: &io::Error| {
+            error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Broken>)
+        };
         let is_broken = |error: &io::Error| error.raw_os_error() == Some(EIO) || is_undone(error);
         let read = match self.file.read_at(buffer, self.at) {
             Err(error) if is_broken(&error) => {
