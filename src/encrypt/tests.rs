@@ -94,7 +94,7 @@ fn a_cut_at_any_place_and_any_flipped_bit_are_noticed() {
             assert!(matches!(opened.err(), Some(Error::Damaged(_))), "cut at {end} of a file");
         }
     }
-    for at in (0..300).chain(PIECE..PIECE + 400).chain(sealed.len() - 200..sealed.len()) {
+    for at in (0..300).chain(PIECE..(PIECE + 400).min(sealed.len())).chain(sealed.len() - 200..sealed.len()) {
         let mut bad = sealed.clone();
         bad[at] ^= 1 << (at % 8);
         let error = read_stream(&bad, std::slice::from_ref(&identity)).unwrap_err();

@@ -125,7 +125,8 @@ fn on(name: &str, place: &Place, only: &str) -> Vec<String> {
             cases.len()
         ));
         let missed = counts.get("missed").copied().unwrap_or_default();
-        if missed * 10 > tried.max(20) {
+        // Threads take turns differently from run to run; more than a part of that would mean that the steps are not what they were.
+        if missed * 3 > tried.max(12) {
             failures.push(format!(
                 "{name} {}: {missed} of {tried} cases never came to their step",
                 operation.name()
