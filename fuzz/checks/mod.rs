@@ -10,14 +10,14 @@ mod host;
 mod members;
 mod roundtrip;
 // Of the test that replays them.
-#[allow(dead_code)]
+#[allow(dead_code)] // tests/seeds.rs uses the rest
 mod seeds;
 mod streams;
 mod tar;
 mod trees;
 mod words;
 
-#[allow(unused_imports)]
+#[allow(unused_imports)] // only tests/seeds.rs writes seeds
 pub(crate) use seeds::seeds;
 
 /// A function that panics where something does not hold for an input.

@@ -16,10 +16,10 @@ use remand::selector::{Purpose, Selection};
 use rustix::fs::FileType;
 
 // Each takes what it needs of these.
-#[allow(dead_code)]
+#[allow(dead_code)] // the tests use the rest
 #[path = "../../tests/support/at.rs"]
 mod at;
-#[allow(dead_code)]
+#[allow(dead_code)] // the tests use the rest
 #[path = "../../tests/support/compare.rs"]
 mod compare;
 

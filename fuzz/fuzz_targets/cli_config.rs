@@ -10,7 +10,7 @@ mod args {
 }
 #[path = "../../src/cli/config.rs"]
 mod config;
-#[allow(dead_code)]
+#[allow(dead_code)] // the command line uses the rest
 #[path = "../../src/cli/args/values.rs"]
 mod values;
 

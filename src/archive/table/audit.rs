@@ -95,7 +95,7 @@ mod tests {
     use crate::archive::table::Builder;
 
     /// Chunks with their lengths and headers as a writer tells them.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // a table, which a name for each column would hide
     const CHUNKS: [(u64, u64, &[(u64, u64)]); 4] =
         [(500, 1000, &[]), (90, 2000, &[(5, 0), (700, 1)]), (30, 50, &[]), (70, 900, &[(0, 1), (100, 2)])];
 
