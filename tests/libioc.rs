@@ -11,7 +11,7 @@ use support::pool::{Place, Pool, Size, names, zfs};
 use support::run::{export, remand, restore};
 use support::tar::Member;
 use support::trip::{assert_restored, assert_tree_restored};
-use support::{Scratch, compare, root_for, workload};
+use support::{Scratch, compare, root_for, while_disturbed, workload};
 
 fn small_pool() -> Pool {
     Pool::with_jail(&Place::dir(), Size::Small)
@@ -283,28 +283,23 @@ fn row_16_everything_is_read_from_the_snapshot() {
     for index in 0..20 {
         std::fs::write(busy.join(format!("bulk{index}")), workload::noise(index, 200_000)).unwrap();
     }
-    let stop = std::sync::atomic::AtomicBool::new(false);
     let counters = 12;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // Counters that go up one after the other: at any moment they hold at most two values, in order.
-            for round in 1_u32.. {
-                for index in 0..counters {
-                    std::fs::write(busy.join("new"), round.to_string()).unwrap();
-                    std::fs::rename(busy.join("new"), busy.join(format!("counter{index:02}"))).unwrap();
-                }
-                if stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    break;
-                }
-            }
-        });
+    let mut round = 0_u32;
+    // Counters that go up one after the other: at any moment they hold at most two values, in order.
+    let count = || {
+        round += 1;
+        for index in 0..counters {
+            std::fs::write(busy.join("new"), round.to_string()).unwrap();
+            std::fs::rename(busy.join("new"), busy.join(format!("counter{index:02}"))).unwrap();
+        }
+    };
+    let exported = while_disturbed(count, || {
         while !busy.join(format!("counter{:02}", counters - 1)).exists() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let ended = remand(["export"]).on(&source).arg("web01").arg(scratch.join("web01.tar")).end();
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        ended.expect(0);
+        remand(["export"]).on(&source).arg("web01").arg(scratch.join("web01.tar")).end()
     });
+    exported.expect(0);
     let bundle = Bundle::open(&scratch.join("web01.tar"));
     let values: Vec<u32> = (0..counters)
         .map(|index| bundle.position(&format!("./root/busy/counter{index:02}")))

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::support::run::remand;
-use crate::support::{bundle::Bundle, is_root};
+use crate::support::{bundle::Bundle, is_root, while_disturbed};
 use crate::trap::{Trap, cost};
 
 fn saved(trap: &Trap, bundle: &Bundle) -> PathBuf {
@@ -92,19 +92,16 @@ fn files_that_change_while_they_are_read() {
     let archive = saved(&trap, &bundle);
     let honest = std::fs::read(archive.join("root/srv/new")).unwrap();
     let evil = vec![b'e'; honest.len()];
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let swap = |content: &[u8]| {
-                std::fs::write(archive.join("swap"), content).unwrap();
-                // The directory has an unknown file for a moment, which is refused too.
-                std::fs::rename(archive.join("swap"), archive.join("root/srv/new")).unwrap();
-            };
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                swap(&evil);
-                swap(&honest);
-            }
-        });
+    let swap = |content: &[u8]| {
+        std::fs::write(archive.join("swap"), content).unwrap();
+        // The directory has an unknown file for a moment, which is refused too.
+        std::fs::rename(archive.join("swap"), archive.join("root/srv/new")).unwrap();
+    };
+    let both = || {
+        swap(&evil);
+        swap(&honest);
+    };
+    while_disturbed(both, || {
         for _ in 0..20 {
             let cost = cost(remand(["restore"]).on(&trap.target).arg(&archive), None);
             trap.check("swapped", "restore", &cost, &[0, 22, 23]);
@@ -115,6 +112,5 @@ fn files_that_change_while_they_are_read() {
             }
             assert_eq!(trap.target.remains(), Vec::<String>::new());
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }

@@ -10,7 +10,7 @@ use crate::support::bundle::Bundle;
 use crate::support::pool::{Place, Pool, Size, names};
 use crate::support::run::{export, remand, restore};
 use crate::support::tar;
-use crate::support::{Scratch, is_root, skipped};
+use crate::support::{Scratch, is_root, skipped, while_disturbed};
 use crate::trap::{Trap, cost};
 
 #[test]
@@ -223,25 +223,19 @@ fn extraction_into_somebody_elses_directory() {
     let (to, victim) = (trap.scratch.join("to"), trap.scratch.join("victim"));
     std::fs::create_dir(&victim).unwrap();
     std::fs::write(victim.join("srv"), "safe").unwrap();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                for name in names(&to).into_iter().filter(|name| name.starts_with(".remand")) {
-                    let _ = std::fs::rename(to.join(&name), to.join("aside"));
-                    let _ = symlink(&victim, to.join(&name));
-                }
-            }
-        });
-        for _ in 0..30 {
-            let _ = std::fs::create_dir(&to);
-            let run = remand(["restore", "--to"]).arg(&to).on(&trap.target).arg(&archive).arg(":/srv");
-            let cost = cost(run, None);
-            trap.check("swapped", "to", &cost, &[0, 1, 3, 12, 22, 23]);
-            assert_eq!(std::fs::read_to_string(victim.join("srv")).unwrap(), "safe");
-            assert_eq!(names(&victim), ["srv"]);
-            crate::support::at::remove_tree(&to);
+    let swap = || {
+        for name in names(&to).into_iter().filter(|name| name.starts_with(".remand")) {
+            let _ = std::fs::rename(to.join(&name), to.join("aside"));
+            let _ = symlink(&victim, to.join(&name));
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    });
+    };
+    for _ in 0..30 {
+        std::fs::create_dir(&to).unwrap();
+        let run = remand(["restore", "--to"]).arg(&to).on(&trap.target).arg(&archive).arg(":/srv");
+        let cost = while_disturbed(swap, || cost(run, None));
+        trap.check("swapped", "to", &cost, &[0, 1, 3, 12, 22, 23]);
+        assert_eq!(std::fs::read_to_string(victim.join("srv")).unwrap(), "safe");
+        assert_eq!(names(&victim), ["srv"]);
+        crate::support::at::remove_tree(&to);
+    }
 }

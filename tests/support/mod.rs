@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Says on the real standard error, which the test harness does not capture, that something is not tested here.
 /// Each message appears once a test binary.
@@ -33,6 +34,30 @@ pub(crate) fn announce(message: &str) {
 /// Names a group of tests that cannot run on this machine, and why.
 pub(crate) fn skipped(group: &str, why: &str) {
     announce(&format!("SKIPPED {}: {why}", group.replace(": ", ", ")));
+}
+
+/// Does `disturb` over and over, at least once, on another thread for as long as `work` runs. Also when `work` panics: the
+/// test fails then, and does not wait for ever.
+pub(crate) fn while_disturbed<T>(disturb: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (stop, mut disturb) = (AtomicBool::new(false), disturb);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                disturb();
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let _stop = Stop(&stop);
+        work()
+    })
 }
 
 /// Whether the tests run as root; if not, `group` is announced as skipped.
