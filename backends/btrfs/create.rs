@@ -271,34 +271,27 @@ pub(super) fn delete_tree(above: &OwnedFd, name: &[u8], path: &Path) -> Result<(
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(fail(errno.into())),
     };
+    let is_subvolume = place::top(&directory).map_err(fail)?.is_some();
     let mut tries = 0;
     loop {
         tries += 1;
-        delete_below(&directory, path)?;
-        if place::top(&directory).map_err(fail)?.is_none() {
-            return remove_tree(above, &name_of(name)?, path);
-        }
-        match btrfs::delete(above, name) {
+        // What holds no others goes at once: to look for such takes a look at all subvolumes of the one around it.
+        let removed = if is_subvolume {
+            btrfs::delete(above, name)
+        } else {
+            fs::unlinkat(above, name, AtFlags::REMOVEDIR).map_err(io::Error::from)
+        };
+        match removed {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {}
             Err(error) => return Err(fail(error)),
         }
-    }
-}
-
-/// Removes everything in a directory.
-pub(super) fn empty_tree(directory: &OwnedFd, path: &Path) -> Result<()> {
-    let fail = |errno: Errno| Error::io("empty", path.display().to_string(), errno.into());
-    delete_below(directory, path)?;
-    for entry in fs::Dir::read_from(directory).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            delete_tree(directory, name, &path.join(lossy(name)))?;
+        delete_below(&directory, path)?;
+        if !is_subvolume {
+            return remove_tree(above, &name_of(name)?, path);
         }
     }
-    Ok(())
 }
 
 /// Deletes all subvolumes below a directory, the innermost first.

@@ -13,7 +13,7 @@ use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
 /// The subvolume in the directory that is called like the dataset. No dataset can have this name.
@@ -87,6 +87,26 @@ fn sets(pool: &Btrfs) -> Result<Vec<(SnapshotName, OwnedFd)>> {
         }
     }
     Ok(sets)
+}
+
+/// Removes everything in a directory of a set. Where its snapshots lie is known, so that nobody asks for all subvolumes there are.
+fn empty_set(directory: &OwnedFd, path: &Path) -> Result<()> {
+    let fail = |errno: Errno| Error::io("empty", path.display().to_string(), errno.into());
+    for entry in fs::Dir::read_from(directory).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let path = path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        if name.to_bytes() != LAST.as_bytes()
+            && let Ok(inner) = fs::openat(directory, name, DIRECTORY, Mode::empty())
+        {
+            empty_set(&inner, &path)?;
+        }
+        create::delete_tree(directory, name.to_bytes(), &path)?;
+    }
+    Ok(())
 }
 
 impl Btrfs {
@@ -220,7 +240,7 @@ impl Btrfs {
             |errno: Errno| Error::io("destroy the snapshot at", path.display().to_string(), errno.into());
         let above = place.parent().unwrap_or(&place).as_os_str().as_bytes();
         match place::open_below(self.dir.root(), above) {
-            Ok(above) if recursive => create::empty_tree(&above, path.parent().unwrap_or(&path))?,
+            Ok(above) if recursive => empty_set(&above, path.parent().unwrap_or(&path))?,
             Ok(above) => create::delete_tree(&above, LAST.as_bytes(), &path)?,
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(fail(errno)),
@@ -239,6 +259,20 @@ impl Btrfs {
             }
         }
         Ok(())
+    }
+
+    /// Removes the directories of a set whose snapshots are gone: a crash leaves some in which none was made yet.
+    pub(super) fn destroy_empty_set(&self, name: &SnapshotName) -> Result<()> {
+        let set = format!("{STATE}/{SNAPSHOTS}/{name}");
+        let fail = |source| Error::io("look into", self.directory().join(&set).display().to_string(), source);
+        match place::open_below(self.dir.root(), set.as_bytes()) {
+            Ok(directory) if !walk(&directory).map_err(fail)?.is_empty() => Ok(()),
+            Ok(_) => {
+                self.destroy_own(&Snapshot { dataset: DatasetName::pool(), name: Some(name.clone()) }, true)
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(fail(errno.into())),
+        }
     }
 
     /// Destroys all own snapshots of a dataset and of those below it.

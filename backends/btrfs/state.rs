@@ -47,7 +47,10 @@ pub(super) fn destroy_leftover(pool: &Btrfs, leftover: &Leftover) -> Result<()> 
             _ => Err(Error::NotLeftover(pool.label_of(name))),
         },
         Leftover::Snapshot(snapshot) => match &snapshot.name {
-            Some(name) if name.is_remand() => pool.destroy_own(snapshot, true),
+            Some(name) if name.is_remand() => {
+                pool.destroy_own(snapshot, true)?;
+                pool.destroy_empty_set(name)
+            }
             _ => Err(Error::NotLeftover(format!("a snapshot of {}", pool.label_of(&snapshot.dataset)))),
         },
     }

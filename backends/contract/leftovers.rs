@@ -131,9 +131,10 @@ fn half_made_things_are_leftovers(pool: &Fixture) -> Outcome {
         let _within = pool.create(".remand/staging/receive-1/x/inner");
         std::fs::create_dir_all(state.join(format!("snapshots/{}/jails/a", run_name(1)))).unwrap();
         wanted.push(Leftover::Snapshot(of("", &run_name(1))));
-        // A set that lacks its topmost.
+        // A set that lacks its topmost and, of another, all but the directory.
         let _kept = [pool.create("a"), pool.create("a/b"), pool.create("a/c")];
         let _crashed = [pool.snapshot("a/b", &run_name(2), false), pool.snapshot("a/c", &run_name(2), false)];
+        std::fs::create_dir(state.join(format!("snapshots/{}/a/d", run_name(2)))).unwrap();
         wanted.extend([of("a/b", &run_name(2)), of("a/c", &run_name(2))].map(Leftover::Snapshot));
     }
     let found = (pool.again)().leftovers().unwrap();
@@ -143,6 +144,8 @@ fn half_made_things_are_leftovers(pool: &Fixture) -> Outcome {
     }
     assert_eq!(pool.backend.leftovers().unwrap(), []);
     assert!(!state.join("staging/receive-1").exists());
+    let sets = std::fs::read_dir(state.join("snapshots"));
+    assert!(sets.is_err() || sets.unwrap().next().is_none());
     Outcome::Passed
 }
 
