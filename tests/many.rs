@@ -17,7 +17,7 @@ use support::compare::assert_same_without;
 use support::pool::{Place, Pool, Size, names};
 use support::run::remand;
 use support::trip::assert_restored;
-use support::{Scratch, announce, skipped};
+use support::{Scratch, announce};
 
 /// A pool with a release and three jails.
 fn three(place: &Place) -> Pool {
@@ -218,14 +218,6 @@ fn with_release(place: &Place, options: &[&str]) {
 #[test]
 fn a_release_comes_before_what_is_built_on_it() {
     for place in Place::all("many: release") {
-        if place.is_zfs() && !Path::new("/dev/zfs").exists() {
-            // One time in three it still calls the release busy when the jail that is built on it has been staged.
-            skipped(
-                "many: release on zfs",
-                "needs a kernel with ZFS; zfs-fuse does not let go of a mounted origin in time",
-            );
-            continue;
-        }
         with_release(&place, &["--portable"]);
         if place.has_datasets() {
             with_release(&place, &[]);

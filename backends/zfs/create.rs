@@ -1,7 +1,7 @@
 //! What comes, moves and goes: create, clone, rename, mount, destroy.
 
 use super::parse::{self, Listed};
-use super::{CREATED, RECEIVED, Zfs, list_one, mounted_directory, name, tool};
+use super::{CREATED, RECEIVED, Zfs, list_one, mounted_directory, name, state, tool};
 use crate::{Created, DatasetName, Error, Kept, Result, Snapshot};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,10 +111,13 @@ impl Zfs {
             created.check(&self.root)?;
             let (old, new) = (self.full(&created.dataset)?, self.full(to)?);
             self.check_free(to)?;
-            let before: Vec<_> =
+            let mut before: Vec<_> =
                 self.find_all(&created.dataset)?.into_iter().filter(|listed| listed.mounted).collect();
             match tool::run(["rename", old.as_str(), new.as_str()]) {
-                Err(Error::Busy { .. }) => self.rename_unmounted(&before, &old, &new)?,
+                Err(Error::Busy { .. }) => {
+                    before.extend(self.own_clones_of(&old)?);
+                    self.rename_unmounted(&before, &old, &new)?;
+                }
                 other => drop(other?),
             }
             Ok(before)
@@ -130,8 +133,17 @@ impl Zfs {
         }
     }
 
+    /// What is mounted among the datasets of remand's own that are clones of snapshots of `full` or below it.
+    fn own_clones_of(&self, full: &str) -> Result<Vec<Listed>> {
+        let state = DatasetName::new(state::STATE)?;
+        let all = if self.find(&state)?.is_some() { self.find_all(&state)? } else { Vec::new() };
+        let is_of = |origin: &str| origin.strip_prefix(full).is_some_and(|rest| rest.starts_with(['@', '/']));
+        Ok(all.into_iter().filter(|it| it.mounted && it.origin.as_deref().is_some_and(is_of)).collect())
+    }
+
     /// zfs-fuse lets go of a file system some time after it was unmounted, so that `zfs rename`, which unmounts and goes on at
-    /// once, finds it busy. Done step by step there is time to wait in between.
+    /// once, finds it busy: done step by step there is time to wait in between. And a dataset may be busy there for as long as a
+    /// clone of what is in it is mounted.
     fn rename_unmounted(&self, mounted: &[Listed], old: &str, new: &str) -> Result<()> {
         let unmount = || {
             for listed in mounted.iter().rev() {
@@ -154,7 +166,8 @@ impl Zfs {
             let Some(name) = name::relative(&self.root, &listed.name) else { continue };
             let now = match name.below(old) {
                 Some(below) => new.join(below)?,
-                None => new.clone(),
+                None if name == *old => new.clone(),
+                None => name,
             };
             self.mount_one(&now, now != *new)?;
         }
