@@ -11,6 +11,8 @@ use crate::run;
 /// What a record says whose run is dead.
 const GONE: &str = "the process is gone";
 
+const NEWEST_FIRST: &str = "ORDER BY begun DESC, id DESC";
+
 impl Records {
     /// Notes that exports begin, all or none, and numbers them. Answers in the same order.
     pub fn begin(&self, new: &[NewRecord<'_>]) -> Result<Vec<Begun>> {
@@ -43,25 +45,28 @@ impl Records {
 
     /// All records of a resource, the newest first.
     pub fn of(&self, kind: ResourceKind, name: &str) -> Result<Vec<Record>> {
-        self.read("WHERE kind = ?1 AND name = ?2", (kind_text(kind), name))
+        self.read(&format!("WHERE kind = ?1 AND name = ?2 {NEWEST_FIRST}"), (kind_text(kind), name))
     }
 
     /// All records of the pool, the newest first.
     pub fn all(&self) -> Result<Vec<Record>> {
-        self.read("", ())
+        self.read(NEWEST_FIRST, ())
     }
 
     /// The exports of a resource that came before one that goes on, for its manifest: the newest first, at most [`TRAVELLING`].
     pub fn earlier(&self, kind: ResourceKind, name: &str, than: RecordId) -> Result<Vec<ExportRecord>> {
+        // No more than this one goes on: it has the resource's lock.
+        let newest =
+            format!("WHERE kind = ?1 AND name = ?2 AND id <> ?3 {NEWEST_FIRST} LIMIT {}", TRAVELLING + 1);
         let ended = self
-            .of(kind, name)?
+            .read(&newest, (kind_text(kind), name, than.0))?
             .into_iter()
-            .filter(|record| record.id != than && record.export.result != ExportResult::Running);
+            .filter(|record| record.export.result != ExportResult::Running);
         Ok(ended.take(TRAVELLING).map(|record| record.export).collect())
     }
 
-    fn read(&self, condition: &str, parameters: impl Params + Copy) -> Result<Vec<Record>> {
-        let query = format!("SELECT {} FROM export {condition} ORDER BY begun DESC, id DESC", row::COLUMNS);
+    fn read(&self, which: &str, parameters: impl Params + Copy) -> Result<Vec<Record>> {
+        let query = format!("SELECT {} FROM export {which}", row::COLUMNS);
         let fetch = || self.look("read", |transaction| fetch(transaction, &query, parameters));
         let mut found = fetch()?;
         if !found.iter().any(is_running) {
