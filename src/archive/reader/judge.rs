@@ -127,7 +127,7 @@ impl Judge {
             self.survey.states.push(state);
             number += 1;
         }
-        self.rest(found, &known);
+        self.rest(found, &known, &agreed.into_iter().flatten().collect());
         Ok(())
     }
 
@@ -253,13 +253,14 @@ impl Judge {
         self.survey.findings.push(Finding { name, fault, detail, rescue });
     }
 
-    /// Members that no line was taken for.
-    fn rest(&mut self, found: &[Found], known: &HashSet<MemberName>) {
+    /// Members that no line was taken for. `agreed` are those that agree with one in everything.
+    fn rest(&mut self, found: &[Found], known: &HashSet<MemberName>, agreed: &HashSet<usize>) {
         let mut doubtful = false;
         for (number, one) in found.iter().enumerate() {
             let claimed = self.survey.claims[number].is_some();
-            // Behind a search comes what may be of a tar file within the archive, until something is what the index says.
-            doubtful = !claimed && (doubtful || one.sought);
+            // Behind a search comes what may be of a tar file within the archive, and that may hold members which the index knows as well.
+            // Where the index is proven it is all there is, and what else was found tells nothing.
+            doubtful = one.sought || doubtful && (self.is_proven() || !agreed.contains(&number));
             if claimed || one.superseded || known.contains(&one.line.name) {
                 continue;
             }
