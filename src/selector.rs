@@ -36,7 +36,7 @@ use crate::resource::{ResourceKind, label};
 pub enum Purpose {
     /// Resources of a pool: snapshots may be named, new names may not, and something must be selected.
     Export,
-    /// Resources of an archive: new names may be given, snapshots may not. Without a selector it is everything.
+    /// Resources of an archive: new names may be given. Without a selector it is everything.
     Restore,
 }
 

@@ -230,8 +230,8 @@ pub(crate) struct Restore {
     /// Archive to read: a file, a directory, or - for standard input
     #[arg(value_name = "SRC")]
     pub(crate) source: PathBuf,
-    /// Resources to restore: NAME, NAME=NEW, a pattern, @TAG [default: all that the archive holds]. With --to what to
-    /// extract: NAME:PATH, or :PATH if the archive holds one resource
+    /// Resources to restore: NAME, NAME=NEW, a pattern, NAME@SNAPSHOT, @TAG [default: all that the archive holds]. With --to
+    /// what to extract: NAME:PATH, or :PATH if the archive holds one resource
     #[arg(value_name = "RESOURCE")]
     pub(crate) selectors: Vec<String>,
     /// Resource not to restore, or a pattern; can be given several times

@@ -7,7 +7,7 @@ use super::plan::{self, Plan};
 use crate::archive::Manifest;
 use crate::error::{Error, Result};
 use crate::resource::label;
-use crate::selector::{Candidate, Place, Selection, taken_since};
+use crate::selector::{Candidate, Chosen, Place, Selection, Unmatched, taken_since};
 use crate::step::Steps;
 
 /// A resource that was selected.
@@ -55,6 +55,10 @@ pub(super) fn select(
     for notice in selected.notices {
         steps.notice(source, notice);
     }
+    let other: Vec<_> = selected.chosen.iter().filter_map(|one| other_snapshot(manifest, one)).collect();
+    if !other.is_empty() {
+        return Err(Error::NoMatch { place: Place::Archive(source.to_owned()), unmatched: other });
+    }
     let mut chosen = Vec::new();
     for one in selected.chosen {
         let newer = match selection.newer {
@@ -87,12 +91,50 @@ pub(super) fn select(
     planned.collect()
 }
 
+/// What there is not, where a resource is asked for as of another snapshot than the one that the archive has it of.
+fn other_snapshot(manifest: &Manifest, chosen: &Chosen) -> Option<Unmatched> {
+    let (wanted, record) = (chosen.snapshot.as_deref()?, &manifest.resources[chosen.index]);
+    let there = record.snapshot.as_deref().map(printable_text);
+    if record.snapshot.as_deref() == Some(wanted) {
+        return None;
+    }
+    let label = label(record.kind, &printable_text(&record.name));
+    let near = there.map(|name| format!("{}@{name}", label.replacen(' ', ":", 1))).into_iter().collect();
+    Some(Unmatched { what: format!("no snapshot {wanted} of the {label}"), near })
+}
+
+fn printable_text(text: &str) -> String {
+    crate::tree::path::printable(text.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::archive::testing::two_jails;
     use crate::event::Silent;
     use crate::selector::Purpose;
+
+    /// As of its snapshot, which is the one whose archive it is.
+    #[test]
+    fn a_snapshot_can_be_named_and_must_be_the_one() {
+        let mut manifest = two_jails();
+        manifest.resources[0].snapshot = Some("p3".into());
+        let select = |word: &str| {
+            let words = [word.to_owned()];
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            let selection = Selection::parse(Purpose::Restore, &words, false, &[], None, now)?;
+            let options = Options { selection, ..Options::default() };
+            let selected = super::select(&manifest, &options, "x.tar", &Steps::new(&Silent, "x"))?;
+            Ok::<_, Error>(selected.len())
+        };
+        assert_eq!(select("a@p3").unwrap(), 1);
+        let other = select("a@p4").unwrap_err();
+        assert_eq!((other.exit_status(), other.hint()), (10, Some("did you mean jail:a@p3?".into())));
+        assert_eq!(other.to_string(), "There is no snapshot p4 of the jail a in the archive x.tar");
+        // Of a plain directory there is none, and a pattern asks for each.
+        assert_eq!(select("b@p3").unwrap_err().exit_status(), 10);
+        assert_eq!(select("*@p3").unwrap_err().exit_status(), 10);
+    }
 
     fn chosen(select: &[&str], exclude: &[&str], name: Option<&str>) -> Result<Vec<String>> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();

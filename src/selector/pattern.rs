@@ -43,9 +43,6 @@ impl Pattern {
                 word,
                 "gives a new name, which the restore does; an export keeps the resource's own",
             )),
-            Purpose::Restore if pattern.snapshot.is_some() => {
-                Err(wrong(word, "names a snapshot, and an archive holds each resource as of one moment"))
-            }
             _ => Ok(pattern),
         }
     }

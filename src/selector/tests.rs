@@ -103,6 +103,7 @@ fn snapshots_and_new_names_are_handed_on() {
     assert_eq!(chosen(Purpose::Restore, "web01=new release:14.2-RELEASE=14"), "14.2-RELEASE=14 web01=new");
     assert_eq!(chosen(Purpose::Restore, "--all web01=new -x db* -x release:*"), "web01=new web02");
     assert_eq!(chosen(Purpose::Restore, "web01=web02 web02=web01"), "web01=web02 web02=web01");
+    assert_eq!(chosen(Purpose::Restore, "web01@s1 db01"), "db01 web01@s1");
     assert_eq!(chosen(Purpose::Restore, "-x release:*"), "db-test db01 web01 web02");
     for text in ["web01 web01@s1", "web01@s1 web01", "web01@s1 web*@s2"] {
         let (status, message) = failure(Purpose::Export, text);
@@ -192,7 +193,7 @@ fn malformed_words_are_errors_of_usage() {
     for text in ["", "a=b", "-x a@s", "-x a=b"] {
         assert!(matches!(parse(Purpose::Export, text), Err(Error::Usage(_))), "{text}");
     }
-    assert!(matches!(parse(Purpose::Restore, "a@s"), Err(Error::Usage(_))));
+    assert!(matches!(parse(Purpose::Restore, "a@s=b"), Err(Error::Usage(_))));
     assert!(Selection::parse(Purpose::Export, &[String::new()], false, &[], None, now()).is_err());
 }
 
