@@ -7,7 +7,7 @@ use super::support::at::At;
 use super::support::pool::{Place, Pool, Size};
 use super::support::run::{export, remand};
 use super::support::{Scratch, program_for};
-use super::{archives, versions};
+use super::{ENCRYPTED, archives, key, versions};
 
 /// Runs it; its exit status and what it says.
 fn prove(python: &Path, archives: &[PathBuf]) -> (i32, String) {
@@ -23,12 +23,25 @@ fn python() -> Option<PathBuf> {
     program_for("independent reader", "python3")
 }
 
+/// What age(1) makes of an archive, where it is installed.
+fn decrypted(archive: &Path, scratch: &Scratch) -> Option<PathBuf> {
+    let age = program_for("independent reader of encrypted archives", "age")?;
+    let plain = scratch.join("decrypted.tar.gz");
+    let mut command = Command::new(age);
+    command.args(["-d", "-i", &key("identity.txt"), "-o"]).arg(&plain).arg(archive);
+    assert!(command.status().unwrap().success());
+    Some(plain)
+}
+
 #[test]
 fn golden_archives_are_whole_by_the_manual_page() {
     let Some(python) = python() else { return };
     for version in versions() {
         let scratch = Scratch::new();
-        let paths: Vec<_> = archives(&version, &scratch).into_iter().map(|(_, path)| path).collect();
+        let mut paths = Vec::new();
+        for (name, path) in archives(&version, &scratch) {
+            paths.extend(if name == ENCRYPTED { decrypted(&path, &scratch) } else { Some(path) });
+        }
         let (status, text) = prove(&python, &paths);
         assert_eq!(status, 0, "{text}");
         assert_eq!(text.matches(": whole, ").count(), paths.len(), "{text}");

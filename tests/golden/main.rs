@@ -7,7 +7,8 @@
 //! cargo test --test golden -- --ignored write_golden_archives
 //! ```
 //!
-//! which must be run when the version of the format is raised, and at no other time: an archive that was made once never changes.
+//! which must be run when the version of the format is raised, or when an archive is added here: it makes those that are missing. One that
+//! was made once never changes. `tests/data/keys` has the keys of those that are signed or encrypted.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -29,6 +30,9 @@ use support::run::{export, remand, restore};
 const BASE: &str = "base.tar.gz";
 /// A DIRECTORY, in a tar, since git keeps no empty directories.
 const DIRECTORY: &str = "directory.tar.gz";
+/// Signed; and signed and encrypted.
+const SIGNED: &str = "signed.tar.gz";
+const ENCRYPTED: &str = "encrypted.tar.gz.age";
 /// Most bytes of each.
 const MAX_BYTES: u64 = 64 << 10;
 
@@ -39,6 +43,7 @@ fn data() -> PathBuf {
 /// Directories of all versions, the oldest first.
 fn versions() -> Vec<String> {
     let mut versions = names(&data());
+    versions.retain(|name| name != "keys");
     let number = |version: &str| -> Vec<u32> {
         version.split('.').map(|part| part.parse().expect("tests/data holds versions")).collect()
     };
@@ -64,13 +69,37 @@ fn archives(version: &str, scratch: &Scratch) -> Vec<(String, PathBuf)> {
     .collect()
 }
 
+fn key(name: &str) -> String {
+    data().join("keys").join(name).into_os_string().into_string().expect("a readable path")
+}
+
+/// What a command needs to read an archive, and to prove that it is signed.
+fn keys(name: &str) -> Vec<String> {
+    let mut options = Vec::new();
+    if [SIGNED, ENCRYPTED].contains(&name) {
+        options.extend(["--verify-key".to_owned(), key("signer.pub"), "--require-signature".to_owned()]);
+    }
+    if name == ENCRYPTED {
+        options.extend(["--identity-file".to_owned(), key("identity.txt")]);
+    }
+    options
+}
+
+/// Runs a command that reads an archive.
+fn read(command: &[&str], name: &str, archive: &Path) -> support::run::Ended {
+    let keys = keys(name);
+    let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    remand(command).args(&keys).arg(archive).ends(0)
+}
+
 /// What a restore of an archive makes, all of it.
 fn restored(version: &str, name: &str, archive: &Path) -> String {
     let pool = Pool::empty(&Place::dir());
     if name != BASE {
         restore(&pool, &data().join(version).join(BASE), &[]);
     }
-    restore(&pool, archive, &[]);
+    let keys = keys(name);
+    restore(&pool, archive, &keys.iter().map(String::as_str).collect::<Vec<_>>());
     let mut text = String::new();
     for kind in ["jails", "releases"] {
         // What the base brings is told by its own listing.
@@ -91,7 +120,7 @@ fn golden_archives_of_all_versions_are_restored() {
         let archives = archives(&version, &scratch);
         assert!(archives.len() >= 6, "{version} has {} archives", archives.len());
         for (name, archive) in archives {
-            remand(["verify"]).arg(&archive).ends(0);
+            read(&["verify"], &name, &archive);
             let kept =
                 std::fs::read_to_string(data().join(&version).join(format!("{name}.listing"))).unwrap();
             let found = restored(&version, &name, &archive);
@@ -114,7 +143,7 @@ fn the_version_that_is_written_has_golden_archives() {
         assert!(bytes <= MAX_BYTES, "{name} has {bytes} bytes");
         let scratch = Scratch::new();
         for (name, archive) in archives(&current, &scratch) {
-            let ended = remand(["info", "--json"]).arg(&archive).ends(0);
+            let ended = read(&["info", "--json"], &name, &archive);
             let manifest = ended
                 .json()
                 .into_iter()
@@ -125,7 +154,7 @@ fn the_version_that_is_written_has_golden_archives() {
     }
 }
 
-/// Writes those of the current version; refuses to replace any.
+/// Writes those of the current version that are missing.
 #[test]
 #[ignore = "makes the golden archives of a new version of the format"]
 fn write_golden_archives() {
@@ -133,7 +162,7 @@ fn write_golden_archives() {
     let version = format!("{MAJOR}.{MINOR}");
     let directory = data().join(&version);
     std::fs::create_dir_all(data()).unwrap();
-    std::fs::create_dir(&directory).expect("there are none of this version yet");
+    std::fs::create_dir_all(&directory).unwrap();
     let pool = Pool::with_jail(&Place::dir(), Size::Small);
     let root = support::at::At::open(&pool.root("web01"));
     let srv = root.dir("srv");
@@ -148,21 +177,41 @@ fn write_golden_archives() {
         srv.set_mtime(name, support::workload::JAIL_TIME);
     }
     pool.jail("web02", "base-1.0", Size::Small);
-    let to = |name: &str| directory.join(name);
-    remand(["export", "--standalone"]).on(&pool).arg("release:base-1.0").arg(to(BASE)).ends(0);
-    for name in ["differential.tar.gz", "differential.tar.zst", "differential.tar"] {
-        export(&pool, "web01", &to(name), &[]);
+    let missing = |name: &str| Some(directory.join(name)).filter(|path| !path.exists());
+    if let Some(to) = missing(BASE) {
+        remand(["export", "--standalone"]).on(&pool).arg("release:base-1.0").arg(to).ends(0);
     }
-    for name in ["standalone.tar.gz", "standalone.tar.zst"] {
-        export(&pool, "web01", &to(name), &["--standalone"]);
+    let signer = key("signer.key");
+    let identity = std::fs::read_to_string(key("identity.txt")).unwrap();
+    let recipient = identity.lines().next().and_then(|line| line.strip_prefix("# public key: ")).unwrap();
+    let sign = ["--sign", &signer];
+    let encrypt = ["--sign", &signer, "--encrypt-to", recipient];
+    for (name, options) in [
+        ("differential.tar.gz", &[][..]),
+        ("differential.tar.zst", &[]),
+        ("differential.tar", &[]),
+        ("standalone.tar.gz", &["--standalone"]),
+        ("standalone.tar.zst", &["--standalone"]),
+        (SIGNED, &sign),
+        (ENCRYPTED, &encrypt),
+    ] {
+        if let Some(to) = missing(name) {
+            export(&pool, "web01", &to, options);
+        }
     }
-    remand(["export"]).on(&pool).args(&["web01", "web02"]).arg(to("several.tar.zst")).ends(0);
+    if let Some(to) = missing("several.tar.zst") {
+        remand(["export"]).on(&pool).args(&["web01", "web02"]).arg(to).ends(0);
+    }
     let scratch = Scratch::new();
-    export(&pool, "web01", &scratch.join("directory"), &["--format", "directory"]);
-    let mut tar = Command::new("tar");
-    tar.arg("-czf").arg(to(DIRECTORY)).arg("-C").arg(scratch.join("directory")).args(["--sparse", "."]);
-    assert!(tar.status().unwrap().success());
+    if let Some(to) = missing(DIRECTORY) {
+        export(&pool, "web01", &scratch.join("directory"), &["--format", "directory"]);
+        let mut tar = Command::new("tar");
+        tar.arg("-czf").arg(to).arg("-C").arg(scratch.join("directory")).args(["--sparse", "."]);
+        assert!(tar.status().unwrap().success());
+    }
     for (name, archive) in archives(&version, &scratch) {
-        std::fs::write(to(&format!("{name}.listing")), restored(&version, &name, &archive)).unwrap();
+        if let Some(to) = missing(&format!("{name}.listing")) {
+            std::fs::write(to, restored(&version, &name, &archive)).unwrap();
+        }
     }
 }
