@@ -291,6 +291,19 @@ fn interrupted(place: &Place) {
     course.source_is_untouched();
 }
 
+/// Not only between files: this one takes minutes, nearly all of it a hole.
+#[test]
+fn an_interrupt_is_noticed_within_a_file() {
+    let course = Course::new(&Place::dir());
+    let root = At::open(&course.source.root("web01"));
+    root.write_sparse("endless", 4 << 40, &[(3 << 40, b"data")]);
+    let begin = Instant::now();
+    let ended = disturb(course.export(), Duration::from_secs(1), Signal::TERM);
+    assert_eq!(ended.code(), Some(130));
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!((names(course.scratch.path()), course.source.remains()), (vec![], vec![]));
+}
+
 #[test]
 fn interrupted_runs_undo_what_they_did() {
     interrupted(&Place::dir());

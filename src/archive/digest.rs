@@ -85,6 +85,8 @@ pub struct ContentHasher {
 }
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// How much of a hole is hashed without looking up: some hundredths of a second.
+const HOLE_BYTES: u64 = 64 << 20;
 
 impl ContentHasher {
     /// For content of `size` bytes.
@@ -97,6 +99,16 @@ impl ContentHasher {
         self.zeros(offset.saturating_sub(self.at));
         self.hasher.update(data);
         self.at += data.len() as u64;
+    }
+
+    /// The hole up to `end`, of which [`ContentHasher::data`] has nothing left to do then; `go_on` is asked every now and then, and can
+    /// stop it.
+    pub fn hole(&mut self, end: u64, go_on: &dyn Fn() -> std::io::Result<()>) -> std::io::Result<()> {
+        while self.at < end {
+            self.zeros((end - self.at).min(HOLE_BYTES));
+            go_on()?;
+        }
+        Ok(())
     }
 
     /// The digest, after the hole at the end.

@@ -296,7 +296,8 @@ impl Job<'_> {
         let live = !self.pool.backend().capabilities().consistent_while_running;
         let counts = Counts::default();
         let (resource, shared) = (self.number, self.shared);
-        TreeMembers { writer, tree, prefix, live, resource, shared, steps: self.steps, meter, counts }
+        let (steps, interrupted) = (self.steps, self.interrupted);
+        TreeMembers { writer, tree, prefix, live, resource, shared, steps, meter, counts, interrupted }
     }
 
     pub(super) fn snapshot_of(&self, planned: &PlannedDataset) -> Snapshot {

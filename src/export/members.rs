@@ -1,5 +1,7 @@
 //! From a change to a member and its index line.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::queue::MemberWriter;
 use super::shared::SharedFiles;
 use crate::archive::index::Role;
@@ -8,6 +10,7 @@ use crate::change::{Change, What};
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::step::{Meter, Steps};
+use crate::tree::content::Interruptible;
 use crate::tree::{Content, Dir, Entry, FileContent, Kind, Node, Tree, TreePath};
 
 /// How often a file is read that changes while it is read.
@@ -66,6 +69,7 @@ pub(crate) struct TreeMembers<'a> {
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) meter: &'a Meter<'a>,
     pub(crate) counts: Counts,
+    pub(crate) interrupted: &'a AtomicBool,
 }
 
 impl TreeMembers<'_> {
@@ -159,7 +163,12 @@ impl TreeMembers<'_> {
             };
             let size = content.size();
             line.entry = Some(entry);
-            match self.writer.member(line, Body::Content(&mut content), attempt)? {
+            let mut content = Interruptible::new(&mut content, self.interrupted);
+            let written = self.writer.member(line, Body::Content(&mut content), attempt);
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            match written? {
                 Written::Done(_) => {
                     self.meter.add(size, 0);
                     return Ok(true);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A run of data in a file; what lies between two runs is a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,56 @@ pub trait Content {
         None
     }
 
+    /// Whether to go on. Who works for long without asking for bytes, as over a hole, asks now and then.
+    fn go_on(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Whether the source is still what it was when reading began. Only a live tree can say no.
     fn is_stable(&mut self) -> io::Result<bool> {
         Ok(true)
+    }
+}
+
+/// Content that ends with an error when somebody wants it to.
+pub(crate) struct Interruptible<'a> {
+    content: &'a mut dyn Content,
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> Interruptible<'a> {
+    pub(crate) fn new(content: &'a mut dyn Content, interrupted: &'a AtomicBool) -> Self {
+        Self { content, interrupted }
+    }
+}
+
+impl Content for Interruptible<'_> {
+    fn size(&self) -> u64 {
+        self.content.size()
+    }
+
+    fn extents(&self) -> &[Extent] {
+        self.content.extents()
+    }
+
+    fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        self.go_on()?;
+        self.content.next_data()
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.content.file()
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.content.go_on()
+    }
+
+    fn is_stable(&mut self) -> io::Result<bool> {
+        self.content.is_stable()
     }
 }
 
@@ -72,6 +120,17 @@ impl Content for MemoryContent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interrupt_ends_it_within_a_hole_too() {
+        let interrupted = AtomicBool::new(false);
+        let mut content = MemoryContent::new("abc");
+        let mut content = Interruptible::new(&mut content, &interrupted);
+        assert_eq!(content.next_data().unwrap(), Some((0, &b"abc"[..])));
+        content.go_on().unwrap();
+        interrupted.store(true, Ordering::Relaxed);
+        assert!(content.go_on().is_err() && content.next_data().is_err());
+    }
 
     #[test]
     fn bytes_in_memory_come_once_and_never_empty() {

@@ -32,7 +32,12 @@ pub(in crate::archive) fn copy_content(
     let mut expected = extents.iter().copied().peekable();
     let mut runs = Runs { runs: runs.iter().copied().peekable(), position: 0 };
     let mut within = 0;
-    while let Some((offset, data)) = content.next_data().map_err(|source| source_error(member, source))? {
+    loop {
+        // First of all the hole before the next data, if there is one.
+        let next = expected.peek().map_or(content.size(), |extent| extent.offset + within);
+        hasher.hole(next, &|| content.go_on()).map_err(|source| source_error(member, source))?;
+        let data = content.next_data().map_err(|source| source_error(member, source))?;
+        let Some((offset, data)) = data else { break };
         let extent = *expected.peek().ok_or_else(|| broken_promise(member))?;
         if offset != extent.offset + within || data.is_empty() || data.len() as u64 > extent.length - within {
             return Err(broken_promise(member));
@@ -157,6 +162,10 @@ impl Content for Hashing<'_> {
         let broken =
             || io::Error::new(io::ErrorKind::InvalidData, "it did not yield the bytes that it announced");
         let expected = self.extents.get(self.current).copied();
+        let next = expected.map_or(self.inner.size(), |extent| extent.offset + self.within);
+        if let Err(error) = self.hasher.hole(next, &|| self.inner.go_on()) {
+            return fail(&mut self.failure, error);
+        }
         match (self.inner.next_data(), expected) {
             (Ok(None), None) => Ok(None),
             (Ok(Some((offset, data))), Some(extent))
