@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::check::{Golden, Outcome, what_follows};
 use super::course::{Course, Finished, Operation};
@@ -18,6 +18,10 @@ use super::{budget, cases, in_memory, message, spread};
 
 /// File systems, and how large their images are.
 const SYSTEMS: [(&str, &str); 3] = [("ext4", "96M"), ("xfs", "320M"), ("btrfs", "256M")];
+
+/// How often, and after which pause, what is busy is unmounted again.
+const UNMOUNT_TRIES: u32 = 100;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A file system in an image.
 struct Disk {
@@ -59,7 +63,16 @@ impl Disk {
     }
 
     fn unmount(&self) {
-        run(Command::new("umount").arg(self.place()));
+        let mut umount = Command::new("umount");
+        umount.arg(self.place());
+        // A killed process may still be closing its files.
+        for _ in 0..UNMOUNT_TRIES {
+            if umount.output().is_ok_and(|output| output.status.success()) {
+                return;
+            }
+            std::thread::sleep(UNMOUNT_PAUSE);
+        }
+        run(&mut umount);
     }
 
     /// Copies an image; what had the name before may still be in use.
