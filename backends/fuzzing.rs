@@ -23,6 +23,17 @@ pub fn remembered(text: &str) -> Option<String> {
     remembered::parse(text).ok().map(|record| remembered::format(&record))
 }
 
+/// What is handed on to zfs(8) of `source`, and whether all of it is, or it is damaged (false) or refused (true) from there on.
+pub fn zfs_relayed(source: &mut dyn Read) -> (Vec<u8>, Result<(), bool>) {
+    let mut relayed = Vec::new();
+    let outcome = zfs::relay::Relay::new(source).read_to_end(&mut relayed).map(drop);
+    let refused = |error: std::io::Error| match error.downcast::<zfs::relay::Wrong>() {
+        Ok(wrong) => matches!(wrong, zfs::relay::Wrong::Refused(_)),
+        Err(error) => panic!("{error}"),
+    };
+    (relayed, outcome.map_err(refused))
+}
+
 /// The streams of btrfs-send(8) in `source`, each as it is handed on under the name `name`, where what they build on came with
 /// them. A failure ends the list with `Err`: of a damaged stream (false), or of one that is refused (true).
 pub fn relayed(mut source: &[u8], name: &str) -> Vec<Result<Vec<u8>, bool>> {

@@ -29,6 +29,8 @@ mod engine;
 mod name;
 mod pacify;
 pub mod parse;
+mod record;
+pub(crate) mod relay;
 pub mod resume;
 mod resumed;
 mod state;

@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
     ("stream-with-history-cut-leaves-nothing", with_history_cut_leaves_nothing),
     ("stream-whose-reader-fails-leaves-nothing", reader_fails),
     ("stream-that-is-none", that_is_none),
-    ("stream-brings-no-mountpoint", brings_no_mountpoint),
+    ("stream-with-properties", with_properties),
     ("stream-of-a-volume", of_a_volume),
     ("stream-of-an-encrypted-dataset", of_an_encrypted_dataset),
     ("stream-dropped-early", dropped_early),
@@ -224,28 +224,28 @@ fn that_is_none(pool: &Fixture) -> Outcome {
     Outcome::Passed
 }
 
-fn brings_no_mountpoint(pool: &Fixture) -> Outcome {
+fn with_properties(pool: &Fixture) -> Outcome {
     let Some(streams) = pool.backend.streams() else { return NO_STREAMS };
     if pool.backend.kind() != BackendKind::Zfs {
         return NO_SUCH_DATASETS;
     }
     let source = source(pool);
     let trap = pool.backend.directory().join("trap");
-    let path = trap.to_str().unwrap();
     pool.backend.set_property(&source[1], "canmount", "off").unwrap();
-    pool.backend.set_property(&source[0], "mountpoint", path).unwrap();
-    // No stream of ours, but one that somebody made by hand.
+    pool.backend.set_property(&source[0], "mountpoint", trap.to_str().unwrap()).unwrap();
     let snapshot = format!("{}/a@{}", pool.backend.label(), run_name(1));
-    let mut bytes = Vec::new();
-    Program::new("zfs", ["send", "-R", &snapshot]).stream().unwrap().read_to_end(&mut bytes).unwrap();
-    pool.backend.set_property(&source[0], "canmount", "noauto").unwrap();
-    let created = streams.receive(&name("new"), &mut &bytes[..]).unwrap();
-    streams.drop_snapshot(&created, &run_name(1)).unwrap();
-    pool.backend.mount(&name("new")).unwrap();
-    assert_eq!(pool.directory("new"), pool.backend.directory().join("new"));
-    // What the stream says of canmount holds in the end.
-    assert_eq!(pool.backend.dataset(&name("new/b c")).unwrap().unwrap().directory, None);
-    pool.destroy(created);
+    let honest = send(streams, PLAIN);
+    // No streams of ours, but such as somebody made by hand.
+    for option in ["-p", "-R"] {
+        let mut bytes = Vec::new();
+        Program::new("zfs", ["send", option, &snapshot]).stream().unwrap().read_to_end(&mut bytes).unwrap();
+        let before = pool.everything();
+        for stream in [bytes.clone(), [&honest[..], &bytes].concat()] {
+            let error = streams.receive(&name("new"), &mut &stream[..]).unwrap_err();
+            assert!(matches!(error, Error::Refused { .. }), "{option}: {error:?}");
+            assert_eq!(pool.everything(), before, "{option}");
+        }
+    }
     Outcome::Passed
 }
 

@@ -1,8 +1,8 @@
 //! What a stream says of its datasets, beside their content.
 //!
 //! A stream with properties is somebody's wish. Taken over is what only concerns how and how much a dataset stores; where it is mounted,
-//! who it is shared with, what may be executed in it, and what other programs read out of user properties is not. Where zfs(8) can
-//! override some of it while it receives, this is the second line of defence.
+//! who it is shared with, what may be executed in it, and what other programs read out of user properties is not. This is the second
+//! line of defence: a stream that lists properties is refused ([`super::relay`]), and zfs(8) overrides some while it receives.
 
 use super::{CREATED, RECEIVED, Zfs, parse, tool};
 use crate::{DatasetName, Result};

@@ -7,9 +7,8 @@
 //! Pure: bytes in, bytes out. Every checksum of the source is checked, also of what is left out; whatever is not understood is an
 //! error (of kind `InvalidData`), never a guess.
 
-use record::{
-    CHECKSUM_AT, MAGIC, MAX_PAYLOAD_BYTES, RECORD_BYTES, RESUMING, Record, Sum, damaged, kind, long, resuming,
-};
+use super::record::{MAX_PAYLOAD_BYTES, Order, RECORD_BYTES, feature, kind};
+use record::{CHECKSUM_AT, Record, Sum, damaged, long, resuming};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 
@@ -132,7 +131,9 @@ impl<R: Read> Remainder<R> {
                 Err(error) => return Err(error),
             }
         }
-        let bytes = Record::payload_bytes(&head)?;
+        let bytes = Order::Little
+            .payload_bytes(&head)
+            .ok_or_else(|| damaged("a record of a kind that plain streams do not have"))?;
         if bytes > MAX_PAYLOAD_BYTES || !bytes.is_multiple_of(4) {
             return Err(damaged("a record is longer than any can be"));
         }
@@ -209,7 +210,7 @@ impl<R: Read> Remainder<R> {
     }
 
     fn begin(&mut self, record: Record) -> io::Result<()> {
-        if long(&record.head, 8) != MAGIC {
+        if Order::of(&record.head) != Some(Order::Little) {
             return Err(damaged("it is of another byte order, or no stream"));
         }
         let version = long(&record.head, 16);
@@ -218,7 +219,7 @@ impl<R: Read> Remainder<R> {
             self.mode = Some(Mode::Frame);
             return Ok(());
         }
-        if version & RESUMING != 0 {
+        if version & feature::RESUMING != 0 {
             return Err(damaged("it is itself the rest of another"));
         }
         let guid = long(&record.head, 40);

@@ -3,6 +3,7 @@
 //! `zfs receive -s` keeps what came. Such a dataset has a token (`receive_resume_token`); one that came whole carries
 //! [`RECEIVED`]. Both can be renamed to another run's staging. A crash leaves either below `.remand/staging`, as before.
 
+use super::relay::Relay;
 use super::resume::{self, Point, Remainder};
 use super::streams::{Begun, Counted};
 use super::{CREATED, RECEIVED, Zfs, list_one, name, state, tool};
@@ -117,7 +118,8 @@ pub(super) fn resume(
         .collect();
     tracing::info!(dataset = %full, ?point, "Going on with an interrupted receive");
     let read_bytes = Cell::new(0);
-    let mut rest = Remainder::new(Counted { source: stream, read_bytes: &read_bytes }, received, point)
+    let mut relay = Relay::new(stream);
+    let mut rest = Remainder::new(Counted { source: &mut relay, read_bytes: &read_bytes }, received, point)
         .with_verified(options.verified_bytes);
     pool.receive_rest(name, &mut rest, options, Begun { read_bytes: &read_bytes, continued: true })
 }

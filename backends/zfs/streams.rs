@@ -5,6 +5,7 @@
 
 use super::engine::{Sending, ZfsEngine};
 use super::parse::{self, StreamKind};
+use super::relay::{Relay, Wrong};
 use super::{CREATED, Zfs, resumed, tool};
 use crate::process::{self, FeedError, Program};
 use crate::{
@@ -206,7 +207,8 @@ impl Streams for Zfs {
     ) -> Result<Created> {
         self.check_free(name)?;
         let read_bytes = Cell::new(0);
-        let mut counted = Counted { source: stream, read_bytes: &read_bytes };
+        let mut relay = Relay::new(stream);
+        let mut counted = Counted { source: &mut relay, read_bytes: &read_bytes };
         self.receive_rest(name, &mut counted, options, Begun { read_bytes: &read_bytes, continued: false })
     }
 
@@ -230,7 +232,7 @@ impl Streams for Zfs {
 }
 
 impl Zfs {
-    /// Receives into what is free, or continues with the dataset that has `left` to come.
+    /// Receives into what is free, or continues with the dataset that has `left` to come. The stream comes by a [`Relay`].
     pub(super) fn receive_rest(
         &self,
         name: &DatasetName,
@@ -240,7 +242,10 @@ impl Zfs {
     ) -> Result<Created> {
         let full = self.full(name)?;
         let mut head = Vec::new();
-        let read_error = |source| Error::io("read the stream for", full.as_str(), source);
+        let read_error = |source: io::Error| match source.downcast::<Wrong>() {
+            Ok(wrong) => wrong.of(&full),
+            Err(source) => Error::io("read the stream for", full.as_str(), source),
+        };
         (&mut *stream).take(parse::STREAM_HEAD_BYTES as u64).read_to_end(&mut head).map_err(read_error)?;
         if head.is_empty() && begun.continued {
             // All had come when the earlier run died.

@@ -24,7 +24,7 @@ pub(crate) use seeds::seeds;
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target.
-pub(crate) const ALL: [(&str, Check); 23] = [
+pub(crate) const ALL: [(&str, Check); 24] = [
     ("archive", archives::archive),
     ("attributes", attributes::attributes),
     ("chunks", chunks::chunks),
@@ -46,6 +46,7 @@ pub(crate) const ALL: [(&str, Check); 23] = [
     ("words", words::words),
     ("zfs_diff", host::zfs_diff),
     ("zfs_output", host::zfs_output),
+    ("zfs_relay", streams::zfs_relay),
     ("zfs_resume", streams::zfs_resume),
     ("zstd", frames::zstd),
 ];

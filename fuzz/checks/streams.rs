@@ -200,3 +200,58 @@ pub(super) fn zfs_resume(data: &[u8]) {
         }
     }
 }
+
+/// Hands out pieces of odd sizes.
+struct Pieces<'a>(&'a [u8], usize);
+
+impl io::Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 = self.1 * 7 % 701 + 1;
+        let most = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+/// What leads zfs(8) to a dataset: the name of a snapshot, without the snapshot.
+fn dataset(head: &[u8]) -> &[u8] {
+    let name = head[56..RECORD_BYTES].split(|byte| *byte == 0).next().expect("split has a first");
+    name.split(|byte| *byte == b'@').next().expect("split has a first")
+}
+
+/// No frame that is handed on lists anything, and each stream in one is of its dataset: the records, followed as simply as can be.
+fn has_one_dataset(mut stream: &[u8]) {
+    let (mut frame, mut in_its_head, mut open) = (None, false, false);
+    while let Some((head, rest)) = stream.split_at_checked(RECORD_BYTES) {
+        if !open && word(head, 0) == 0 && long(head, 8) != 0x2_f5ba_cbac {
+            return; // of the other byte order
+        }
+        let bytes = payload(head);
+        match (word(head, 0), open) {
+            (0, false) if word(head, 16) & 3 == 2 => {
+                assert_eq!((bytes, frame), (0, None));
+                (frame, in_its_head) = (Some(dataset(head)), true);
+            }
+            (0, false) => {
+                assert!(!in_its_head && word(head, 36) & 1 == 0);
+                assert!(frame.is_none_or(|frame| frame == dataset(head)));
+                open = true;
+            }
+            (5, false) if in_its_head => in_its_head = false,
+            // The last one is taken in the other byte order, too.
+            (5 | 0x0500_0000, false) => frame = None,
+            (5, true) => open = false,
+            (kind, inside) => assert!(inside && kind < 11 && kind != 6, "{kind}"),
+        }
+        let Some(behind) = usize::try_from(bytes).ok().and_then(|bytes| rest.get(bytes..)) else { return };
+        stream = behind;
+    }
+}
+
+/// What is handed on is a begin of the stream, all of it where nothing is wrong, in whatever pieces it came; and one dataset.
+pub(super) fn zfs_relay(data: &[u8]) {
+    let (out, outcome) = remand_backends::fuzzing::zfs_relayed(&mut &*data);
+    assert!(data.starts_with(&out) && (outcome.is_err() || out == data));
+    has_one_dataset(&out);
+    let again = remand_backends::fuzzing::zfs_relayed(&mut Pieces(data, data.len()));
+    assert!(again == (out, outcome));
+}

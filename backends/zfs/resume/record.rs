@@ -1,30 +1,11 @@
-//! One record of a stream, a `dmu_replay_record` (`sys/zfs_ioctl.h`), in the byte order of most hosts.
+//! One record of a stream and its checksum, in the byte order of most hosts.
 
 use super::Point;
+use crate::zfs::record::{Order, RECORD_BYTES, feature, kind};
 use std::io;
 
-/// Size of a `dmu_replay_record`.
-pub(super) const RECORD_BYTES: usize = 312;
 /// Where in a record its checksum lies: four words, at its end.
 pub(super) const CHECKSUM_AT: usize = RECORD_BYTES - 32;
-pub(super) const MAGIC: u64 = 0x2_f5ba_cbac;
-/// `DMU_BACKUP_FEATURE_RESUMING`; the features are bits 2 and up of the version word.
-pub(super) const RESUMING: u64 = 1 << 20 << 2;
-/// More than any record carries: the largest block has 16 MiB.
-pub(super) const MAX_PAYLOAD_BYTES: u64 = 64 << 20;
-
-/// The kinds of records.
-pub(super) mod kind {
-    pub(in super::super) const BEGIN: u32 = 0;
-    pub(in super::super) const OBJECT: u32 = 1;
-    pub(in super::super) const FREE_OBJECTS: u32 = 2;
-    pub(in super::super) const WRITE: u32 = 3;
-    pub(in super::super) const FREE: u32 = 4;
-    pub(in super::super) const END: u32 = 5;
-    pub(in super::super) const SPILL: u32 = 7;
-    pub(in super::super) const WRITE_EMBEDDED: u32 = 8;
-    pub(in super::super) const OBJECT_RANGE: u32 = 9;
-}
 
 /// Fletcher-4 as streams use it: over 32-bit words, running over all of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,11 +36,7 @@ impl Sum {
 }
 
 pub(super) fn long(bytes: &[u8], at: usize) -> u64 {
-    bytes[at..at + 8].try_into().map_or(0, u64::from_le_bytes)
-}
-
-pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].try_into().map_or(0, u32::from_le_bytes)
+    Order::Little.long(bytes, at)
 }
 
 /// A record and what follows it.
@@ -71,7 +48,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn kind(&self) -> u32 {
-        word(&self.head, 0)
+        Order::Little.word(&self.head, 0)
     }
 
     /// The object that the record is about.
@@ -82,27 +59,6 @@ impl Record {
     /// Where in the object, of one that writes or frees.
     pub(super) fn offset(&self) -> u64 {
         long(&self.head, if self.kind() == kind::WRITE { 24 } else { 16 })
-    }
-
-    /// How many bytes follow, each a multiple of 8.
-    pub(super) fn payload_bytes(head: &[u8]) -> io::Result<u64> {
-        Ok(match word(head, 0) {
-            kind::BEGIN => u64::from(word(head, 4)),
-            kind::OBJECT => match (word(head, 36), word(head, 28)) {
-                (0, bonus) => u64::from(bonus).next_multiple_of(8),
-                (raw, _) => u64::from(raw),
-            },
-            // Stored as it is, or compressed with a size of its own.
-            kind::WRITE if head[50] == 0 => long(head, 32),
-            kind::WRITE => long(head, 96),
-            kind::SPILL => match long(head, 40) {
-                0 => long(head, 16),
-                compressed => compressed,
-            },
-            kind::WRITE_EMBEDDED => u64::from(word(head, 52)).next_multiple_of(8),
-            kind::FREE | kind::FREE_OBJECTS | kind::OBJECT_RANGE | kind::END => 0,
-            _ => return Err(damaged("a record of a kind that plain streams do not have")),
-        })
     }
 }
 
@@ -130,7 +86,7 @@ pub(super) fn resuming(mut begin: Record, point: Point) -> io::Result<Record> {
     begin.payload.splice(HEAD_BYTES..HEAD_BYTES, values);
     let bytes = u32::try_from(begin.payload.len()).map_err(|_| damaged("its begin is too long"))?;
     begin.head[4..8].copy_from_slice(&bytes.to_le_bytes());
-    let version = long(&begin.head, 16) | RESUMING;
+    let version = long(&begin.head, 16) | feature::RESUMING;
     begin.head[16..24].copy_from_slice(&version.to_le_bytes());
     Ok(begin)
 }
