@@ -288,7 +288,9 @@ mod tests {
         let ours = header(1000, OWN_SUBFIELD_BYTES);
         let with = |places: &[usize]| {
             let mut header = ours;
-            places.iter().for_each(|&place| header[place] ^= 0x10);
+            for &place in places {
+                header[place] ^= 0x10;
+            }
             is_nearly_ours(&header)
         };
         assert!(with(&[]) && with(&[3]) && with(&[9, 12]));
