@@ -58,6 +58,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn as_much_as_the_bounds_say_and_no_more() {
+        for (too_big, bytes, values) in [
+            (is_manifest_too_big as fn(&[u8]) -> bool, MAX_MANIFEST_BYTES, MAX_MANIFEST_VALUES),
+            (is_line_too_big, MAX_LINE_BYTES, MAX_LINE_VALUES),
+        ] {
+            let bytes = usize::try_from(bytes).unwrap();
+            let text = |length: usize| format!("\"{}\"", "a".repeat(length - 2));
+            assert!(!too_big(text(bytes).as_bytes()));
+            assert!(too_big(text(bytes + 1).as_bytes()));
+            // A list opens with a value, and each comma is one more.
+            let list = |values: usize| format!("[{}0]", "0,".repeat(values - 1));
+            assert!(!too_big(list(values).as_bytes()));
+            assert!(too_big(list(values + 1).as_bytes()));
+        }
+    }
+
+    #[test]
     fn values_are_counted_and_texts_are_not() {
         let text = format!(r#"{{"a":"{}"}}"#, r#"\",:[{\\"#.repeat(100));
         assert!(!has_more_values(text.as_bytes(), 2));

@@ -198,14 +198,13 @@ impl Checker {
     }
 
     fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
-        let Some((other, other_place, below)) = self.announced.find(to) else {
+        let Some((other, other_place, _)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
         };
         if other != number {
             // A file that has names in several trees: its content came with the first of them.
-            let apart = !place.is_directory() || !other_place.is_directory() || below.is_root();
             return match self.names.find(to.path()) {
-                Some(Known::Other) if !apart => Ok(()),
+                Some(Known::Other) if other_place.is_directory() => Ok(()),
                 _ => Err(refuse(name, &format!("it is a link to {to}, which is elsewhere"))),
             };
         }
@@ -232,4 +231,33 @@ pub(super) fn is_member(line: &Line) -> bool {
 
 fn refuse(name: &MemberName, why: &str) -> Error {
     Error::Refused(format!("{name}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::{entry, line, manifest, name};
+
+    fn link(path: &str, to: &str, kind: Kind) -> Line {
+        Line { role: Role::Link { to: name(to) }, ..line(path, entry(kind)) }
+    }
+
+    #[test]
+    fn nothing_lies_in_a_link_that_calls_itself_a_directory() {
+        let mut checker = Checker::new(&manifest()).unwrap();
+        checker.line_alone(&line("root/a", entry(Kind::File))).unwrap();
+        checker.line_alone(&link("root/b", "root/a", Kind::Directory)).unwrap();
+        assert!(checker.line_alone(&line("root/b/c", entry(Kind::File))).is_err());
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_known() {
+        let mut checker = Checker::new(&manifest()).unwrap();
+        let gone = Line { role: Role::Deleted, entry: None, ..line("root/gone", entry(Kind::File)) };
+        checker.line_alone(&gone).unwrap();
+        checker.line_alone(&line("root/d/there", entry(Kind::File))).unwrap();
+        let knows = |path: &str| checker.knows(name(path).path());
+        assert!(!knows("root/gone") && !knows("root/never"));
+        assert!(knows("root/d") && knows("root/d/there"));
+    }
 }

@@ -256,6 +256,51 @@ mod tests {
         }
     }
 
+    /// Whoever takes a member apart relies on what a header says: no part of a member lies in another.
+    #[test]
+    fn a_header_tells_a_length_that_can_be() {
+        let told = |length: usize, extra| {
+            member_length(&header(u32::try_from(length).unwrap(), extra)).is_some_and(|told| told == length)
+        };
+        let least = HEADER_BYTES + TRAILER_BYTES;
+        assert!(told(least, OWN_SUBFIELD_BYTES) && !told(least - 1, OWN_SUBFIELD_BYTES));
+        let longer = OWN_SUBFIELD_BYTES + 100;
+        assert!(told(least + 100, longer) && !told(least + 99, longer));
+        assert!(told(MAX_MEMBER_BYTES, longer) && !told(MAX_MEMBER_BYTES + 1, longer));
+        assert!(!told(1000, OWN_SUBFIELD_BYTES - 1));
+    }
+
+    #[test]
+    fn a_member_takes_as_much_memory_as_it_says_but_no_more_than_a_member_may() {
+        let mut member = stored(&[1; 1000], false).unwrap();
+        assert_eq!(memory(&member), member.len() + 1000);
+        let length = member.len();
+        member[length - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(memory(&member), length + MAX_MEMBER_BYTES);
+        assert_eq!(decode(&member).unwrap_err().to_string(), "a gzip member is too big");
+        // As big as one may be.
+        member[length - 4..].copy_from_slice(&u32::try_from(MAX_MEMBER_BYTES).unwrap().to_le_bytes());
+        assert_eq!(decode(&member).unwrap_err().to_string(), "a gzip member has the wrong length");
+    }
+
+    #[test]
+    fn a_header_of_ours_with_little_damage_is_told_from_that_of_others() {
+        let ours = header(1000, OWN_SUBFIELD_BYTES);
+        let with = |places: &[usize]| {
+            let mut header = ours;
+            for &place in places {
+                header[place] ^= 0x10;
+            }
+            is_nearly_ours(&header)
+        };
+        assert!(with(&[]) && with(&[3]) && with(&[9, 12]));
+        assert!(!with(&[3, 9, 12]));
+        // The lengths may be any.
+        assert!(with(&[10, 11, 16, 17, 18, 19]));
+        assert!(!is_nearly_ours(&ours[..HEADER_BYTES - 1]));
+        assert!(!is_nearly_ours(b"\x1f\x8b\x08\x08\x11\x22\x33\x44\0\x03name.txt\0..."));
+    }
+
     #[test]
     fn stored_length_depends_on_the_input_length_alone() {
         let length = |byte| stored(&vec![byte; 100_000], true).unwrap().len();

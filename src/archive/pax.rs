@@ -36,7 +36,7 @@ pub(super) fn parse(mut records: &[u8]) -> Result<BTreeMap<&[u8], &[u8]>, &'stat
             .ok()
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse::<usize>().ok())
-            .filter(|&length| length > space + 1 && length <= records.len())
+            .filter(|&length| length > space && length <= records.len())
             .ok_or("a pax record's length is wrong")?;
         let (record, rest) = records.split_at(length);
         let record = record[space + 1..].strip_suffix(b"\n").ok_or("a pax record has no end")?;
@@ -86,6 +86,17 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{}", bad.escape_ascii());
         }
+    }
+
+    #[test]
+    fn no_more_records_than_the_bound() {
+        let mut records = Vec::new();
+        for number in 0..MAX_PAX_RECORDS {
+            push(&mut records, number.to_string().as_bytes(), b"");
+        }
+        assert_eq!(parse(&records).unwrap().len(), MAX_PAX_RECORDS);
+        push(&mut records, b"one more", b"");
+        assert!(parse(&records).is_err());
     }
 
     proptest::proptest! {

@@ -188,6 +188,18 @@ mod tests {
         assert!(!has_holes(&[run(0, 7)], 7));
     }
 
+    #[test]
+    fn the_smallest_holes_are_filled_first() {
+        let run = |offset, length| Extent { offset, length };
+        let begin = 1 << 20;
+        // Holes of 4096 and of 8192 bytes, and one of a gigabyte.
+        let runs = [run(begin, 100_000), run(begin + 104_096, 1), run(begin + 112_289, 1), run(1 << 30, 5)];
+        assert_eq!(join_runs(&runs, 4), runs);
+        assert_eq!(join_runs(&runs, 3), [run(begin, 104_097), runs[2], runs[3]]);
+        assert_eq!(join_runs(&runs, 2), [run(begin, 112_290), runs[3]]);
+        assert_eq!(join_runs(&runs, 1), [run(begin, (1 << 30) + 5 - begin)]);
+    }
+
     /// As GNU tar writes them: a run of no length at the end where the file ends with a hole, and nowhere else.
     #[test]
     fn the_text_of_a_map() {

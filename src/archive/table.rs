@@ -260,7 +260,7 @@ impl Watch {
 
     /// A chunk with data begins.
     pub(super) fn data(&self) -> io::Result<()> {
-        if self.begun_at.is_some() || self.ended {
+        if self.begun_at.is_some() {
             return Err(damaged("there is data after its table of offsets"));
         }
         Ok(())
@@ -309,61 +309,4 @@ fn damaged(what: &'static str) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn build(chunks: &[(u64, Content)], index_at: u64) -> (Vec<u8>, End) {
-        let mut builder = Builder::default();
-        for (bytes, content) in chunks {
-            builder.chunk(*bytes, *content);
-        }
-        let (bytes, end) = builder.finish(index_at);
-        (bytes, End::parse(&end).unwrap())
-    }
-
-    #[test]
-    fn one_that_is_not_whole_is_none() {
-        let chunk = |header| Content { plain_bytes: 1 << 20, header };
-        let (bytes, end) = build(&[(300, chunk(None)), (5, chunk(Some((7, 0)))), (900, chunk(None))], 9);
-        assert!(Table::new(bytes.clone(), end).is_some());
-        for place in 0..bytes.len() {
-            let mut bad = bytes.clone();
-            bad[place] ^= 1;
-            assert!(Table::new(bad, end).is_none(), "byte {place}");
-            assert!(Table::new(bytes[..place].to_vec(), end).is_none(), "cut at {place}");
-        }
-        assert!(Table::new(bytes.clone(), End { index_at: 10, ..end }).is_none());
-        assert!(Table::new(bytes, End { table_at: end.table_at + 1, ..end }).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn chunks_come_back(
-            sizes in prop::collection::vec((any::<u32>(), any::<u32>(), prop::option::of((any::<u32>(), 0..9_u64))), 1..50)
-        ) {
-            let mut line = 0;
-            let chunks: Vec<_> = sizes
-                .into_iter()
-                .map(|(bytes, plain, header)| {
-                    let header = header.map(|(at, lines)| {
-                        line += lines;
-                        (u64::from(at), line)
-                    });
-                    (u64::from(bytes), Content { plain_bytes: u64::from(plain), header })
-                })
-                .collect();
-            let (bytes, end) = build(&chunks, 3);
-            let table = Table::new(bytes, end).unwrap();
-            let found: Vec<_> = table.chunks().map(|chunk| (chunk.end - chunk.at, chunk.content)).collect();
-            prop_assert_eq!(found, chunks);
-        }
-
-        #[test]
-        fn garbage_is_none(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let (_, end) = build(&[(1, Content::default())], 0);
-            prop_assert!(Table::new(bytes, end).is_none());
-        }
-    }
-}
+mod tests;

@@ -125,6 +125,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_the_magics_of_skippable_frames_are_such() {
+        for kind in 0..=u8::MAX {
+            let header = [kind, 0x2a, 0x4d, 0x18, 7, 0, 0, 1];
+            let known = (0x50..=0x5f).contains(&kind);
+            assert_eq!(skippable_length(header), known.then_some(7 | 1 << 24), "{kind:#x}");
+        }
+        assert_eq!(skippable_length([0x50, 0x2a, 0x4d, 0x19, 7, 0, 0, 0]), None);
+    }
+
+    #[test]
     fn frames_and_back() {
         let mut encoder = Encoder::new(3).unwrap();
         let noise = crate::archive::testing::noise(1_000_000);

@@ -222,7 +222,7 @@ mod tests {
             };
         }
         plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
-        let attacks: [Change; 14] = [
+        let attacks: [Change; 17] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
@@ -241,6 +241,15 @@ mod tests {
             |r| {
                 clone(r, Some("x"));
                 r.datasets[1].volume = true;
+            },
+            |r| {
+                r.datasets[0].name = "other".into();
+                r.datasets[0].member = member("other", Encoding::Zfs);
+            },
+            |r| r.datasets[1] = r.datasets[0].clone(),
+            |r| {
+                r.datasets[1].encoding = Encoding::Delta;
+                r.datasets[1].member = member("data", Encoding::Delta);
             },
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];

@@ -188,6 +188,9 @@ mod tests {
         for name in ["compression", "recordsize", "xattr", "acltype", "copies"] {
             assert_eq!(when(name, "x", false), When::Before, "{name}");
         }
+        // As long as the name of a property may be.
+        let (longest, too_long) = (format!("a:{}", "b".repeat(253)), format!("a:{}", "b".repeat(254)));
+        assert_eq!((when(&longest, "x", false), when(&too_long, "x", false)), (When::After, When::Never));
         for name in ["quota", "reservation", "canmount", "com.example:note"] {
             assert_eq!(when(name, "x", false), When::After, "{name}");
         }

@@ -152,6 +152,7 @@ mod tests {
         assert_eq!(chosen(&["b"], &[], None).unwrap(), ["1 b"]);
         assert_eq!(chosen(&["b=c", "a"], &[], None).unwrap(), ["0 a", "1 c"]);
         assert_eq!(chosen(&[], &["a"], Some("x")).unwrap(), ["1 x"]);
+        assert_eq!(chosen(&["a=x"], &[], Some("x")).unwrap(), ["0 x"]);
         // Names may be swapped.
         assert_eq!(chosen(&["a=b", "b=a"], &[], None).unwrap(), ["0 b", "1 a"]);
         let options = Options::default();

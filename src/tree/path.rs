@@ -154,6 +154,14 @@ mod tests {
     }
 
     #[test]
+    fn people_see_the_start_of_what_is_too_long() {
+        let longest = "a".repeat(1024);
+        assert_eq!(printable_start(b"a\n"), "a\\n");
+        assert_eq!(printable_start(longest.as_bytes()), longest);
+        assert_eq!(printable_start(format!("{longest}b").as_bytes()), format!("{longest}…"));
+    }
+
+    #[test]
     fn people_see_nothing_that_upsets_a_terminal() {
         assert_eq!(TreePath::new(b"\xc3\xa4\x1b[1m\\\xff\n").unwrap().to_string(), "ä\\u{1b}[1m\\\\\\xff\\n");
     }

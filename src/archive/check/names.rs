@@ -143,6 +143,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn below_what_was_replaced_only_deletions_may_lie() {
+        let mut names = Names::new();
+        names.remember(&name("a"), Known::Other).unwrap();
+        names.remember(&name("a/b/c"), Known::Deleted).unwrap();
+        assert_eq!(names.find(name("a/b").path()), None);
+        assert!(names.remember(&name("a/d"), Known::Other).is_err());
+        // Nor does a deletion make a directory of what it lies in.
+        names.remember(&name("e/f"), Known::Deleted).unwrap();
+        names.remember(&name("e"), Known::Other).unwrap();
+    }
+
     proptest! {
         #[test]
         fn the_keys_of_a_path_do_not_depend_on_the_one_before(

@@ -319,3 +319,6 @@ fn parse_entry(form: Form<'_>) -> Result<Entry, Wrong> {
         flags,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,3 +34,37 @@ fn newer_archives_are_read_as_far_as_that_is_right() {
     });
     assert!(why.contains("does not know"), "{why}");
 }
+
+#[test]
+fn the_time_of_an_export_is_that_of_its_manifest() {
+    let at = |created: &str| Manifest { created: created.to_owned(), ..manifest() }.created_seconds();
+    assert_eq!(at("1970-01-01T00:01:40Z"), 100);
+    assert_eq!(at("some day"), 0);
+}
+
+#[test]
+fn no_more_options_than_the_bound() {
+    let with = |count: usize| {
+        // Half of them in a list, which is a value too, and half in objects.
+        let list = vec![serde_json::Value::from(0); count / 2 - 1];
+        let object: serde_json::Map<_, _> =
+            (0..count.div_ceil(2) - 1).map(|number| (number.to_string(), 0.into())).collect();
+        read(|json| json["options"] = serde_json::json!({ "list": list, "object": object }))
+    };
+    with(MAX_OPTION_VALUES).unwrap();
+    assert!(matches!(with(MAX_OPTION_VALUES + 1), Err(Unusable::Refused(_))));
+}
+
+#[test]
+fn the_path_of_flags_is_told_once() {
+    for path in [&b"etc/motd"[..], b"\xff\xfe"] {
+        assert_eq!(EntryFlags::new(path, String::new()).path().as_deref(), Some(path));
+    }
+    let told = |path: Option<&str>, base64: Option<&str>| {
+        let (path, path_b64) = (path.map(str::to_owned), base64.map(str::to_owned));
+        EntryFlags { path, path_b64, flags: String::new() }.path()
+    };
+    assert_eq!(told(None, None), None);
+    assert_eq!(told(Some("a"), Some("YQ==")), None);
+    assert_eq!(told(None, Some("no base64")), None);
+}

@@ -328,3 +328,22 @@ fn sparse_maps_that_lie() {
     refused(&sparse(100, 512, "what\n", &[]), "no number");
     refused(&sparse(100, 512, "2000000\n", &[]), "too many");
 }
+
+/// It tells of all members that follow, so all but comments would change them.
+#[test]
+fn a_global_header_may_only_comment() {
+    let with = |key: &str| {
+        let mut records = Vec::new();
+        crate::archive::pax::push(&mut records, key.as_bytes(), b"x");
+        let mut block = ::tar::Header::new_ustar();
+        block.set_entry_type(::tar::EntryType::XGlobalHeader);
+        block.set_size(records.len() as u64);
+        block.set_cksum();
+        let mut archive = [block.as_bytes(), &records[..]].concat();
+        archive.resize(1024, 0);
+        archive.extend(forge().finish());
+        archive
+    };
+    read_archive(&with("comment")).unwrap();
+    refused(&with("path"), "headers that do not go together");
+}

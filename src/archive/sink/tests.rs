@@ -60,3 +60,18 @@ fn a_partial_file_of_another_run_is_not_touched() {
     assert!(FileSink::create(&dest, false, "s").is_err());
     assert_eq!(std::fs::read_to_string(partial_path(&dest, "s")).unwrap(), "theirs");
 }
+
+#[test]
+fn what_a_stream_still_holds_is_written_at_the_end() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stream = std::io::BufWriter::new(file.reopen().unwrap());
+    let mut sink: Box<dyn Sink> = Box::new(WriteSink::new(stream, "somewhere"));
+    sink.write_all(b"hello").unwrap();
+    sink.commit().unwrap();
+    assert_eq!(std::fs::read(file.path()).unwrap(), b"hello");
+    // And if that cannot be, it is told.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut sink: Box<dyn Sink> = Box::new(WriteSink::new(std::io::BufWriter::new(full), "somewhere"));
+    sink.write_all(b"hello").unwrap();
+    assert!(matches!(sink.commit(), Err(Error::Io { .. })));
+}

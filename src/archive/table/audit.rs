@@ -138,6 +138,28 @@ mod tests {
         }
     }
 
+    /// Its digest is right: who forged the table made it anew.
+    #[test]
+    fn an_end_that_lies_about_its_table_does_not_pass() {
+        let content = Content { plain_bytes: 20, header: None };
+        let told = |change: fn(&mut End)| {
+            let mut builder = Builder::default();
+            builder.chunk(10, content);
+            let (entries, end) = builder.finish(15);
+            let mut end = End::parse(&end).unwrap();
+            change(&mut end);
+            end.digest = *blake3::Hasher::new().update(&entries).update(&end.head()).finalize().as_bytes();
+            let audit = Audit::default();
+            audit.chunk(10, content.plain_bytes);
+            audit.end(end);
+            audit.finish(15)
+        };
+        told(|_| {}).unwrap();
+        assert!(told(|end| end.table_at += 1).is_err());
+        assert!(told(|end| end.chunks += 1).is_err());
+        assert!(told(|end| end.index_at += 1).is_err());
+    }
+
     #[test]
     fn what_has_no_table_passes() {
         let audit = Audit::default();

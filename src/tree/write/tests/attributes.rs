@@ -239,6 +239,17 @@ fn times_that_the_file_system_cuts_off_are_told() {
 }
 
 #[test]
+fn what_had_to_wait_is_set_before_all_is_on_stable_storage() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let directory = plain(Kind::Directory);
+    writer.put(&path("d"), &directory, None).unwrap();
+    put_file(&mut writer, "d/file", b"x");
+    assert_eq!(writer.finish_durably().unwrap().len(), 0);
+    assert_eq!(place.entry("d"), directory);
+}
+
+#[test]
 fn a_lenient_writer_leaves_flags_alone() {
     let place = Place::new();
     let mut writer = TreeWriter::lenient(fs::File::open(place.path()).unwrap().into()).unwrap();

@@ -89,6 +89,15 @@ fn a_missing_directory_is_told() {
     finish(writer);
 }
 
+/// That is neither a missing directory nor a way out of the tree.
+#[test]
+fn a_directory_that_cannot_be_opened_is_an_error_of_the_system() {
+    let place = Place::new();
+    let too_long = path(&format!("{}/file", "a".repeat(300)));
+    let result = place.writer().put(&too_long, &plain(Kind::File), None);
+    assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
+}
+
 #[test]
 fn content_that_goes_on_is_refused() {
     struct Liar;
