@@ -51,7 +51,8 @@ fn flip(archives: &Archives, name: &str, whole: &[u8], bits: impl Iterator<Item 
     }
     announce(&format!("DAMAGE {name}: {tried} flipped bits, 0 missed, harmless: {harmless:?}"));
     let count: usize = harmless.values().sum();
-    assert!(count * 100 < tried.max(100), "too many flips change nothing: {harmless:?}");
+    // Of few flips one or the other hits such a bit by chance.
+    assert!(count < 4 + tried / 100, "too many flips change nothing: {harmless:?}");
 }
 
 /// Every bit of an archive, or every so-many-th.
