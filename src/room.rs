@@ -52,12 +52,15 @@ impl Rooms {
 
     /// Says where there was how much room, if that is why `error` came.
     pub(crate) fn explain(&self, error: Error) -> Error {
-        // What has failed is still there, so that the one that is full can be told from the others.
-        let left = |room: &&Room| free_bytes(&room.directory).unwrap_or(u64::MAX);
-        let Some(room) = self.0.iter().min_by_key(left) else { return error };
+        let full = is_full(&error);
+        let told = if full { crate::undo::chain(&error) } else { String::new() };
+        let is_named = |room: &Room| told.contains(&*room.directory.to_string_lossy());
+        // What has failed is still there, so that the one that is full can be told from the others where the error names none.
+        let left = |room: &Room| free_bytes(&room.directory).unwrap_or(u64::MAX);
+        let Some(room) = self.0.iter().min_by_key(|room| (!is_named(room), left(room))) else { return error };
         // Programs do not always say why they failed.
-        let is_likely = matches!(error, Error::Backend { .. }) && left(&room) < FULL_BYTES;
-        if !is_full(&error) && !is_likely {
+        let is_likely = matches!(error, Error::Backend { .. }) && left(room) < FULL_BYTES;
+        if !full && !is_likely {
             return error;
         }
         let needed = match &*room.needed.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -179,6 +182,13 @@ mod tests {
         let _ = rooms.need(directory.path(), u64::MAX, "the archive");
         let message = rooms.explain(full()).to_string();
         assert!(message.contains("the archive needs at least 18446744073709551615 bytes"), "{message}");
+        // The one that is named is meant, though another one has less room.
+        let named = tempfile::tempdir().unwrap();
+        let both = Rooms::of([Path::new("/proc"), named.path()]);
+        let error =
+            Error::io("write", named.path().join("a.tar").display())(io::ErrorKind::StorageFull.into());
+        let message = both.explain(error).to_string();
+        assert!(message.contains(named.path().to_str().unwrap()), "{message}");
         // It is told once.
         let twice = rooms.explain(rooms.explain(full()));
         assert!(

@@ -169,7 +169,9 @@ fn keys_that_minisign_makes_sign_and_verify() {
     assert_eq!(result["signature"]["trusted"], true);
     let public = std::fs::read_to_string(place.path("new.pub")).unwrap();
     let id = result["signature"]["key_id"].as_str().unwrap();
-    assert!(public.contains(id), "{id} as minisign tells it: {public}");
+    // It leaves out leading zeros, which one key in sixteen has.
+    let told = format!("key {}\n", id.trim_start_matches('0'));
+    assert!(public.contains(&told), "{id} as minisign tells it: {public}");
     assert!(public.contains(result["signature"]["key"].as_str().unwrap()));
 }
 

@@ -121,22 +121,30 @@ impl Btrfs {
         let below = if recursive { self.list_descendants(name)? } else { Vec::new() };
         let below = below.into_iter().map(|dataset| dataset.name);
         let datasets: Vec<_> = std::iter::once(name.clone()).chain(below).collect();
-        let (mut made, mut failure) = (Vec::new(), None);
+        let (mut begun, mut failure) = (Vec::new(), None);
         for some in datasets.chunks(AT_ONCE) {
             for (dataset, outcome) in self.make_some(some, snapshot) {
                 match outcome {
-                    Ok(()) => made.push(dataset),
+                    Ok(()) => {}
                     // Somebody has removed it since it was listed.
                     Err(Error::NotFound(_)) if dataset != name => {}
-                    Err(error) => failure = failure.or(Some(error)),
+                    Err(error) => {
+                        let is_anothers = matches!(error, Error::Exists(_));
+                        failure = failure.or(Some(error));
+                        if is_anothers {
+                            continue;
+                        }
+                    }
                 }
+                begun.push(dataset);
             }
             if failure.is_some() {
                 break;
             }
         }
         let Some(mut error) = failure else { return Ok(()) };
-        for dataset in made.into_iter().rev() {
+        // One that failed left its directory at least.
+        for dataset in begun.into_iter().rev() {
             let one = Snapshot { dataset: dataset.clone(), name: Some(snapshot.clone()) };
             error = error.with_undo(format!("{dataset}@{snapshot}"), self.destroy_own(&one, false));
         }
