@@ -115,6 +115,7 @@ impl Input {
             }
         };
         let must_be_signed = keys.requires_signature();
+        let source = Source::Interruptible(Box::new(source), Arc::clone(interrupted));
         let source = Source::Keyed(Box::new(source), keys);
         Ok(Opened { source, name, total_bytes, read_bytes, must_be_signed })
     }

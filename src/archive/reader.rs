@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::index::Failure;
 use super::table::Audit;
@@ -89,6 +90,8 @@ pub enum Source {
     Stream(Box<dyn io::Read + Send>),
     /// Any of these, with keys for it.
     Keyed(Box<Source>, Keys),
+    /// Any of these, as long as the flag is not set; then reading fails, also over a hole that takes hours.
+    Interruptible(Box<Source>, Arc<AtomicBool>),
 }
 
 impl Source {
@@ -99,6 +102,9 @@ impl Source {
             Self::File(file) => Some(Self::File(Arc::clone(file))),
             Self::Stream(_) => None,
             Self::Keyed(source, keys) => Some(Self::Keyed(Box::new(source.again()?), keys.clone())),
+            Self::Interruptible(source, flag) => {
+                Some(Self::Interruptible(Box::new(source.again()?), Arc::clone(flag)))
+            }
         }
     }
 }
@@ -107,14 +113,14 @@ impl Source {
 ///
 /// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
 pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
-    let (opened, keys) = open(source, name)?;
+    let (opened, terms) = open(source, name)?;
     match opened {
-        Opened::Stream(stream) => read_whole(decrypted(stream, name, &keys)?, name, &keys, visitor),
+        Opened::Stream(stream) => read_whole(decrypted(stream, &terms)?, &terms, visitor),
         Opened::File(file) => {
-            let stream = decrypted(Box::new(file::Range::whole(&file)), name, &keys)?;
-            read_whole(stream, name, &keys, visitor)
+            let stream = decrypted(Box::new(file::Range::whole(&file)), &terms)?;
+            read_whole(stream, &terms, visitor)
         }
-        Opened::Directory(tree) => directory::read(&tree, (name, &keys), true, visitor),
+        Opened::Directory(tree) => directory::read(&tree, &terms, true, visitor),
     }
 }
 
@@ -125,66 +131,58 @@ pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Sea
 /// The index is read completely, and proven by its seal; every member that is handed over is compared with its line and digest.
 /// Of the others it is not known whether they are whole.
 pub fn select(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
-    let (opened, keys) = open_decrypted(source, name)?;
+    let (opened, terms) = open_decrypted(source, name)?;
     match opened {
-        Opened::Stream(stream) => read_stream(stream, name, &keys, None, visitor),
-        Opened::File(file) => selected::read(&file, name, &keys, visitor),
-        Opened::Directory(tree) => directory::read(&tree, (name, &keys), false, visitor),
+        Opened::Stream(stream) => read_stream(stream, &terms, None, visitor),
+        Opened::File(file) => selected::read(&file, &terms, visitor),
+        Opened::Directory(tree) => directory::read(&tree, &terms, false, visitor),
     }
 }
 
 /// Reads the manifest alone, and no more of the source than it must.
 pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
-    let (opened, keys) = open(source, name)?;
+    let (opened, terms) = open(source, name)?;
     let stream: Box<dyn io::Read + Send> = match opened {
         Opened::Stream(stream) => stream,
         Opened::File(file) => Box::new(file::Range::whole(&file)),
         Opened::Directory(tree) => return directory::read_manifest(&tree, name),
     };
-    let stream = decompress::open(decrypted(stream, name, &keys)?, decompress::Ahead::No, &Audit::default());
-    tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), name)
+    let stream = decompress::open(decrypted(stream, &terms)?, decompress::Ahead::No, &Audit::default());
+    tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), &terms)
 }
 
 /// The same without its encryption, if it has one.
-fn decrypted(
-    mut stream: Box<dyn io::Read + Send>,
-    name: &str,
-    keys: &Keys,
-) -> Result<Box<dyn io::Read + Send>> {
+fn decrypted(mut stream: Box<dyn io::Read + Send>, terms: &Terms) -> Result<Box<dyn io::Read + Send>> {
+    let name = &terms.name;
     let mut head = Vec::new();
     let read = (&mut stream).take(encrypt::MAGIC_BYTES as u64).read_to_end(&mut head);
     read.map_err(|error| input_error(name, error))?;
     let is_encrypted = encrypt::is_encrypted(&head, name)?;
     let whole = io::Cursor::new(head).chain(stream);
     if is_encrypted {
-        return encrypt::open_stream(whole, name, keys.identities());
+        return encrypt::open_stream(whole, name, terms.keys.identities());
     }
     Ok(Box::new(whole))
 }
 
 /// Reads a whole TAR archive from front to back, its table of offsets too.
-fn read_whole(
-    stream: Box<dyn io::Read + Send>,
-    name: &str,
-    keys: &Keys,
-    visitor: &mut dyn Visitor,
-) -> Result<Seal> {
+fn read_whole(stream: Box<dyn io::Read + Send>, terms: &Terms, visitor: &mut dyn Visitor) -> Result<Seal> {
     let audit = Audit::default();
     let stream = decompress::open(stream, decompress::Ahead::Yes, &audit);
-    let stream = stream.map_err(|error| input_error(name, error))?;
-    tar::read(Box::new(content::Audited::new(stream, audit)), name, keys, None, visitor)
+    let stream = stream.map_err(|error| input_error(&terms.name, error))?;
+    tar::read(Box::new(content::Audited::new(stream, audit)), terms, None, visitor)
 }
 
 /// Reads a TAR archive from front to back for what the visitor wants of it. `known` is its manifest where the visitor has been given it.
 fn read_stream(
     stream: Box<dyn io::Read + Send>,
-    name: &str,
-    keys: &Keys,
+    terms: &Terms,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
     let stream = decompress::open(stream, decompress::Ahead::Yes, &Audit::default());
-    tar::read(Box::new(stream.map_err(|error| input_error(name, error))?), name, keys, known, visitor)
+    let stream = stream.map_err(|error| input_error(&terms.name, error))?;
+    tar::read(Box::new(stream), terms, known, visitor)
 }
 
 enum Opened {
@@ -193,33 +191,58 @@ enum Opened {
     Directory(Tree),
 }
 
-fn open(source: Source, name: &str) -> Result<(Opened, Keys)> {
-    match source {
-        // The keys around all others count.
-        Source::Keyed(source, keys) => open(*source, name).map(|(opened, _)| (opened, keys)),
-        Source::Stream(stream) => Ok((Opened::Stream(stream), Keys::default())),
-        Source::File(file) => Ok((Opened::File(file), Keys::default())),
-        Source::Path(path) => open_path(&path, name).map(|opened| (opened, Keys::default())),
+/// What is known of an archive beside its bytes.
+#[derive(Clone, Default)]
+struct Terms {
+    name: String,
+    keys: Keys,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Terms {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Asked where bytes are not read for long.
+    fn go_on(&self) -> io::Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(io::Error::other("interrupted")) } else { Ok(()) }
     }
 }
 
+fn open(source: Source, name: &str) -> Result<(Opened, Terms)> {
+    let opened = match source {
+        // What is around all others counts.
+        Source::Keyed(source, keys) => {
+            return open(*source, name).map(|(opened, terms)| (opened, Terms { keys, ..terms }));
+        }
+        Source::Interruptible(source, interrupted) => {
+            return open(*source, name).map(|(opened, terms)| (opened, Terms { interrupted, ..terms }));
+        }
+        Source::Stream(stream) => Opened::Stream(stream),
+        Source::File(file) => Opened::File(file),
+        Source::Path(path) => open_path(&path, name)?,
+    };
+    Ok((opened, Terms::new(name)))
+}
+
 /// The same without its encryption, if it has one; a file can be read at any place all the same.
-fn open_decrypted(source: Source, name: &str) -> Result<(Opened, Keys)> {
-    let (opened, keys) = open(source, name)?;
+fn open_decrypted(source: Source, name: &str) -> Result<(Opened, Terms)> {
+    let (opened, terms) = open(source, name)?;
     let opened = match opened {
-        Opened::Stream(stream) => Opened::Stream(decrypted(stream, name, &keys)?),
+        Opened::Stream(stream) => Opened::Stream(decrypted(stream, &terms)?),
         Opened::File(file) => {
             let head = file::read_vec(&*file, 0, encrypt::MAGIC_BYTES);
             let head = head.map_err(|error| input_error(name, error))?;
             if encrypt::is_encrypted(&head, name)? {
-                Opened::File(encrypt::open_file(&file, name, keys.identities())?)
+                Opened::File(encrypt::open_file(&file, name, terms.keys.identities())?)
             } else {
                 Opened::File(file)
             }
         }
         Opened::Directory(tree) => Opened::Directory(tree),
     };
-    Ok((opened, keys))
+    Ok((opened, terms))
 }
 
 fn open_path(path: &std::path::Path, name: &str) -> Result<Opened> {

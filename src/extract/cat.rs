@@ -20,6 +20,7 @@ use crate::listing::not_whole;
 use crate::locator::{Locator, Part};
 use crate::scratch::{Scratch, Written};
 use crate::step::Steps;
+use crate::tree::content::Interruptible;
 use crate::tree::{Content, Kind, TreePath};
 
 /// Links that are followed from one hard link to the next.
@@ -124,7 +125,7 @@ impl Catting<'_> {
 
     fn print_from_base(&mut self, part: &Part, path: &TreePath, digest: Option<Digest>) -> Result<()> {
         let base = Base::open(self.pool, part, self.steps, self.interrupted)?;
-        let written = copy_from(&base, part, path, digest, self.output);
+        let written = copy_from(&base, part, path, digest, (self.output, self.interrupted));
         base.close(self.steps);
         written
     }
@@ -135,7 +136,7 @@ fn copy_from(
     part: &Part,
     path: &TreePath,
     digest: Option<Digest>,
-    output: &mut dyn Write,
+    (output, interrupted): (&mut dyn Write, &AtomicBool),
 ) -> Result<()> {
     let fail = || Error::tree(format!("read the base {}", base.label));
     let found = base.find(path)?.ok_or_else(|| part.not_there())?;
@@ -145,7 +146,8 @@ fn copy_from(
         return Err(no_file(part, found.stat.kind, target.as_deref()));
     }
     let file = found.dir.open_file(&found.name).map_err(fail())?;
-    let copied = copy(&mut file.ok_or_else(|| part.not_there())?, output)?;
+    let mut file = file.ok_or_else(|| part.not_there())?;
+    let copied = copy(&mut Interruptible::new(&mut file, interrupted), output)?;
     if digest.is_some_and(|digest| digest != copied) {
         return Err(Error::Archive(archive::Error::Damaged(format!(
             "{} is not in the base what the index says",
@@ -157,21 +159,27 @@ fn copy_from(
 
 /// Copies content with zeros for its holes; its digest.
 fn copy(content: &mut dyn Content, output: &mut dyn Write) -> Result<Digest> {
-    let size = content.size();
+    let (size, runs) = (content.size(), content.extents().to_vec());
     let mut hasher = ContentHasher::new(size);
     let mut at = 0;
-    while let Some((offset, data)) = content.next_data().map_err(Error::io("read", "a file's content"))? {
-        zeros(output, offset - at)?;
-        hasher.data(offset, data);
-        output.write_all(data).map_err(output_error)?;
-        at = offset + data.len() as u64;
+    for run in runs {
+        zeros(content, output, run.offset - at)?;
+        at = run.offset;
+        while at < run.offset + run.length {
+            let next = content.next_data().map_err(Error::io("read", "a file's content"))?;
+            let Some((offset, data)) = next else { break };
+            hasher.data(offset, data);
+            output.write_all(data).map_err(output_error)?;
+            at = offset + data.len() as u64;
+        }
     }
-    zeros(output, size - at)?;
+    zeros(content, output, size - at)?;
     Ok(hasher.finish())
 }
 
-fn zeros(output: &mut dyn Write, mut count: u64) -> Result<()> {
+fn zeros(content: &dyn Content, output: &mut dyn Write, mut count: u64) -> Result<()> {
     while count > 0 {
+        content.go_on().map_err(Error::io("read", "a file's content"))?;
         let length = usize::try_from(count).map_or(ZEROS.len(), |count| count.min(ZEROS.len()));
         output.write_all(&ZEROS[..length]).map_err(output_error)?;
         count -= length as u64;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read as _};
 
+use super::Terms;
 use crate::archive::digest::ContentHasher;
 use crate::archive::table::Audit;
 use crate::archive::{Digest, Error, Result};
@@ -93,12 +94,12 @@ impl TarStream for Box<dyn BufRead> {
 /// The bytes of the archive, decompressed.
 pub(super) struct Input {
     inner: Box<dyn TarStream>,
-    name: String,
+    terms: Terms,
 }
 
 impl Input {
-    pub(super) fn new(inner: Box<dyn TarStream>, name: &str) -> Self {
-        Self { inner, name: name.to_owned() }
+    pub(super) fn new(inner: Box<dyn TarStream>, terms: &Terms) -> Self {
+        Self { inner, terms: terms.clone() }
     }
 
     /// Passes by so many bytes without reading them; `None` if that is not possible.
@@ -170,7 +171,7 @@ impl Input {
                 return Ok(());
             }
             if buffer.iter().any(|&byte| byte != 0) {
-                return Err(Error::Damaged(format!("{} goes on after its end", self.name)));
+                return Err(Error::Damaged(format!("{} goes on after its end", self.terms.name)));
             }
             let length = buffer.len();
             self.inner.consume(length);
@@ -178,7 +179,7 @@ impl Input {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        super::input_error(&self.name, error)
+        super::input_error(&self.terms.name, error)
     }
 }
 
@@ -211,21 +212,27 @@ impl<'a> MemberContent<'a> {
         }
         visited?;
         while self.step()?.is_some() {}
+        self.hole(self.size)?;
         Ok(self.hasher.finish())
+    }
+
+    fn hole(&mut self, end: u64) -> Result<()> {
+        let (input, hasher) = (&*self.input, &mut self.hasher);
+        hasher.hole(end, &|| input.terms.go_on()).map_err(|error| input.failed(error))
     }
 
     /// Makes the next piece the input's buffer; where it lies and how long it is.
     fn step(&mut self) -> Result<Option<(u64, usize)>> {
         self.input.inner.consume(std::mem::take(&mut self.pending));
         let Some(extent) = self.extents.get(self.current).copied() else { return Ok(None) };
+        self.hole(extent.offset + self.within)?;
+        let name = &self.input.terms.name;
         let buffer = loop {
             match self.input.inner.fill_buf() {
-                Ok([]) => {
-                    return Err(super::input_error(&self.input.name, io::ErrorKind::UnexpectedEof.into()));
-                }
+                Ok([]) => return Err(super::input_error(name, io::ErrorKind::UnexpectedEof.into())),
                 Ok(buffer) => break buffer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(super::input_error(&self.input.name, error)),
+                Err(error) => return Err(super::input_error(name, error)),
             }
         };
         let left = extent.length - self.within;
@@ -264,6 +271,44 @@ impl Content for MemberContent<'_> {
                 self.failure.get_or_insert(error);
                 Err(source)
             }
+        }
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        self.input.terms.go_on()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Reads a file of so many bytes that is all hole but for what `extents` say, of which the input has nothing.
+    fn interrupted_over(extents: Vec<Extent>) -> Error {
+        let terms = Terms::new("it");
+        let stream: Box<dyn BufRead> = Box::new(io::empty());
+        let mut input = Input::new(Box::new(stream), &terms);
+        let content = MemberContent::new(&mut input, extents, i64::MAX.cast_unsigned());
+        assert!(content.go_on().is_ok());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                terms.interrupted.store(true, Ordering::Relaxed);
+            });
+            content.finish(Ok(())).unwrap_err()
+        })
+    }
+
+    /// The digest counts the zeros of a hole: exbibytes of them take centuries.
+    #[test]
+    fn a_hole_is_not_read_to_its_end_when_nobody_wants_it_any_more() {
+        for extents in [vec![], vec![Extent { offset: 1 << 60, length: 1 }]] {
+            let error = interrupted_over(extents);
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+            assert!(error.to_string().contains("it"), "{error}");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io::{self, BufReader, Read};
 
-use super::Visitor;
 use super::held::Held;
 use super::index::{Item, Sealed, read_lines};
 use super::tar::unusable;
+use super::{Terms, Visitor};
 use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_SIGNATURE_BYTES};
 use crate::archive::check::{Checker, is_member};
 use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
@@ -13,7 +13,7 @@ use crate::archive::index::Role;
 use crate::archive::signature::Expected;
 use crate::archive::writer::Hashing;
 use crate::archive::{Error, Line, Manifest, Result, Seal, header};
-use crate::keys::Keys;
+use crate::tree::content::Interruptible;
 use crate::tree::{Content as _, Dir, FileContent, Kind, Tree, TreePath};
 
 /// Reads the manifest alone.
@@ -22,14 +22,10 @@ pub(super) fn read_manifest(tree: &Tree, name: &str) -> Result<Manifest> {
 }
 
 /// Reads a whole archive, or of its files only those that are wanted.
-pub(super) fn read(
-    tree: &Tree,
-    (name, keys): (&str, &Keys),
-    whole: bool,
-    visitor: &mut dyn Visitor,
-) -> Result<Seal> {
+pub(super) fn read(tree: &Tree, terms: &Terms, whole: bool, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let name = &terms.name;
     let (manifest, json) = manifest(tree, name)?;
-    let expected = Expected::new(&manifest, keys, name)?;
+    let expected = Expected::new(&manifest, &terms.keys, name)?;
     let index = tree.root().open_file(INDEX.as_bytes()).map_err(Error::Tree)?;
     let index = index.ok_or_else(|| Error::Damaged(format!("{name} has no index")))?;
     let mut checker = Checker::new(&manifest)?;
@@ -47,7 +43,7 @@ pub(super) fn read(
     if let Some(signed) = &signed {
         visitor.signature(signed)?;
     }
-    let mut files = Files::new(tree);
+    let mut files = Files::new(tree, terms);
     lines.again(&sealed, &mut |item| match item {
         Item::Line(line) if is_member(&line) => files.member(&line, visitor),
         _ => Ok(()),
@@ -160,13 +156,14 @@ pub(super) fn find_unknown(
 
 pub(super) struct Files<'a> {
     tree: &'a Tree,
+    terms: &'a Terms,
     /// The directory that was open last.
     last: Option<Dir>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(tree: &'a Tree) -> Self {
-        Self { tree, last: None }
+    pub(super) fn new(tree: &'a Tree, terms: &'a Terms) -> Self {
+        Self { tree, terms, last: None }
     }
 
     pub(super) fn member(&mut self, line: &Line, visitor: &mut dyn Visitor) -> Result<()> {
@@ -178,6 +175,7 @@ impl<'a> Files<'a> {
         match &line.role {
             Role::Member { digest } if entry.kind == Kind::File => {
                 let mut file = self.open(line, entry.size)?;
+                let mut file = Interruptible::new(&mut file, &self.terms.interrupted);
                 let mut content = Hashing::new(&mut file);
                 let visited = visitor.member(&own, Some(&mut content));
                 let (found, _) = content.finish(&line.name, visited)?;

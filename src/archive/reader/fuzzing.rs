@@ -8,7 +8,7 @@ use std::io::{self, Cursor, Read as _};
 use super::decompress::{self, Ahead, Chunked};
 use super::index::{Item, read_lines};
 use super::tar::Tar;
-use super::{selected, tar};
+use super::{Terms, selected, tar};
 use crate::archive::check::Checker;
 use crate::archive::header::{self, Layout};
 use crate::archive::index::{Parsed, failure_to_json, line_to_json, parse, seal_to_json};
@@ -54,7 +54,7 @@ pub struct Header {
 /// The first header of a tar stream, with all that comes before it; `None` at the end.
 pub fn header(stream: &[u8]) -> Result<Option<Header>> {
     let stream: Box<dyn io::BufRead> = Box::new(Cursor::new(stream.to_vec()));
-    let Some(found) = Tar::new(Box::new(stream), "it").next()? else { return Ok(None) };
+    let Some(found) = Tar::new(Box::new(stream), &Terms::new("it")).next()? else { return Ok(None) };
     let layout = if found.sparse { Layout::Sparse(found.stored_bytes) } else { Layout::Plain };
     let printed = header::encode(&found.line, layout, found.attempt);
     let (stored_bytes, sparse, attempt) = (found.stored_bytes, found.sparse, found.attempt);

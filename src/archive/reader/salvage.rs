@@ -6,7 +6,7 @@ use super::directory::Files;
 use super::lines::{LinesReader, Raw};
 use super::survey::{Rescue, Survey, failures, pieces};
 use super::walk::Walk;
-use super::{Opened, Source, Visitor, open_decrypted};
+use super::{Opened, Source, Terms, Visitor, open_decrypted};
 use crate::archive::check::is_member;
 use crate::archive::header::{Decoded, line_in_header};
 use crate::archive::index::{Parsed, Role};
@@ -29,16 +29,17 @@ pub fn salvage(
         ))
     })?;
     let mut lines = Cursor { lines: survey.lines.read()?, survey, unproven, number: 0 };
-    match open_decrypted(source, name)?.0 {
+    let (opened, terms) = open_decrypted(source, name)?;
+    match opened {
         Opened::Stream(_) => return Err(Error::Refused(format!("{name} cannot be read twice"))),
         Opened::File(file) => {
             visitor.manifest(manifest)?;
             let (pieces, _broken) = pieces(&file, name)?;
-            members(Walk::new(pieces, name)?, survey, unproven, &mut lines, visitor)?;
+            members(Walk::new(pieces, &terms)?, survey, unproven, &mut lines, visitor)?;
         }
         Opened::Directory(tree) => {
             visitor.manifest(manifest)?;
-            files(&tree, &mut lines, visitor)?;
+            files(&tree, &terms, &mut lines, visitor)?;
         }
     }
     let mut lines = Cursor { lines: survey.lines.read()?, survey, unproven, number: 0 };
@@ -134,8 +135,8 @@ fn members(
     lines.pass(None, visitor).map(drop)
 }
 
-fn files(tree: &Tree, lines: &mut Cursor<'_>, visitor: &mut dyn Visitor) -> Result<()> {
-    let mut files = Files::new(tree);
+fn files(tree: &Tree, terms: &Terms, lines: &mut Cursor<'_>, visitor: &mut dyn Visitor) -> Result<()> {
+    let mut files = Files::new(tree, terms);
     while let Some((_, line)) = lines.next()? {
         if has_content(&line) {
             files.member(&line, visitor)?;

@@ -14,7 +14,7 @@ use super::held::Held;
 use super::index::{ContentReader, Item, Sealed, read_lines};
 use super::runs::{Answers, Finder, Run};
 use super::tar::{self, Tar, is_named, plain_extents};
-use super::{Visitor, input_error, read_stream};
+use super::{Terms, Visitor, input_error, read_stream};
 use crate::archive::bounds::MAX_LINE_BYTES;
 use crate::archive::check::{Checker, is_member};
 use crate::archive::format::INDEX;
@@ -23,36 +23,30 @@ use crate::archive::index::{Parsed, Role, parse};
 use crate::archive::signature::{Expected, Signed};
 use crate::archive::table::{End, MAX_BYTES, Table};
 use crate::archive::{Error, Line, Result, Seal, gzip, zstd};
-use crate::keys::Keys;
 
 /// Reads what `visitor` wants.
-pub(super) fn read(
-    file: &Arc<dyn ReadAt>,
-    name: &str,
-    keys: &Keys,
-    visitor: &mut dyn Visitor,
-) -> Result<Seal> {
-    let failed = |source| input_error(name, source);
+pub(super) fn read(file: &Arc<dyn ReadAt>, terms: &Terms, visitor: &mut dyn Visitor) -> Result<Seal> {
+    let failed = |source| input_error(&terms.name, source);
     let head = read_vec(&**file, 0, gzip::HEADER_BYTES).map_err(failed)?;
     let kind = match <&[u8; gzip::HEADER_BYTES]>::try_from(&head[..]) {
         Ok(head) if gzip::member_length(head).is_some() => Chunked::Gzip,
         Ok(head) if head.starts_with(zstd::MAGIC) => Chunked::Zstd,
-        _ if decompress::is_compressed(&head) => return in_sequence(file, (name, keys), None, visitor),
-        _ => return tar::read(Box::new(Plain::new(file)), name, keys, None, visitor),
+        _ if decompress::is_compressed(&head) => return in_sequence(file, terms, None, visitor),
+        _ => return tar::read(Box::new(Plain::new(file)), terms, None, visitor),
     };
     match table(&**file, kind).map_err(failed)? {
-        Some(table) => Selected { file, name, keys, kind, table }.read(visitor),
-        None => in_sequence(file, (name, keys), None, visitor),
+        Some(table) => Selected { file, terms, kind, table }.read(visitor),
+        None => in_sequence(file, terms, None, visitor),
     }
 }
 
 fn in_sequence(
     file: &Arc<dyn ReadAt>,
-    (name, keys): (&str, &Keys),
+    terms: &Terms,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
-    read_stream(Box::new(Range::whole(file)), name, keys, known, visitor)
+    read_stream(Box::new(Range::whole(file)), terms, known, visitor)
 }
 
 /// The table at the end of a file, if it is whole.
@@ -121,8 +115,7 @@ pub(super) fn data_of_parts(kind: Chunked, mut parts: &[u8]) -> Option<Vec<u8>> 
 
 struct Selected<'a> {
     file: &'a Arc<dyn ReadAt>,
-    name: &'a str,
-    keys: &'a Keys,
+    terms: &'a Terms,
     kind: Chunked,
     table: Table,
 }
@@ -138,13 +131,13 @@ struct Proven {
 impl Selected<'_> {
     fn read(&self, visitor: &mut dyn Visitor) -> Result<Seal> {
         let (manifest, json) = self.open(0, self.table.end.table_at, 1)?.manifest()?;
-        let expected = Expected::new(&manifest, self.keys, self.name)?;
+        let expected = Expected::new(&manifest, &self.terms.keys, &self.terms.name)?;
         let checker = Checker::new(&manifest)?;
         visitor.manifest(&manifest)?;
         let proven = match self.prove(checker, (&json, &expected), visitor) {
             // It is not where the table says, or the archive is damaged: reading from front to back tells.
             Err(Error::Damaged(_) | Error::Refused(_)) => {
-                return in_sequence(self.file, (self.name, self.keys), Some(&json), visitor);
+                return in_sequence(self.file, self.terms, Some(&json), visitor);
             }
             proven => proven?,
         };
@@ -235,7 +228,8 @@ impl Selected<'_> {
     /// The tar stream of so many chunks.
     fn open(&self, at: u64, end: u64, chunks: u64) -> Result<Tar> {
         let stream = decompress::open_chunks(Range::new(self.file, at, end), self.kind, chunks);
-        Ok(Tar::new(Box::new(stream.map_err(|error| input_error(self.name, error))?), self.name))
+        let stream = stream.map_err(|error| input_error(&self.terms.name, error))?;
+        Ok(Tar::new(Box::new(stream), self.terms))
     }
 
     /// The tar stream behind the header of the index, and the length of the index.
@@ -277,7 +271,7 @@ impl Selected<'_> {
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::Damaged(format!("{}: {why}", self.name))
+        Error::Damaged(format!("{}: {why}", self.terms.name))
     }
 }
 

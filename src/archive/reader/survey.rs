@@ -123,15 +123,16 @@ pub(super) struct Found {
 /// # Errors
 /// Where it cannot be read at all, and where it is refused: of a newer version, or with a manifest that no archive may have.
 pub fn survey(source: Source, name: &str, each: &mut dyn FnMut(&Line) -> Result<()>) -> Result<Survey> {
-    match open_decrypted(source, name)?.0 {
-        Opened::Directory(tree) => super::survey_directory::survey(&tree, name, each),
+    let (opened, terms) = open_decrypted(source, name)?;
+    match opened {
+        Opened::Directory(tree) => super::survey_directory::survey(&tree, &terms, each),
         Opened::Stream(stream) => {
             let pieces = Pieces::new(stream, None).map_err(|error| super::input_error(name, error))?;
-            survey_tar(Walk::new(pieces, name)?, name, each)
+            survey_tar(Walk::new(pieces, &terms)?, name, each)
         }
         Opened::File(file) => {
             let (pieces, broken) = pieces(&file, name)?;
-            let mut survey = survey_tar(Walk::new(pieces, name)?, name, each)?;
+            let mut survey = survey_tar(Walk::new(pieces, &terms)?, name, each)?;
             let broken = broken.try_iter().map(|range| (None, range));
             survey.unreadable.extend(broken);
             join(&mut survey.unreadable);

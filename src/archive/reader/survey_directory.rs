@@ -2,11 +2,11 @@
 
 use std::io::{BufReader, Read as _};
 
-use super::Visitor;
 use super::directory::{self, AtReader, Files, find_unknown};
 use super::judge::Judge;
 use super::lines::{Collector, Raw, failed};
 use super::survey::{Fault, Finding, Rescue, Survey};
+use super::{Terms, Visitor};
 use crate::archive::check::is_member;
 use crate::archive::format::INDEX;
 use crate::archive::index::{Failure, Parsed, Role};
@@ -16,7 +16,12 @@ use crate::tree::{Content, Kind, Tree};
 /// Bytes of the index that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
-pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Result<()>) -> Result<Survey> {
+pub(super) fn survey(
+    tree: &Tree,
+    terms: &Terms,
+    each: &mut dyn FnMut(&Line) -> Result<()>,
+) -> Result<Survey> {
+    let name = &terms.name;
     let mut others = Vec::new();
     let manifest = match directory::manifest(tree, name) {
         Ok((manifest, json)) => Some((manifest, json, false)),
@@ -29,7 +34,7 @@ pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Res
     let lines = collect(tree, &mut others)?;
     let mut judge = Judge::new(manifest, lines.finish()?, Vec::new(), others)?;
     judge.prove()?;
-    let mut files = Files::new(tree);
+    let mut files = Files::new(tree, terms);
     let mut lines = judge.survey.lines.read()?;
     let mut lost = std::collections::HashSet::new();
     while let Some(Raw { parsed, .. }) = lines.next()? {
@@ -39,7 +44,8 @@ pub(super) fn survey(tree: &Tree, name: &str, each: &mut dyn FnMut(&Line) -> Res
         if is_member(&line)
             && let Err(error) = files.member(&line, &mut Nobody)
         {
-            state = wrong(&mut judge, &line, error)?;
+            // What was not read because nobody wants it any more is not damaged.
+            state = if terms.go_on().is_ok() { wrong(&mut judge, &line, error)? } else { return Err(error) };
         } else if let Role::Link { to } = &line.role
             && lost.contains(to)
         {

@@ -1,9 +1,9 @@
 //! Reading TAR.
 
-use super::Visitor;
 use super::content::{Input, MemberContent, TarStream};
 use super::held::Held;
 use super::index::{ContentReader, check_lines};
+use super::{Terms, Visitor};
 use crate::archive::bounds::{MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_PAX_BYTES, MAX_SIGNATURE_BYTES};
 use crate::archive::check::Checker;
 use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
@@ -14,20 +14,19 @@ use crate::archive::signature::Expected;
 use crate::archive::sparse::{BLOCK, MapParser};
 use crate::archive::writer::padding;
 use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal, pax};
-use crate::keys::Keys;
 use crate::tree::{Extent, Kind};
 
 /// Reads a whole archive. `known` is its manifest where the visitor has been given it.
 pub(super) fn read(
     stream: Box<dyn TarStream>,
-    name: &str,
-    keys: &Keys,
+    terms: &Terms,
     known: Option<&[u8]>,
     visitor: &mut dyn Visitor,
 ) -> Result<Seal> {
-    let mut tar = Tar::new(stream, name);
+    let mut tar = Tar::new(stream, terms);
     let (manifest, json) = tar.manifest()?;
-    let expected = Expected::new(&manifest, keys, name)?;
+    let name = &terms.name;
+    let expected = Expected::new(&manifest, &terms.keys, name)?;
     let mut checker = Checker::new(&manifest)?;
     match known {
         None => visitor.manifest(&manifest)?,
@@ -51,8 +50,8 @@ pub(super) fn read(
 }
 
 /// Reads the manifest alone.
-pub(super) fn read_manifest(stream: Box<dyn TarStream>, name: &str) -> Result<Manifest> {
-    Ok(Tar::new(stream, name).manifest()?.0)
+pub(super) fn read_manifest(stream: Box<dyn TarStream>, terms: &Terms) -> Result<Manifest> {
+    Ok(Tar::new(stream, terms).manifest()?.0)
 }
 
 pub(super) fn is_named(name: &MemberName, own: &str) -> bool {
@@ -68,8 +67,8 @@ pub(super) struct Tar {
 }
 
 impl Tar {
-    pub(super) fn new(stream: Box<dyn TarStream>, name: &str) -> Self {
-        Self { input: Input::new(stream, name), name: name.to_owned(), began_at: 0 }
+    pub(super) fn new(stream: Box<dyn TarStream>, terms: &Terms) -> Self {
+        Self { input: Input::new(stream, terms), name: terms.name.clone(), began_at: 0 }
     }
 
     /// The first member, with its bytes.

@@ -2,12 +2,12 @@
 
 use std::io::{self, BufRead as _};
 
-use super::Visitor;
 use super::content::TarStream as _;
 use super::lines::Collector;
 use super::pieces::{Pieces, Range};
 use super::tar::{Tar, has_content, is_named};
 use super::tolerant::{Sought, Tolerant};
+use super::{Terms, Visitor};
 use crate::archive::bounds::MAX_MANIFEST_BYTES;
 use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::header::Decoded;
@@ -32,10 +32,10 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(pieces: Pieces, name: &str) -> Result<Self> {
+    pub(super) fn new(pieces: Pieces, terms: &Terms) -> Result<Self> {
         let is_plain = pieces.is_plain();
         let lines = Collector::new().map_err(super::lines::failed)?;
-        let tar = Tar::new(Box::new(Tolerant::new(pieces)), name);
+        let tar = Tar::new(Box::new(Tolerant::new(pieces)), terms);
         let (manifest, others) = (None, Vec::new());
         Ok(Self { tar, is_plain, manifest, lines, sought: false, began: false, ended: false, others })
     }
