@@ -3,6 +3,8 @@
 
 mod damage;
 mod keys;
+mod reading;
+mod records;
 mod values;
 
 #[cfg(test)]
@@ -16,6 +18,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use damage::{Repair, Salvage};
 pub(crate) use keys::{Encrypting, Opening, Signing};
+pub(crate) use reading::{Cat, Diff, Info, Ls, Verify};
+pub(crate) use records::{Keep, Log, Note, Tag};
 pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
 
 const STATUSES: &str = "\
@@ -284,121 +288,9 @@ pub(crate) struct Restore {
     pub(crate) voice: Voice,
 }
 
-/// `remand ls`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Letters, in a differential archive:
-  A  added    M  content modified    m  attributes alone differ    T  type changed    D  deleted
-
-Examples:
-  remand ls web01.tar.gz                  the resources in it
-  remand ls web01.tar.gz web01            all entries of the root
-  remand ls -l web01.tar.gz :/etc         those of /etc of the only resource")]
-pub(crate) struct Ls {
-    /// Archive to read: a file, a directory, or - for standard input
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    /// What to list, or :PATH if the archive holds one resource [default: the resources]
-    #[arg(value_name = "NAME[:PATH]")]
-    pub(crate) part: Option<String>,
-    /// Show type, mode, owner, group, size and time of modification too
-    #[arg(short, long)]
-    pub(crate) long: bool,
-    /// The dataset that PATH is in
-    #[arg(long, value_name = "DATASET", default_value = "root")]
-    pub(crate) dataset: String,
-    #[command(flatten)]
-    pub(crate) opening: Opening,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand cat`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  remand cat web01.tar.gz web01:/etc/rc.conf
-  remand cat --pool zroot/ioc web01.tar.gz :/etc/services       unchanged, so it comes from the base")]
-pub(crate) struct Cat {
-    /// Archive to read: a file, a directory, or - for standard input
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    /// Files to print, NAME:PATH, or :PATH if the archive holds one resource
-    #[arg(value_name = "NAME:PATH", required = true)]
-    pub(crate) files: Vec<String>,
-    /// The dataset that the paths are in
-    #[arg(long, value_name = "DATASET", default_value = "root")]
-    pub(crate) dataset: String,
-    #[command(flatten)]
-    pub(crate) opening: Opening,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
 /// `remand list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand info`.
-#[derive(Debug, Args)]
-pub(crate) struct Info {
-    /// Archive to read: a file, a directory, or - for standard input
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    #[command(flatten)]
-    pub(crate) opening: Opening,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand verify`.
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// Archive to read: a file, a directory, or - for standard input
-    #[arg(value_name = "SRC")]
-    pub(crate) source: PathBuf,
-    #[command(flatten)]
-    pub(crate) repair: Repair,
-    #[command(flatten)]
-    pub(crate) opening: Opening,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand diff`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Letters:
-  A  added    M  content modified    m  attributes alone differ    T  type changed    D  deleted
-
-Examples:
-  remand diff web01
-  remand diff --stat web01
-  remand diff /backup/web01.tar.gz")]
-pub(crate) struct Diff {
-    /// Resource; or an archive, if it begins with / or . or ends in / or an archive's suffix
-    #[arg(value_name = "NAME|SRC")]
-    pub(crate) subject: String,
-    /// Show counts for each directory of the root instead of paths
-    #[arg(long)]
-    pub(crate) stat: bool,
-    #[command(flatten)]
-    pub(crate) detection: Detection,
-    #[command(flatten)]
-    pub(crate) opening: Opening,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
@@ -414,77 +306,6 @@ pub(crate) struct Cleanup {
     /// Remove what is whole, too
     #[arg(long, requires = "yes")]
     pub(crate) discard: bool,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand log`.
-#[derive(Debug, Args)]
-pub(crate) struct Log {
-    /// Resource: a jail's name, or release:NAME; it may be gone [default: all]
-    #[arg(value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// Show that many exports at most
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) number: Option<usize>,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand tag`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  remand tag web01 nightly www      give it two tags
-  remand tag web01                  show its tags
-  remand tag --remove web01 www")]
-pub(crate) struct Tag {
-    /// Resource: a jail's name, or release:NAME
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Tags to give [default: show them]
-    #[arg(value_name = "TAG")]
-    pub(crate) tags: Vec<String>,
-    /// Remove these tags
-    #[arg(long, requires = "tags")]
-    pub(crate) remove: bool,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand note`.
-#[derive(Debug, Args)]
-pub(crate) struct Note {
-    /// Resource: a jail's name, or release:NAME
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Note, or - to read it from standard input [default: show it]
-    #[arg(value_name = "TEXT", conflicts_with = "remove")]
-    pub(crate) text: Option<String>,
-    /// Remove the note
-    #[arg(long)]
-    pub(crate) remove: bool,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-/// `remand keep`.
-#[derive(Debug, Args)]
-pub(crate) struct Keep {
-    /// Resource: a jail's name, or release:NAME
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Take the flag away
-    #[arg(long)]
-    pub(crate) off: bool,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]
