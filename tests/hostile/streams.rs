@@ -88,13 +88,32 @@ fn directory(at: &str) -> Vec<u8> {
     command(4, &[path(at), (3, &ZERO)])
 }
 
+/// An honest archive of a place, and an empty pool to restore one that is not.
+struct Here {
+    scratch: Scratch,
+    source: Pool,
+    target: Pool,
+    honest: Bundle,
+}
+
+impl Here {
+    fn new(place: &Place) -> Self {
+        let (scratch, source) = (Scratch::new(), Pool::with_jail(place, Size::Small));
+        export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
+        let honest = Bundle::open(&scratch.join("honest.tar"));
+        Self { scratch, source, target: Pool::empty(place), honest }
+    }
+
+    fn stream(&self, name: &str) -> Vec<u8> {
+        self.honest.members[self.honest.position(name)].data.clone()
+    }
+}
+
 #[test]
 fn streams_of_btrfs_that_reach_for_other_things() {
     let Some(place) = Place::btrfs("hostile: streams") else { return };
-    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
-    let target = Pool::empty(&place);
-    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
-    let honest = Bundle::open(&scratch.join("honest.tar"));
+    let here = Here::new(&place);
+    let Here { scratch, target, honest, .. } = &here;
     let fifo = command(6, &[path("x"), (3, &ZERO)]);
     let clone = command(
         16,
@@ -127,9 +146,9 @@ fn streams_of_btrfs_that_reach_for_other_things() {
     ];
     let null = std::fs::metadata("/dev/null").unwrap().modified().unwrap();
     for (what, commands) in cases {
-        with_stream(&honest, "root.btrfs", &stream("root", &commands)).save(&scratch.join("hostile.tar"));
+        with_stream(honest, "root.btrfs", &stream("root", &commands)).save(&scratch.join("hostile.tar"));
         let before = (names(target.directory()), names(target.directory().parent().unwrap()));
-        let ended = remand(["restore"]).on(&target).arg(scratch.join("hostile.tar")).end();
+        let ended = remand(["restore"]).on(target).arg(scratch.join("hostile.tar")).end();
         assert!([22, 23].contains(&ended.status), "{what}: {}", ended.describe());
         assert_eq!((target.jails(), target.remains()), (vec![], vec![]), "{what}");
         let mut after = (names(target.directory()), names(target.directory().parent().unwrap()));
@@ -139,19 +158,17 @@ fn streams_of_btrfs_that_reach_for_other_things() {
     assert_eq!(std::fs::metadata("/dev/null").unwrap().modified().unwrap(), null);
     // The same entries without the trick are legal.
     let legal = [node("x"), symlink("l", "/etc"), file("f"), write("f"), rename("f", "g")];
-    with_stream(&honest, "root.btrfs", &stream("root", &legal)).save(&scratch.join("legal.tar"));
-    remand(["restore"]).on(&target).arg(scratch.join("legal.tar")).ends(0);
+    with_stream(honest, "root.btrfs", &stream("root", &legal)).save(&scratch.join("legal.tar"));
+    remand(["restore"]).on(target).arg(scratch.join("legal.tar")).ends(0);
     assert_eq!(std::fs::read(target.root("web01").join("g")).unwrap(), b"evil");
 }
 
 #[test]
 fn native_streams_that_are_damaged_or_forged() {
     let Some(place) = Place::btrfs("hostile: streams") else { return };
-    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
-    let target = Pool::empty(&place);
-    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
-    let whole = Bundle::open(&scratch.join("honest.tar"));
-    let stream = whole.members[whole.position("./root.btrfs")].data.clone();
+    let here = Here::new(&place);
+    let Here { scratch, target, honest, .. } = &here;
+    let stream = here.stream("./root.btrfs");
     let mut flipped = stream.clone();
     flipped[stream.len() / 2] ^= 1;
     let mut newer = stream.clone();
@@ -164,9 +181,9 @@ fn native_streams_that_are_damaged_or_forged() {
         ("twice", 23, [&stream[..], &stream[..]].concat()),
     ];
     for (what, status, data) in cases {
-        with_stream(&whole, "root.btrfs", &data).save(&scratch.join("hostile.tar"));
+        with_stream(honest, "root.btrfs", &data).save(&scratch.join("hostile.tar"));
         remand(["verify"]).arg(scratch.join("hostile.tar")).ends(0);
-        let ended = remand(["restore"]).on(&target).arg(scratch.join("hostile.tar")).end();
+        let ended = remand(["restore"]).on(target).arg(scratch.join("hostile.tar")).end();
         assert_eq!(ended.status, status, "{what}: {}", ended.describe());
         ended.tells("The stream for ");
         assert_eq!((target.jails(), target.remains()), (vec![], vec![]), "{what}");
@@ -194,11 +211,9 @@ fn leaves_nothing(honest: &Bundle, data: &[u8], target: &Pool, status: i32, what
 #[test]
 fn streams_of_zfs_with_properties() {
     let Some(place) = Place::zfs("hostile: streams") else { return };
-    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
-    let target = Pool::empty(&place);
-    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
-    let honest = Bundle::open(&scratch.join("honest.tar"));
-    let stream = honest.members[honest.position("./root.zfs")].data.clone();
+    let here = Here::new(&place);
+    let Here { scratch, source, target, honest } = &here;
+    let stream = here.stream("./root.zfs");
     let snapshot = honest.manifest()["resources"][0]["snapshot"].as_str().unwrap().to_owned();
     let evil = format!("{}/evil", source.name());
     zfs(["create", &evil]);
@@ -226,9 +241,9 @@ fn streams_of_zfs_with_properties() {
         let mut program = std::process::Command::new("zfs");
         let sent = program.args(["send", option]).arg(format!("{evil}@{snapshot}")).output().unwrap();
         assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
-        leaves_nothing(&honest, &sent.stdout, &target, 23, option);
+        leaves_nothing(honest, &sent.stdout, target, 23, option);
         let behind = [&stream[..], &sent.stdout].concat();
-        leaves_nothing(&honest, &behind, &target, 23, &format!("{option} behind an honest one"));
+        leaves_nothing(honest, &behind, target, 23, &format!("{option} behind an honest one"));
         assert_eq!(names(&wanted), [""; 0], "{option}");
     }
     assert!(destroy(&evil));
@@ -237,11 +252,9 @@ fn streams_of_zfs_with_properties() {
 #[test]
 fn streams_of_zfs_that_are_damaged_or_forged() {
     let Some(place) = Place::zfs("hostile: streams") else { return };
-    let (scratch, source) = (Scratch::new(), Pool::with_jail(&place, Size::Small));
-    let target = Pool::empty(&place);
-    export(&source, "web01", &scratch.join("honest.tar"), &["--standalone"]);
-    let honest = Bundle::open(&scratch.join("honest.tar"));
-    let stream = honest.members[honest.position("./root.zfs")].data.clone();
+    let here = Here::new(&place);
+    let Here { scratch, target, honest, .. } = &here;
+    let stream = here.stream("./root.zfs");
     // Of a record of the kind BEGIN: its version and features, its flags, and the snapshot's name.
     let (version, flags, name) = (16, 36, 56..312);
     let begun = |named: &[u8], at: usize, bits: u8| {
@@ -266,7 +279,7 @@ fn streams_of_zfs_that_are_damaged_or_forged() {
         ("of a dataset beside it", 23, framed(&begun(b"tank/ab@s", version, 0))),
     ];
     for (what, status, data) in cases {
-        leaves_nothing(&honest, &data, &target, status, what);
+        leaves_nothing(honest, &data, target, status, what);
     }
-    remand(["restore"]).on(&target).arg(scratch.join("honest.tar")).ends(0);
+    remand(["restore"]).on(target).arg(scratch.join("honest.tar")).ends(0);
 }
