@@ -212,9 +212,9 @@ fn deep_path(odd: &At) {
 
 fn sparse_files(sparse: &At) {
     let data = noise(500, 8192);
-    sparse.write_sparse("all", 40 << 20, &[]);
+    sparse.write_sparse("all", 6 << 20, &[]);
     sparse.write_sparse("start", 3 << 20, &[((3 << 20) - 8192, &data)]);
-    sparse.write_sparse("middle", 16 << 20, &[(0, &data), ((16 << 20) - 8192, &data)]);
+    sparse.write_sparse("middle", 4 << 20, &[(0, &data), ((4 << 20) - 8192, &data)]);
     sparse.write_sparse("end", 5 << 20, &[(0, &data)]);
     sparse.write_sparse("odd", (2 << 20) + 1, &[(700_001, &data[..77]), (1_400_003, &data[..1])]);
     let parts: Vec<(u64, &[u8])> = (0..200).map(|index| (index * 131_072, &data[..4096])).collect();
