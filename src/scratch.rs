@@ -41,10 +41,21 @@ impl Scratch {
         Ok(Self::Secret(Box::new(crate::encrypt::to_writer(file, &[recipient])?), identity))
     }
 
+    /// Passes over so many zeros without writing them. False where they must be written.
+    pub(crate) fn pass(&mut self, bytes: u64) -> io::Result<bool> {
+        let Self::Plain(file) = self else { return Ok(false) };
+        let bytes = i64::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        file.seek(SeekFrom::Current(bytes))?;
+        Ok(true)
+    }
+
     /// Ends the writing.
     pub(crate) fn finish(self) -> io::Result<Written> {
         match self {
             Self::Plain(mut file) => {
+                // As long as it is with what was passed over at the end.
+                let end = file.stream_position()?;
+                file.set_len(end)?;
                 file.seek(SeekFrom::Start(0))?;
                 Ok(Written::Plain(file))
             }
@@ -102,6 +113,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             let mut scratch = Scratch::over(file.try_clone().unwrap(), secret).unwrap();
             scratch.write_all(&content).unwrap();
+            assert_ne!(scratch.pass(0).unwrap(), secret);
             let mut written = scratch.finish().unwrap();
             for _ in 0..2 {
                 let mut back = Vec::new();
@@ -115,5 +127,17 @@ mod tests {
             assert_eq!(raw == content, !secret);
             assert_eq!(raw.windows(8).any(|bytes| bytes == b"a secret"), !secret);
         }
+    }
+
+    #[test]
+    fn zeros_that_are_passed_over_are_read() {
+        let mut scratch = Scratch::new(&std::env::temp_dir(), false).unwrap();
+        assert!(scratch.pass(5).unwrap());
+        scratch.write_all(b"data").unwrap();
+        assert!(scratch.pass(1 << 20).unwrap());
+        assert!(scratch.pass(u64::MAX).is_err());
+        let mut back = Vec::new();
+        scratch.finish().unwrap().read_to_end(&mut back).unwrap();
+        assert!(back == [&[0; 5][..], b"data", &vec![0; 1 << 20]].concat());
     }
 }

@@ -147,7 +147,7 @@ fn copy_from(
     }
     let file = found.dir.open_file(&found.name).map_err(fail())?;
     let mut file = file.ok_or_else(|| part.not_there())?;
-    let copied = copy(&mut Interruptible::new(&mut file, interrupted), output)?;
+    let copied = copy(&mut Interruptible::new(&mut file, interrupted), output, zeros)?;
     if digest.is_some_and(|digest| digest != copied) {
         return Err(Error::Archive(archive::Error::Damaged(format!(
             "{} is not in the base what the index says",
@@ -157,13 +157,16 @@ fn copy_from(
     Ok(())
 }
 
+/// What writes the zeros of a hole.
+type Fill<W> = fn(&dyn Content, &mut W, u64) -> Result<()>;
+
 /// Copies content with zeros for its holes; its digest.
-fn copy(content: &mut dyn Content, output: &mut dyn Write) -> Result<Digest> {
+fn copy<W: Write + ?Sized>(content: &mut dyn Content, output: &mut W, fill: Fill<W>) -> Result<Digest> {
     let (size, runs) = (content.size(), content.extents().to_vec());
     let mut hasher = ContentHasher::new(size);
     let mut at = 0;
     for run in runs {
-        zeros(content, output, run.offset - at)?;
+        fill(content, output, run.offset - at)?;
         at = run.offset;
         while at < run.offset + run.length {
             let next = content.next_data().map_err(Error::io("read", "a file's content"))?;
@@ -173,11 +176,11 @@ fn copy(content: &mut dyn Content, output: &mut dyn Write) -> Result<Digest> {
             at = offset + data.len() as u64;
         }
     }
-    zeros(content, output, size - at)?;
+    fill(content, output, size - at)?;
     Ok(hasher.finish())
 }
 
-fn zeros(content: &dyn Content, output: &mut dyn Write, mut count: u64) -> Result<()> {
+fn zeros<W: Write + ?Sized>(content: &dyn Content, output: &mut W, mut count: u64) -> Result<()> {
     while count > 0 {
         content.go_on().map_err(Error::io("read", "a file's content"))?;
         let length = usize::try_from(count).map_or(ZEROS.len(), |count| count.min(ZEROS.len()));
@@ -185,6 +188,14 @@ fn zeros(content: &dyn Content, output: &mut dyn Write, mut count: u64) -> Resul
         count -= length as u64;
     }
     Ok(())
+}
+
+/// Leaves holes as they are where it can: of a few bytes in an archive they can be longer than any disk.
+fn holes(content: &dyn Content, spool: &mut Scratch, count: u64) -> Result<()> {
+    if spool.pass(count).map_err(Error::io("write", "a temporary file"))? {
+        return Ok(());
+    }
+    zeros(content, spool, count)
 }
 
 fn output_error(source: io::Error) -> Error {
@@ -332,7 +343,7 @@ impl Visitor for Search<'_> {
         let failed = |action| Error::io(action, "a temporary file");
         let secret = !self.keys.identities().is_empty();
         let mut spool = Scratch::new(&std::env::temp_dir(), secret).map_err(failed("make"))?;
-        copy(content, &mut spool)?;
+        copy(content, &mut spool, holes)?;
         let spool = Rc::new(RefCell::new(spool.finish().map_err(failed("write"))?));
         let elsewhere = self.elsewhere.as_ref();
         for target in &mut self.targets {

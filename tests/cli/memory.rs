@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::at::At;
 use crate::support::pool::{Place, Pool, Size};
-use crate::support::run::{Run, remand};
+use crate::support::run::{Run, peak_bytes, remand};
 use crate::support::{Scratch, skipped, workload};
 
 const MIB: usize = 1 << 20;
@@ -13,14 +13,9 @@ const MIB: usize = 1 << 20;
 /// Runs it to its end and returns the most memory that it had at once, in bytes, as the kernel counts it.
 fn peak(run: Run) -> Option<usize> {
     let mut child = run.into_command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
     let mut most = None;
     while child.try_wait().unwrap().is_none() {
-        if let Ok(text) = std::fs::read_to_string(&status) {
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
-            most = most.max(kib.map(|kib| kib * 1024));
-        }
+        most = most.max(peak_bytes(&child));
         std::thread::sleep(Duration::from_millis(2));
     }
     assert!(child.wait().unwrap().success());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::Scratch;
 use crate::support::bundle::Bundle;
 use crate::support::pool::{Place, Pool, Size, names};
-use crate::support::run::{Run, export, remand};
+use crate::support::run::{Run, export, peak_bytes, remand};
 
 const MIB: usize = 1 << 20;
 /// More than this no archive may cost.
@@ -36,16 +36,12 @@ pub(crate) fn cost(run: Run, input: Option<&Path>) -> Cost {
     let mut command = run.into_command();
     command.stdin(stdin).stdout(Stdio::null()).stderr(std::fs::File::create(&errors).unwrap());
     let mut child = command.spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
     let mut bytes = 0;
     let ended = loop {
         if let Some(ended) = child.try_wait().unwrap() {
             break ended;
         }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
-        bytes = bytes.max(kib.unwrap_or(0) * 1024);
+        bytes = bytes.max(peak_bytes(&child).unwrap_or(0));
         if begun.elapsed() > MOST_TIME {
             child.kill().unwrap();
         }

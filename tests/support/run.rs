@@ -2,8 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use super::pool::Pool;
 
@@ -135,6 +135,18 @@ impl Ended {
             self.stderr.chars().take(4000).collect::<String>()
         )
     }
+}
+
+/// The most memory that a child had at once so far, in bytes, as the kernel counts it; `None` where that is not told, or not yet.
+pub(crate) fn peak_bytes(child: &Child) -> Option<usize> {
+    let told = |name: &str| PathBuf::from(format!("/proc/{}/{name}", child.id()));
+    // Whoever starts a child goes on a moment before it has memory of its own; until then that of the tests is told.
+    if std::fs::read_link(told("exe")).ok()? == std::env::current_exe().ok()? {
+        return None;
+    }
+    let text = std::fs::read_to_string(told("status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<usize>().ok()? * 1024)
 }
 
 /// Exports `name` to `destination` with further options; panics unless that works.

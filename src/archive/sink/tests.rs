@@ -75,3 +75,42 @@ fn what_a_stream_still_holds_is_written_at_the_end() {
     sink.write_all(b"hello").unwrap();
     assert!(matches!(sink.commit(), Err(Error::Io { .. })));
 }
+
+#[test]
+fn messages_name_the_file_that_is_written_and_a_file_is_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = FileSink::create(&dir.path().join("a.tar"), false, "s").unwrap();
+    assert_eq!(sink.name(), dir.path().join("a.tar.partial-s").display().to_string());
+    assert!(sink.can_patch() && !sink.is_secret());
+    let stream = WriteSink::new(Vec::new(), "standard output");
+    assert_eq!(stream.name(), "standard output");
+    assert!(!stream.can_patch() && !stream.is_secret());
+}
+
+#[test]
+fn a_place_that_cannot_be_looked_at_is_not_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    must_be_free(&dir.path().join("none")).unwrap();
+    assert!(matches!(must_be_free(&file), Err(Error::Exists(_))));
+    let error = must_be_free(&file.join("below")).unwrap_err();
+    assert!(matches!(error, Error::Io { action: "look for", .. }), "{error}");
+    assert!(matches!(FileSink::create(&file.join("below"), false, "s"), Err(Error::Io { .. })));
+}
+
+#[test]
+fn what_cannot_be_exchanged_stays_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    std::fs::write(&one, "1").unwrap();
+    let missing = exchange(&one, &other);
+    assert!(matches!(missing, Err(Error::Io { .. }) | Ok(false)), "{missing:?}");
+    std::fs::write(&other, "2").unwrap();
+    if exchange(&one, &other).unwrap() {
+        assert_eq!(
+            (std::fs::read(&one).unwrap(), std::fs::read(&other).unwrap()),
+            (b"2".into(), b"1".into())
+        );
+    }
+}
