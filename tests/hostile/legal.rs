@@ -10,7 +10,7 @@ use crate::support::bundle::Bundle;
 use crate::support::pool::{Place, Pool, Size, names};
 use crate::support::run::{export, remand, restore};
 use crate::support::tar;
-use crate::support::{Scratch, is_root, skipped, while_disturbed};
+use crate::support::{Scratch, is_root, skipped, turn, while_disturbed};
 use crate::trap::{Trap, cost};
 
 #[test]
@@ -178,6 +178,7 @@ fn many_losses() {
 fn names_that_the_file_system_takes_for_one() {
     let group = "hostile: folding";
     let Some(Place::Zfs(parent)) = Place::zfs(group) else { return };
+    turn::take();
     let folding = format!("{parent}/folding-{}", std::process::id());
     let made = std::process::Command::new("zfs")
         .args(["create", "-o", "casesensitivity=insensitive", "-o", "normalization=formD", &folding])

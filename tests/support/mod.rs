@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod run;
 pub(crate) mod tar;
 pub(crate) mod trip;
+pub(crate) mod turn;
 pub(crate) mod workload;
 
 use std::collections::BTreeSet;

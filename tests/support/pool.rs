@@ -373,6 +373,7 @@ fn delete_subvolumes(directory: &Path) {
 
 /// Runs zfs(8) and returns what it prints; panics when it fails.
 pub(crate) fn zfs<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> String {
+    super::turn::take();
     let mut command = Command::new("zfs");
     command.args(arguments).env("LC_ALL", "C");
     let output = command.output().expect("zfs(8)");
