@@ -217,51 +217,50 @@ pub fn export(
         let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let archive = new_archive();
-        let mut recorded = Recorded::default();
         let soon = soon(pool, &selected, run.id())?;
         let whole =
             Whole { state: &state, run: run.id(), archive: &archive, options, destination: path.as_deref() };
         let own = backend.capabilities().consistent_while_running.then(|| run.id());
         let beginnings = Beginning::of(&selected, own);
-        let outcome = std::thread::scope(|scope| {
-            // Nothing needs the record to be durable but the partial archive: a snapshot is found by its name.
-            let settled = scope.spawn(|| run.settle());
-            let recording = scope.spawn(|| Recorded::begin(&whole, &beginnings));
-            let taken = snapshot::take(pool, &selected, &run, &steps, &mut undo);
-            let begun = recording.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            recorded = Recorded::or_warn(begun, &steps);
-            let (moments, one_moment) = taken?;
-            let early = soon
-                .as_ref()
-                .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
-            settled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            let context = write::Context {
-                pool,
-                options,
-                run: run.id(),
-                state: &state,
-                interrupted,
-                views: AtomicU32::new(0),
-                archive: &archive,
-                destination: path.as_deref(),
-                recorded: &recorded,
-                many,
-                rooms: &rooms,
-                stored_in: is_plain.then_some(target.as_path()),
-                early: early.as_ref().map(|early| early as &dyn NativeDiff),
-            };
-            let selected = selected.into_iter().zip(moments).collect();
-            let writer = open_writer(destination, path.as_deref(), form, &options.recipients, run.id())?;
-            let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
-            Ok((written, one_moment))
-        });
-        let outcome = outcome.map_err(|error| rooms.explain(error));
-        let outcomes = recorded.outcomes(&outcome, path.as_deref(), steps.warnings());
-        // While the snapshots go.
-        let ((outcome, clean), finished) = std::thread::scope(|scope| {
-            let finishing = scope.spawn(|| recorded.finish(&outcomes));
-            let concluded = undo.conclude(outcome);
-            (concluded, finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let (outcome, clean, finished) = std::thread::scope(|recording| {
+            let (recorded, hold) = Recorded::begin(recording, &whole, &beginnings);
+            let outcome = std::thread::scope(|scope| {
+                let (moments, one_moment) = snapshot::take(pool, &selected, &run, &steps, &mut undo)?;
+                let early = soon
+                    .as_ref()
+                    .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
+                // Nothing needs the run's record to be durable but the partial archive: a snapshot is found by its name. In this thread, which
+                // has named it, and not beside others: btrfs makes threads wait for each other that make things durable at the same time.
+                run.settle()?;
+                drop(hold);
+                let context = write::Context {
+                    pool,
+                    options,
+                    run: run.id(),
+                    state: &state,
+                    interrupted,
+                    views: AtomicU32::new(0),
+                    archive: &archive,
+                    destination: path.as_deref(),
+                    recorded: &recorded,
+                    many,
+                    rooms: &rooms,
+                    stored_in: is_plain.then_some(target.as_path()),
+                    early: early.as_ref().map(|early| early as &dyn NativeDiff),
+                };
+                let selected = selected.into_iter().zip(moments).collect();
+                let writer = open_writer(destination, path.as_deref(), form, &options.recipients, run.id())?;
+                let written = write::write(&context, selected, one_moment, writer, &mut failures, &steps)?;
+                Ok((written, one_moment))
+            });
+            let outcome = outcome.map_err(|error| rooms.explain(error));
+            recorded.settle(&steps);
+            let outcomes = recorded.outcomes(&outcome, path.as_deref(), steps.warnings());
+            // While the snapshots go.
+            let finishing = recording.spawn(move || recorded.finish(&outcomes));
+            let (outcome, clean) = undo.conclude(outcome);
+            let finished = finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (outcome, clean, finished)
         });
         let (outcome, gone) = what_remains(outcome, partial.as_deref(), &steps);
         if let Err(error) = finished {

@@ -248,12 +248,10 @@ impl Drop for Output {
 
 impl Encoder {
     fn encode(&mut self, input: &[u8]) -> io::Result<Vec<u8>> {
-        let mut output = Vec::new();
         match self {
-            Self::Gzip(encoder) => encoder.encode(input, &mut output)?,
-            Self::Zstd(encoder) => encoder.encode(input, &mut output)?,
+            Self::Gzip(encoder) => encoder.encode(input),
+            Self::Zstd(encoder) => encoder.encode(input),
         }
-        Ok(output)
     }
 }
 

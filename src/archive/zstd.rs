@@ -84,11 +84,9 @@ impl Encoder {
         Ok(Self(compressor))
     }
 
-    /// Writes one frame with `input` to `output`, which is empty.
-    pub(super) fn encode(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
-        output.reserve(zstd::zstd_safe::compress_bound(input.len()));
-        self.0.compress_to_buffer(input, output)?;
-        Ok(())
+    /// One frame with `input`.
+    pub(super) fn encode(&mut self, input: &[u8]) -> io::Result<Vec<u8>> {
+        self.0.compress(input)
     }
 }
 
@@ -139,8 +137,7 @@ mod tests {
         let mut encoder = Encoder::new(3).unwrap();
         let noise = crate::archive::testing::noise(1_000_000);
         for sample in [vec![], vec![1], vec![0; 1 << 20], noise, vec![5; BLOCK_MAX], vec![5; BLOCK_MAX + 1]] {
-            let mut frame = Vec::new();
-            encoder.encode(&sample, &mut frame).unwrap();
+            let frame = encoder.encode(&sample).unwrap();
             assert!(zstd::decode_all(&frame[..]).unwrap() == sample);
             for announces in [false, true] {
                 assert!(zstd::decode_all(&stored(&sample, announces).unwrap()[..]).unwrap() == sample);

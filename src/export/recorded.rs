@@ -2,7 +2,12 @@
 //!
 //! An export does not depend on them: where they cannot be written, it goes on without a revision number, and warns.
 
+use std::convert::Infallible;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::thread::Scope;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::Options;
 use super::manifest::options;
@@ -17,10 +22,26 @@ use crate::step::Steps;
 use crate::undo::chain;
 
 /// The records of one export that is under way.
-#[derive(Default)]
+///
+/// They are written beside the export, which waits twice: for what the manifest says of a resource, and before the archive becomes visible
+/// until its beginning is durable.
 pub(super) struct Recorded {
-    records: Option<Records>,
-    begun: Vec<(ResourceKind, String, Begun)>,
+    told: Receiver<Vec<Known>>,
+    known: OnceLock<Vec<Known>>,
+    begun: Receiver<Result<Records>>,
+    records: OnceLock<Option<Records>>,
+}
+
+/// Holds the writing back, while it exists.
+pub(super) type Hold = Sender<Infallible>;
+
+/// What the records know of a resource.
+struct Known {
+    kind: ResourceKind,
+    name: String,
+    begun: Begun,
+    /// What people gave it, and the exports before this one.
+    before: Result<(Annotations, Vec<ExportRecord>)>,
 }
 
 /// What the manifest says of a resource that the pool remembers.
@@ -67,58 +88,54 @@ impl Beginning {
 }
 
 impl Recorded {
-    /// Notes that these resources are being exported.
-    pub(super) fn begin(whole: &Whole<'_>, beginnings: &[Beginning]) -> Result<Self> {
-        let records = Records::open(whole.state)?;
-        let new: Vec<_> = beginnings
-            .iter()
-            .map(|one| NewRecord {
-                kind: one.kind,
-                name: &one.name,
-                run: whole.run,
-                archive: whole.archive,
-                snapshot: one.snapshot.as_deref(),
-                options: options(whole.options, &[one.engine]),
-                base: one.base.clone(),
-                destination: whole.destination,
-            })
-            .collect();
-        let begun = records.begin(&new)?;
-        let begun =
-            beginnings.iter().zip(begun).map(|(one, begun)| (one.kind, one.name.clone(), begun)).collect();
-        Ok(Self { records: Some(records), begun })
+    /// Begins to note that these resources are being exported. Nothing is written before the second value is dropped.
+    pub(super) fn begin<'scope, 'a: 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        whole: &'a Whole<'a>,
+        beginnings: &'a [Beginning],
+    ) -> (Self, Hold) {
+        let (tell, told) = bounded(1);
+        let (end, begun) = bounded(1);
+        let (hold, released) = bounded(0);
+        scope.spawn(move || end.send(begin(whole, beginnings, &released, &tell)));
+        (Self { told, known: OnceLock::new(), begun, records: OnceLock::new() }, hold)
     }
 
-    /// What `begun` is, or nothing, with a warning: the export goes on.
-    pub(super) fn or_warn(begun: Result<Self>, steps: &Steps<'_>) -> Self {
-        begun.unwrap_or_else(|error| {
-            let message = format!("this export is not recorded: {}", chain(&error));
-            steps.warn(&Warning { subject: "records".into(), message });
-            Self::default()
-        })
+    /// Waits until what was begun is durable. Where it is not recorded, the export goes on, with a warning.
+    pub(super) fn settle(&self, steps: &Steps<'_>) {
+        self.records.get_or_init(|| match self.begun.recv() {
+            Ok(Ok(records)) => Some(records),
+            Ok(Err(error)) => {
+                let message = format!("this export is not recorded: {}", chain(&error));
+                steps.warn(&Warning { subject: "records".into(), message });
+                None
+            }
+            // It panicked, which is told where it was started.
+            Err(_) => None,
+        });
     }
 
-    fn begun(&self, kind: ResourceKind, name: &str) -> Option<Begun> {
-        self.begun.iter().find(|(of, other, _)| *of == kind && other == name).map(|(_, _, begun)| *begun)
+    /// What is known of each resource: nothing where it could not be noted.
+    fn known(&self) -> &[Known] {
+        self.known.get_or_init(|| self.told.recv().unwrap_or_default())
     }
 
     /// What is known of a resource.
     pub(super) fn about(&self, kind: ResourceKind, name: &str, steps: &Steps<'_>) -> Remembered {
-        let (Some(records), Some(begun)) = (&self.records, self.begun(kind, name)) else {
+        let Some(known) = self.known().iter().find(|known| known.kind == kind && known.name == name) else {
             return Remembered::default();
         };
-        let read = || -> Result<Remembered> {
-            Ok(Remembered {
-                revision: Some(begun.revision),
-                annotations: records.annotations(kind, name)?,
-                earlier: records.earlier(kind, name, begun.id)?,
-            })
-        };
-        read().unwrap_or_else(|error| {
-            let message = format!("what is recorded of it is not in the archive: {}", chain(&error));
-            steps.warn(&Warning { subject: crate::resource::label(kind, name), message });
-            Remembered { revision: Some(begun.revision), ..Remembered::default() }
-        })
+        let revision = Some(known.begun.revision);
+        match &known.before {
+            Ok((annotations, earlier)) => {
+                Remembered { revision, annotations: annotations.clone(), earlier: earlier.clone() }
+            }
+            Err(error) => {
+                let message = format!("what is recorded of it is not in the archive: {}", chain(error));
+                steps.warn(&Warning { subject: crate::resource::label(kind, name), message });
+                Remembered { revision, ..Remembered::default() }
+            }
+        }
     }
 
     /// How it ended for each resource. `warnings` is how many were given.
@@ -140,7 +157,7 @@ impl Recorded {
             };
             let whole = Outcome::whole(seal, archive_bytes, warnings);
             match written.iter().find(mine) {
-                Some((_, Ok(_))) if self.begun.len() == 1 => whole,
+                Some((_, Ok(_))) if self.known().len() == 1 => whole,
                 Some((_, Ok(done))) => Outcome {
                     entries: None,
                     members: None,
@@ -151,11 +168,55 @@ impl Recorded {
                 None => Outcome::not_there(),
             }
         };
-        self.begun.iter().map(|(kind, name, begun)| (begun.id, of(*kind, name))).collect()
+        self.known().iter().map(|known| (known.begun.id, of(known.kind, &known.name))).collect()
     }
 
-    /// Notes how it ended.
+    /// Notes how it ended; nothing where it is not noted that it began.
     pub(super) fn finish(&self, outcomes: &[(RecordId, Outcome)]) -> Result<()> {
-        self.records.as_ref().map_or(Ok(()), |records| records.finish(outcomes))
+        self.records.get().and_then(Option::as_ref).map_or(Ok(()), |records| records.finish(outcomes))
     }
+}
+
+/// Notes that these resources are being exported, and tells what is known of each as soon as it has a number.
+fn begin(
+    whole: &Whole<'_>,
+    beginnings: &[Beginning],
+    released: &Receiver<Infallible>,
+    tell: &Sender<Vec<Known>>,
+) -> Result<Records> {
+    let records = Records::open(whole.state)?;
+    // Before this export is among them: the resource's lock keeps others out.
+    let before: Vec<_> = beginnings
+        .iter()
+        .map(|one| {
+            Ok((records.annotations(one.kind, &one.name)?, records.earlier(one.kind, &one.name)?))
+        })
+        .collect();
+    let new: Vec<_> = beginnings
+        .iter()
+        .map(|one| NewRecord {
+            kind: one.kind,
+            name: &one.name,
+            run: whole.run,
+            archive: whole.archive,
+            snapshot: one.snapshot.as_deref(),
+            options: options(whole.options, &[one.engine]),
+            base: one.base.clone(),
+            destination: whole.destination,
+        })
+        .collect();
+    // Nobody sends anything: this waits until it is dropped.
+    let _ = released.recv();
+    records.begin(&new, |begun| {
+        let known = beginnings.iter().zip(before).zip(begun);
+        let known = known.map(|((one, before), &begun)| Known {
+            kind: one.kind,
+            name: one.name.clone(),
+            begun,
+            before,
+        });
+        // Who does not listen has failed.
+        let _ = tell.send(known.collect());
+    })?;
+    Ok(records)
 }

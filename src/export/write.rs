@@ -221,6 +221,7 @@ fn described(
         let labels: Vec<_> = whole.map(|(one, _)| one.selected.resource.label()).collect();
         writer.sign_with(Arc::clone(signer), comment(context, &labels));
     }
+    context.recorded.settle(steps);
     let seal = steps.run(Step::BundleBackup, None, None, |_| {
         if writer.can_amend() {
             let done: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok()).collect();

@@ -14,17 +14,21 @@ const GONE: &str = "the process is gone";
 const NEWEST_FIRST: &str = "ORDER BY begun DESC, id DESC";
 
 impl Records {
-    /// Notes that exports begin, all or none, and numbers them. Answers in the same order.
-    pub fn begin(&self, new: &[NewRecord<'_>]) -> Result<Vec<Begun>> {
+    /// Notes that exports begin, all or none, and numbers them. `numbered` is told the numbers, in the same order, before they are durable;
+    /// they are when this returns without an error.
+    pub fn begin(&self, new: &[NewRecord<'_>], numbered: impl FnOnce(&[Begun])) -> Result<()> {
         self.change("write", |transaction| {
-            new.iter()
+            let begun: rusqlite::Result<Vec<_>> = new
+                .iter()
                 .map(|new| {
                     let revision = next_revision(transaction, new.kind, new.name)?;
                     row::insert(transaction, new.kind, new.name, None, &running(new, revision))?
                         .then(|| Begun { id: RecordId(transaction.last_insert_rowid()), revision })
                         .ok_or(rusqlite::Error::StatementChangedRows(0))
                 })
-                .collect()
+                .collect();
+            numbered(&begun?);
+            Ok(())
         })
     }
 
@@ -53,13 +57,12 @@ impl Records {
         self.read(NEWEST_FIRST, ())
     }
 
-    /// The exports of a resource that came before one that goes on, for its manifest: the newest first, at most [`TRAVELLING`].
-    pub fn earlier(&self, kind: ResourceKind, name: &str, than: RecordId) -> Result<Vec<ExportRecord>> {
-        // No more than this one goes on: it has the resource's lock.
-        let newest =
-            format!("WHERE kind = ?1 AND name = ?2 AND id <> ?3 {NEWEST_FIRST} LIMIT {}", TRAVELLING + 1);
+    /// The exports of a resource that have ended, for the manifest of the next one: the newest first, at most [`TRAVELLING`].
+    pub fn earlier(&self, kind: ResourceKind, name: &str) -> Result<Vec<ExportRecord>> {
+        // No more than one goes on: it has the resource's lock.
+        let newest = format!("WHERE kind = ?1 AND name = ?2 {NEWEST_FIRST} LIMIT {}", TRAVELLING + 1);
         let ended = self
-            .read(&newest, (kind_text(kind), name, than.0))?
+            .read(&newest, (kind_text(kind), name))?
             .into_iter()
             .filter(|record| record.export.result != ExportResult::Running);
         Ok(ended.take(TRAVELLING).map(|record| record.export).collect())

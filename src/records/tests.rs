@@ -31,7 +31,13 @@ fn new<'a>(name: &'a str, run: &'a str, archive: &'a str) -> NewRecord<'a> {
 
 /// Begins the export of one jail.
 fn begin(records: &Records, name: &str, run: &str, archive: &str) -> Begun {
-    records.begin(&[new(name, run, archive)]).unwrap()[0]
+    begin_all(records, &[new(name, run, archive)]).unwrap()[0]
+}
+
+fn begin_all(records: &Records, new: &[NewRecord<'_>]) -> crate::error::Result<Vec<Begun>> {
+    let mut all = Vec::new();
+    records.begin(new, |begun| all = begun.to_vec())?;
+    Ok(all)
 }
 
 fn seal() -> Seal {
@@ -52,7 +58,7 @@ fn an_export_is_remembered_from_begin_to_end() {
     assert_eq!(first.revision, 1);
     let record = records.record(first.id).unwrap();
     assert_eq!((record.export.result, record.export.ended.is_some()), (ExportResult::Running, false));
-    assert!(records.earlier(JAIL, "web01", first.id).unwrap().is_empty());
+    assert!(records.earlier(JAIL, "web01").unwrap().is_empty());
 
     records.finish(&[(first.id, Outcome::whole(&seal(), Some(99), 0))]).unwrap();
     run.end().unwrap();
@@ -69,7 +75,7 @@ fn an_export_is_remembered_from_begin_to_end() {
 
     let second = begin(&records, "web01", "remand-20260101T000000Z-01234567", "a2");
     assert_eq!(second.revision, 2);
-    assert_eq!(records.earlier(JAIL, "web01", second.id).unwrap(), [record.export]);
+    assert_eq!(records.earlier(JAIL, "web01").unwrap(), [record.export]);
     assert_eq!(begin(&records, "other", "r", "a2").revision, 1);
     assert_eq!(records.of(JAIL, "web01").unwrap().len(), 2);
     assert_eq!(records.all().unwrap().len(), 3);
@@ -90,8 +96,7 @@ fn a_record_of_a_dead_run_says_so_and_one_of_a_living_run_does_not() {
         (found.result, found.message.as_deref()),
         (ExportResult::Interrupted, Some("the process is gone"))
     );
-    let next = begin(&records, "web01", "remand-20260101T000000Z-01234567", "b");
-    assert_eq!(records.earlier(JAIL, "web01", next.id).unwrap()[0].result, ExportResult::Interrupted);
+    assert_eq!(records.earlier(JAIL, "web01").unwrap()[0].result, ExportResult::Interrupted);
 }
 
 #[test]
@@ -108,9 +113,9 @@ fn several_begin_together_or_not_at_all() {
     let records = Records::open(state.path()).unwrap();
     begin(&records, "web02", "r", "a");
     // The second has a record of this archive already.
-    records.begin(&[new("web01", "r", "a"), new("web02", "r", "a")]).unwrap_err();
+    begin_all(&records, &[new("web01", "r", "a"), new("web02", "r", "a")]).unwrap_err();
     assert!(records.of(JAIL, "web01").unwrap().is_empty());
-    let begun = records.begin(&[new("web01", "r", "b"), new("web02", "r", "b")]).unwrap();
+    let begun = begin_all(&records, &[new("web01", "r", "b"), new("web02", "r", "b")]).unwrap();
     assert_eq!([begun[0].revision, begun[1].revision], [1, 2]);
 }
 

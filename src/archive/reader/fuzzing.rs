@@ -131,14 +131,12 @@ pub enum Kind {
 
 /// One chunk of a compressed archive. `stored` ones are not compressed, and may announce a table of offsets.
 pub fn chunk(kind: Kind, data: &[u8], stored: Option<bool>) -> io::Result<Vec<u8>> {
-    let mut output = Vec::new();
     match (kind, stored) {
-        (Kind::Gzip, Some(announces)) => return gzip::stored(data, announces),
-        (Kind::Zstd, Some(announces)) => return zstd::stored(data, announces),
-        (Kind::Gzip, None) => gzip::Encoder::new(1).encode(data, &mut output)?,
-        (Kind::Zstd, None) => zstd::Encoder::new(1)?.encode(data, &mut output)?,
+        (Kind::Gzip, Some(announces)) => gzip::stored(data, announces),
+        (Kind::Zstd, Some(announces)) => zstd::stored(data, announces),
+        (Kind::Gzip, None) => gzip::Encoder::new(1).encode(data),
+        (Kind::Zstd, None) => zstd::Encoder::new(1)?.encode(data),
     }
-    Ok(output)
 }
 
 /// What a table of offsets says of a chunk.

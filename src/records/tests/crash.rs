@@ -42,7 +42,7 @@ fn writes_until_it_is_killed() {
     let records = Records::open(Path::new(&state)).unwrap();
     loop {
         let archive = run::new_id();
-        let begun = records.begin(&[new("web01", "r", &archive), new("web02", "r", &archive)]).unwrap();
+        let begun = begin_all(&records, &[new("web01", "r", &archive), new("web02", "r", &archive)]).unwrap();
         let ends = begun.iter().map(|one| (one.id, Outcome::whole(&seal(), None, 0))).collect::<Vec<_>>();
         records.finish(&ends).unwrap();
         std::io::stderr().write_all(b".").unwrap();
