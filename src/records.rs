@@ -10,7 +10,8 @@
 //! of the export as `running`. Its run is dead then ([`crate::run`]), and whoever reads the record is told that it was interrupted.
 //!
 //! **Where it is broken or cannot be written.** The records serve the exports, not the other way round: an export goes on without
-//! them, has no revision number, and warns (status 3). What was asked for and cannot be answered without them (`@TAG`, `log`) is an error.
+//! them, has no revision number, and warns (status 3). If the write itself fails, which goes on beside the export, its manifest has the number
+//! already, and the next export gets the same. What was asked for and cannot be answered without them (`@TAG`, `log`) is an error.
 //!
 //! The keep flag is for the people and tools that prune archives and snapshots: it is shown and travels along. remand prunes nothing, so it
 //! changes nothing that remand does; an explicit `--force` replaces an archive of such a resource too.

@@ -1,6 +1,6 @@
 //! What the pool's records get from an export, and what an archive gets from them.
 //!
-//! An export does not depend on them: where they cannot be written, it goes on without a revision number, and warns.
+//! An export does not depend on them: where they cannot be written, it goes on, and warns.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -97,7 +97,10 @@ impl Recorded {
         let (tell, told) = bounded(1);
         let (end, begun) = bounded(1);
         let (hold, released) = bounded(0);
-        scope.spawn(move || end.send(begin(whole, beginnings, &released, &tell)));
+        scope.spawn(move || {
+            // Whoever does not wait for it has failed.
+            let _ = end.send(begin(whole, beginnings, &released, &tell));
+        });
         (Self { told, known: OnceLock::new(), begun, records: OnceLock::new() }, hold)
     }
 
@@ -188,9 +191,7 @@ fn begin(
     // Before this export is among them: the resource's lock keeps others out.
     let before: Vec<_> = beginnings
         .iter()
-        .map(|one| {
-            Ok((records.annotations(one.kind, &one.name)?, records.earlier(one.kind, &one.name)?))
-        })
+        .map(|one| Ok((records.annotations(one.kind, &one.name)?, records.earlier(one.kind, &one.name)?)))
         .collect();
     let new: Vec<_> = beginnings
         .iter()
@@ -215,7 +216,6 @@ fn begin(
             begun,
             before,
         });
-        // Who does not listen has failed.
         let _ = tell.send(known.collect());
     })?;
     Ok(records)

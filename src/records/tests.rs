@@ -73,9 +73,9 @@ fn an_export_is_remembered_from_begin_to_end() {
     assert!(records.finish(&[(first.id, Outcome::default())]).is_err());
     assert_eq!(records.record(first.id).unwrap(), record);
 
+    assert_eq!(records.earlier(JAIL, "web01").unwrap(), [record.export]);
     let second = begin(&records, "web01", "remand-20260101T000000Z-01234567", "a2");
     assert_eq!(second.revision, 2);
-    assert_eq!(records.earlier(JAIL, "web01").unwrap(), [record.export]);
     assert_eq!(begin(&records, "other", "r", "a2").revision, 1);
     assert_eq!(records.of(JAIL, "web01").unwrap().len(), 2);
     assert_eq!(records.all().unwrap().len(), 3);
