@@ -71,6 +71,18 @@ impl TreePath {
         }
     }
 
+    /// The way to it from a directory above it, or from itself; `None` from elsewhere.
+    pub fn way_from(&self, above: &Self) -> Option<Self> {
+        if above.is_root() {
+            return Some(self.clone());
+        }
+        match self.0.strip_prefix(&above.0[..])? {
+            [] => Some(Self::root()),
+            [b'/', way @ ..] => Some(Self(way.to_vec())),
+            _ => None,
+        }
+    }
+
     /// Whether this is the tree's root.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -140,6 +152,18 @@ mod tests {
         assert!(path("a").is_above(&path("a/b/c")));
         for (upper, lower) in [("a", "a"), ("", ""), ("a", "ab"), ("a/b", "a"), ("b", "a/b")] {
             assert!(!path(upper).is_above(&path(lower)), "{upper} {lower}");
+        }
+    }
+
+    #[test]
+    fn a_way_begins_at_a_component_boundary() {
+        for (from, to, way) in
+            [("", "", ""), ("", "a/b", "a/b"), ("a", "a", ""), ("a", "a/b/c", "b/c"), ("a/b", "a/b/c", "c")]
+        {
+            assert_eq!(path(to).way_from(&path(from)), Some(path(way)), "{from} {to}");
+        }
+        for (from, to) in [("a", "ab"), ("a", ""), ("a/b", "a"), ("b", "a/b")] {
+            assert_eq!(path(to).way_from(&path(from)), None, "{from} {to}");
         }
     }
 

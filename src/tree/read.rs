@@ -157,22 +157,9 @@ impl Tree {
         root.complete(&Place { dir: fd, name: b".", own: Some(fd) }, &seen.stat).map_err(fail)
     }
 
-    /// Opens a directory by its path, component by component and never through a link. `None` where it is absent
-    /// or not a directory (any more), or another file system is mounted on the way.
+    /// Opens a directory by its path, as [`Dir::open_below`].
     pub fn open_dir(&self, path: &TreePath) -> Result<Option<Dir>> {
-        let mut fd = None::<OwnedFd>;
-        for name in path.components() {
-            let dir = fd.as_ref().map_or(self.root.0.fd.as_fd(), AsFd::as_fd);
-            match open_dir(dir, name, self.root.0.device) {
-                Ok(Some(next)) => fd = Some(next),
-                Ok(None) => return Ok(None),
-                Err(source) => return Err(self.root.error("open the directory", path.as_bytes(), source)),
-            }
-        }
-        Ok(Some(match fd {
-            Some(fd) => Dir(Arc::new(self.root.opened(fd, path.clone()))),
-            None => self.root(),
-        }))
+        self.root.open_below(path)
     }
 }
 
@@ -198,7 +185,23 @@ impl Dir {
         Ok(names)
     }
 
-    /// Opens a directory in it, never through a link. `None` as for [`Tree::open_dir`].
+    /// Opens a directory below it by the way there, and never through a link. `None` where it is absent or not a directory (any more), or
+    /// another file system is mounted on the way.
+    pub fn open_below(&self, way: &TreePath) -> Result<Option<Dir>> {
+        if way.is_root() {
+            return Ok(Some(self.clone()));
+        }
+        match open_way(self.0.fd.as_fd(), way, self.0.device) {
+            Ok(Some(fd)) => {
+                let path = way.components().fold(self.0.path.clone(), |path, name| path.join(name));
+                Ok(Some(Dir(Arc::new(self.opened(fd, path)))))
+            }
+            Ok(None) => Ok(None),
+            Err(source) => Err(self.error("open the directory", way.as_bytes(), source)),
+        }
+    }
+
+    /// Opens a directory in it, never through a link. `None` as for [`Dir::open_below`].
     pub fn open_dir(&self, name: &[u8]) -> Result<Option<Dir>> {
         match open_dir(self.0.fd.as_fd(), name, self.0.device) {
             Ok(Some(fd)) => Ok(Some(Dir(Arc::new(self.opened(fd, self.0.path.join(name)))))),
@@ -364,6 +367,29 @@ fn open_dir(dir: BorrowedFd<'_>, name: &[u8], device: u64) -> std::io::Result<Op
     let Some(fd) = open_entry(dir, name, Kind::Directory)? else { return Ok(None) };
     let seen = platform::stat(fd.as_fd(), b"", Some(device))?;
     Ok((!seen.stat.mount_point).then_some(fd))
+}
+
+/// Opens a directory of the same file system by its path below another; `None` where there is none. With one call, where the platform has
+/// such a one and it can tell; else one component after the other.
+fn open_way(dir: BorrowedFd<'_>, way: &TreePath, device: u64) -> std::io::Result<Option<OwnedFd>> {
+    match platform::open_below(dir, way.as_bytes(), OPEN_DIR | platform::QUIET) {
+        Ok(fd) => {
+            // Whoever leaves the file system on the way does not come back to it without a mount.
+            let seen = platform::stat(fd.as_fd(), b"", Some(device))?;
+            return Ok((!seen.stat.mount_point).then_some(fd));
+        }
+        Err(error) if error == Errno::XDEV || is_absent(&error.into()) => return Ok(None),
+        // Too long a path, a file system that somebody is changing just now, a directory that another user owns.
+        Err(_) => {}
+    }
+    let mut last = None::<OwnedFd>;
+    for name in way.components() {
+        match open_dir(last.as_ref().map_or(dir, AsFd::as_fd), name, device)? {
+            Some(next) => last = Some(next),
+            None => return Ok(None),
+        }
+    }
+    Ok(last)
 }
 
 /// Opens without a trace in the access time, where one may: only the owner and root.

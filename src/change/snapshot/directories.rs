@@ -1,11 +1,11 @@
 //! Opens directories of both trees by their paths.
 //!
-//! The way to the last one stays open, up to a bound: in the module's order of directories the next one is near.
+//! Some of the way to the last one stays open, up to a bound: in the module's order of directories the next one is near.
 
 use std::collections::VecDeque;
 
 use crate::change::walk::{self, Opened};
-use crate::change::{Result, Trees};
+use crate::change::{Error, Result, Trees};
 use crate::tree::{Dir, Tree, TreePath};
 
 /// Directories that are held open, for each tree.
@@ -36,8 +36,19 @@ impl<'a> Directories<'a> {
             Some((held, sides)) => (held.clone(), sides.clone()),
             None => (TreePath::root(), [self.trees.base.map(Tree::root), Some(self.trees.now.root())]),
         };
-        let way = path.as_bytes()[at.as_bytes().len()..].split(|&byte| byte == b'/');
-        for name in way.filter(|name| !name.is_empty()) {
+        let Some(way) = path.way_from(&at) else { return Ok(None) };
+        if let [Some(base), Some(now)] = &sides {
+            let below = |dir: &Dir| dir.open_below(&way).map_err(Error::Tree);
+            if let (Some(base), Some(now)) = (below(base)?, below(now)?) {
+                let sides = [Some(base), Some(now)];
+                if !way.is_root() {
+                    self.hold(path.clone(), sides.clone());
+                }
+                return Ok(Some(sides));
+            }
+        }
+        // One side at least does not have it; each component says where, and why.
+        for name in way.components() {
             let [base, now] = &sides;
             sides = match (open(base.as_ref(), name)?, open(now.as_ref(), name)?) {
                 (_, Opened::MountPoint) | (Opened::Absent | Opened::MountPoint, Opened::Absent) => {
@@ -46,12 +57,16 @@ impl<'a> Directories<'a> {
                 (base, now) => [base.dir(), now.dir()],
             };
             at = at.join(name);
-            self.held.push_back((at.clone(), sides.clone()));
-            if self.held.len() > HELD_LEVELS {
-                self.held.pop_front();
-            }
+            self.hold(at.clone(), sides.clone());
         }
         Ok(Some(sides))
+    }
+
+    fn hold(&mut self, path: TreePath, sides: Sides) {
+        self.held.push_back((path, sides));
+        if self.held.len() > HELD_LEVELS {
+            self.held.pop_front();
+        }
     }
 }
 

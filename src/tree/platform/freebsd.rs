@@ -62,6 +62,15 @@ const FILE_FLAGS: &[(u32, Flags)] = &[
 /// UFS keeps ACLs as these attributes, in a form of its own.
 const ACLS: [&[u8]; 3] = [b"system.posix1e.acl_access", b"system.posix1e.acl_default", b"system.nfs4.acl"];
 
+/// `O_RESOLVE_BENEATH` keeps to a directory, but follows links on the way.
+pub(in crate::tree) const fn open_below(
+    _: BorrowedFd<'_>,
+    _: &[u8],
+    _: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    Err(Errno::NOSYS)
+}
+
 /// Looks at `name` in `dir`; an empty name is `dir` itself. `device` is that of the tree.
 pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64>) -> io::Result<Seen> {
     let found = raw_stat(dir, name)?;

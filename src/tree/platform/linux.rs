@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags, XattrFlags};
+use rustix::fs::{
+    AtFlags, FileType, IFlags, Mode, OFlags, ResolveFlags, Statx, StatxAttributes, StatxFlags, XattrFlags,
+};
 use rustix::io::Errno;
 
 use super::super::path::printable;
@@ -55,6 +57,17 @@ pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64
     how.set(AtFlags::EMPTY_PATH, name.is_empty());
     let found = rustix::fs::statx(dir, name, how, StatxFlags::BASIC_STATS)?;
     seen(&found, device)
+}
+
+/// Opens by a path of several components, through no link and onto no mount: openat2(2), since 5.6. An older kernel and some sandboxes
+/// answer with an error.
+pub(in crate::tree) fn open_below(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)
 }
 
 fn seen(found: &Statx, tree_device: Option<u64>) -> io::Result<Seen> {

@@ -141,6 +141,9 @@ fn no_link_is_passed() {
     symlink("real/file", dir.path().join("filelink")).unwrap();
     let path = |text: &str| TreePath::new(text.as_bytes()).unwrap();
     assert_eq!(tree.open_dir(&path("real/sub")).unwrap().unwrap().path(), &path("real/sub"));
+    let real = tree.open_dir(&path("real")).unwrap().unwrap();
+    assert_eq!(real.open_below(&path("sub")).unwrap().unwrap().path(), &path("real/sub"));
+    assert_eq!(real.open_below(&TreePath::root()).unwrap().unwrap().path(), &path("real"));
     for absent in ["link", "link/sub", "real/file", "real/file/x", "missing", "missing/x"] {
         assert!(tree.open_dir(&path(absent)).unwrap().is_none(), "{absent}");
     }
@@ -190,7 +193,7 @@ fn another_file_system_is_not_entered() {
     // In a mount namespace of its own, so that nothing stays mounted when the test fails; the test
     // looks at it through the namespace's root.
     let script = format!(
-        "cd {} && mount -t tmpfs t mounted && mount --bind bound/sub bound && mount --bind file boundfile && echo ok && read wait",
+        "cd {} && mount -t tmpfs t mounted && mkdir mounted/sub && mkdir -p bound/sub/sub && mount --bind bound/sub bound && mount --bind file boundfile && echo ok && read wait",
         dir.path().display()
     );
     let mut child = Command::new("unshare")
@@ -208,6 +211,10 @@ fn another_file_system_is_not_entered() {
     for name in [&b"mounted"[..], b"bound"] {
         assert!(root.stat(name).unwrap().unwrap().mount_point);
         assert!(root.open_dir(name).unwrap().is_none());
+        for below in [&b"sub"[..], b"missing"] {
+            let way = TreePath::root().join(name).join(below);
+            assert!(root.open_below(&way).unwrap().is_none(), "{way}");
+        }
     }
     assert!(root.stat(b"boundfile").unwrap().unwrap().mount_point);
     assert!(root.open_file(b"boundfile").unwrap().is_none());
