@@ -195,6 +195,9 @@ impl Backend for Btrfs {
     fn snapshot_info(&self, snapshot: &Snapshot) -> Result<Option<SnapshotInfo>> {
         let Some((_, subvolume)) = self.look_up(&snapshot.dataset)? else { return Ok(None) };
         if snapshot.name.is_some() {
+            if let Some(own) = self.own_snapshot(snapshot)? {
+                return Ok(Some(subvolumes::info(snapshot.clone(), &own)));
+            }
             let all = self.snapshots(&snapshot.dataset)?;
             return Ok(all.into_iter().find(|info| info.snapshot == *snapshot));
         }

@@ -8,7 +8,7 @@ use super::subvolumes::walk;
 use super::{Btrfs, create, place};
 use crate::dir::{DIRECTORY, STATE};
 use crate::{Backend, DatasetName, Error, Result, Snapshot, SnapshotName};
-use remand_sys::btrfs;
+use remand_sys::btrfs::{self, Subvolume};
 use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -289,6 +289,18 @@ impl Btrfs {
             self.destroy_own(&Snapshot { dataset: dataset.clone(), name: Some(name) }, true)?;
         }
         Ok(())
+    }
+
+    /// One that remand has made, by its place: nothing else of the dataset can have its name.
+    pub(super) fn own_snapshot(&self, snapshot: &Snapshot) -> Result<Option<Subvolume>> {
+        let Some(name) = &snapshot.name else { return Ok(None) };
+        let place = place_of(&snapshot.dataset, name);
+        let fail = |errno| self.dir.fail("look for a snapshot of", &snapshot.dataset, errno);
+        match place::open_below(self.dir.root(), place.as_os_str().as_bytes()) {
+            Ok(found) => place::top(&found).map_err(|error| fail(place::errno_of(&error))),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(fail(errno)),
+        }
     }
 
     /// The directory that shows a snapshot's files.
