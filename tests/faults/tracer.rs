@@ -19,11 +19,13 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::process::WaitOptions;
 
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
+/// What marks the signal of a thread that stands before or behind a system call.
+const AT_CALL: libc::c_int = 0x80;
 
 /// One system call that changes something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,35 +171,48 @@ struct Tracer<'a> {
     results: HashMap<Pid, AtEnd>,
 }
 
+/// Lets a stopped thread go on, and gives it a signal, or none. By number: zfs(8) cancels its threads by a real-time signal, which nix has
+/// no name for.
+#[allow(unsafe_code)]
+fn go_on(pid: Pid, request: libc::c_uint, signal: libc::c_int) -> nix::Result<libc::c_long> {
+    // SAFETY: these requests take numbers, and nothing of this process's memory.
+    Errno::result(unsafe { libc::ptrace(request, pid.as_raw(), 0, signal) })
+}
+
 impl Tracer<'_> {
     fn follow(&mut self) {
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        let threads = WaitOptions::from_bits_retain((libc::__WALL | libc::__WNOTHREAD).cast_unsigned());
         loop {
-            match waitpid(None, Some(flags)) {
-                Err(Errno::ECHILD) => return,
-                Err(Errno::EINTR) => {}
-                Err(error) => panic!("waitpid: {error}"),
-                Ok(WaitStatus::Exited(pid, status)) => self.gone(pid, status),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => self.gone(pid, -(signal as i32)),
-                Ok(WaitStatus::PtraceSyscall(pid)) => {
-                    self.meet(pid);
-                    // It may have been killed by another thread meanwhile: then there is nothing to trace.
-                    if let Err(error) = self.at_call(pid) {
-                        assert_eq!(error, Errno::ESRCH);
-                    }
-                    self.resume(pid, None);
-                }
-                Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
-                    self.meet(pid);
-                    self.begun |= event == libc::PTRACE_EVENT_EXEC;
-                    self.resume(pid, None);
-                }
-                Ok(WaitStatus::Stopped(pid, signal)) => {
-                    self.meet(pid);
-                    self.resume(pid, Some(signal));
-                }
-                Ok(_) => {}
+            let (pid, status) = match rustix::process::wait(threads) {
+                Err(rustix::io::Errno::CHILD) => return,
+                Err(rustix::io::Errno::INTR) | Ok(None) => continue,
+                Err(error) => panic!("wait4: {error}"),
+                Ok(Some((pid, status))) => (Pid::from_raw(pid.as_raw_pid()), status.as_raw()),
+            };
+            if libc::WIFEXITED(status) {
+                self.gone(pid, libc::WEXITSTATUS(status));
+            } else if libc::WIFSIGNALED(status) {
+                self.gone(pid, -libc::WTERMSIG(status));
+            } else if libc::WIFSTOPPED(status) {
+                self.meet(pid);
+                self.stopped(pid, libc::WSTOPSIG(status), status >> 16);
             }
+        }
+    }
+
+    /// `event` is what ptrace(2) has to say besides the signal, or 0.
+    fn stopped(&mut self, pid: Pid, signal: libc::c_int, event: libc::c_int) {
+        if signal == libc::SIGTRAP | AT_CALL {
+            // It may have been killed by another thread meanwhile: then there is nothing to trace.
+            if let Err(error) = self.at_call(pid) {
+                assert_eq!(error, Errno::ESRCH);
+            }
+            self.resume(pid, 0);
+        } else if event == 0 {
+            self.resume(pid, signal);
+        } else {
+            self.begun |= event == libc::PTRACE_EVENT_EXEC;
+            self.resume(pid, 0);
         }
     }
 
@@ -216,13 +231,11 @@ impl Tracer<'_> {
         }
     }
 
-    fn resume(&self, pid: Pid, signal: Option<Signal>) {
-        let resumed = if self.letting_go && !self.results.contains_key(&pid) {
-            ptrace::detach(pid, signal)
-        } else {
-            ptrace::syscall(pid, signal)
-        };
-        assert!(matches!(resumed, Ok(()) | Err(Errno::ESRCH)), "{resumed:?}");
+    fn resume(&self, pid: Pid, signal: libc::c_int) {
+        let detach = self.letting_go && !self.results.contains_key(&pid);
+        let request = if detach { libc::PTRACE_DETACH } else { libc::PTRACE_SYSCALL };
+        let resumed = go_on(pid, request, signal);
+        assert!(matches!(resumed, Ok(_) | Err(Errno::ESRCH)), "{resumed:?}");
     }
 
     fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
