@@ -1,5 +1,6 @@
 //! What a resource changed since it was cloned from its base: of a live one, or from an archive.
 
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{Observer, Step};
 use crate::input::Input;
 use crate::pool::{Pool, with_view};
-use crate::resource::{Base, Basejail, Resource, Selector};
+use crate::resource::{Base, Basejail, Part, Resource, Selector};
 use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::tree::{Content, Kind, Tree, TreePath};
@@ -75,23 +76,18 @@ pub fn diff(
     })?;
     let choice = crate::base::choose(Some(base), options.engine.as_deref(), None)?;
     let engine = choice.engine(None);
+    let left_out = match &resource.basejail {
+        Some(Basejail::Mounted(paths)) => paths.as_slice(),
+        _ => &[],
+    };
+    let comparison = Comparison { engine: engine.as_ref(), left_out, steps: &steps, interrupted };
     steps.run(Step::Compare, Some(&base.label()), None, |meter| {
-        let left_out = match &resource.basejail {
-            Some(Basejail::Mounted(paths)) => paths.as_slice(),
-            _ => &[],
-        };
-        compare_live(
-            pool,
-            &resource,
-            (Some(base), left_out),
-            engine.as_ref(),
-            &steps,
-            interrupted,
-            &mut |change| {
+        reading(pool, &resource, &steps, |reading| {
+            comparison.run(reading, &resource, (Some(base), &live(resource.root())?), &mut |change| {
                 meter.add(0, 1);
                 consume(difference(change))
-            },
-        )
+            })
+        })
     })?;
     Ok(base.label())
 }
@@ -126,64 +122,110 @@ fn read_archive(
     })
 }
 
-/// Compares the live root of a resource with `base`, or with nothing. What is in the base directories `left_out` is not looked at.
-pub(crate) fn compare_live(
-    pool: &Pool,
-    resource: &Resource,
-    (base, left_out): (Option<&Base>, &[TreePath]),
-    engine: &dyn Engine,
-    steps: &Steps<'_>,
-    interrupted: &AtomicBool,
-    consume: &mut dyn FnMut(Change) -> Result<()>,
-) -> Result<()> {
-    let root = resource.root();
-    let directory = root
-        .directory
-        .as_ref()
-        .ok_or_else(|| Error::Unsupported(format!("The dataset {} is not mounted", root.dataset.as_str())))?;
-    let now =
-        Tree::open(directory).map_err(Error::tree(format!("read the root of the {}", resource.label())))?;
-    let datasets = resource.datasets.iter().map(|part| part.name.as_str());
-    let apart = datasets.chain(resource.enclosed.iter().map(String::as_str));
-    let exclude: Vec<TreePath> =
-        apart.filter_map(|name| TreePath::new(name.strip_prefix("root/")?.as_bytes()).ok()).collect();
-    let mut compare = |base: Option<&Tree>| -> Result<()> {
-        let engine = if base.is_some() { engine } else { &ByContent };
-        let trees = Trees { base, now: &now };
-        let left_out = basejail::left_out(left_out, trees)?;
-        crate::export::basejail::tell(&left_out, steps);
+/// How roots are compared.
+pub(crate) struct Comparison<'a> {
+    pub(crate) engine: &'a dyn Engine,
+    /// Base directories whose content is not looked at.
+    pub(crate) left_out: &'a [TreePath],
+    pub(crate) steps: &'a Steps<'a>,
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+impl Comparison<'_> {
+    /// Compares the root of a resource as it is in `now` with `base`, or with nothing.
+    pub(crate) fn run(
+        &self,
+        reading: &Reading<'_>,
+        resource: &Resource,
+        (base, now): (Option<&Base>, &Tree),
+        consume: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<()> {
+        let datasets = resource.datasets.iter().map(|part| part.name.as_str());
+        let apart = datasets.chain(resource.enclosed.iter().map(String::as_str));
+        let exclude: Vec<TreePath> =
+            apart.filter_map(|name| TreePath::new(name.strip_prefix("root/")?.as_bytes()).ok()).collect();
+        match base {
+            None => self.compare(Trees { base: None, now }, &exclude, consume),
+            Some(base) => reading.with(&base.snapshot, |tree| {
+                self.compare(Trees { base: Some(tree), now }, &exclude, consume)
+            }),
+        }
+    }
+
+    fn compare(
+        &self,
+        trees: Trees<'_>,
+        exclude: &[TreePath],
+        consume: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<()> {
+        let engine = if trees.base.is_some() { self.engine } else { &ByContent };
+        let left_out = basejail::left_out(self.left_out, trees)?;
+        crate::export::basejail::tell(&left_out, self.steps);
         let paths: Vec<TreePath> =
             left_out.iter().filter_map(|directory| TreePath::new(directory.path.as_bytes()).ok()).collect();
-        let exclude = [exclude.as_slice(), &paths].concat();
+        let exclude = [exclude, &paths].concat();
+        let interrupted = self.interrupted;
         let options =
             change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted, whole: None };
         change::compare(engine, trees, options, consume)?;
         basejail::own_changes(&paths, trees, consume)
-    };
-    match base {
-        None => compare(None),
-        Some(base) => with_base(pool, resource, &base.snapshot, steps, |tree| compare(Some(tree))),
     }
 }
 
-/// Opens a base for reading. Where the backend must make something to do so, a run record tells `cleanup` of it.
-pub(crate) fn with_base(
+/// The files of a dataset as they are now.
+pub(crate) fn live(part: &Part) -> Result<Tree> {
+    let unmounted = || Error::Unsupported(format!("The dataset {} is not mounted", part.dataset.as_str()));
+    let directory = part.directory.as_ref().ok_or_else(unmounted)?;
+    Tree::open(directory).map_err(Error::tree(format!("read the dataset {}", part.dataset.as_str())))
+}
+
+/// Who reads snapshots, and writes nothing.
+pub(crate) struct Reading<'a> {
+    pool: &'a Pool,
+    resource: String,
+    steps: &'a Steps<'a>,
+    /// Where the backend must make something to show a snapshot, a record tells `cleanup` of it.
+    run: OnceCell<Run>,
+    views: Cell<u32>,
+}
+
+/// Runs `work`, which reads snapshots of a resource and its bases.
+pub(crate) fn reading<T>(
     pool: &Pool,
     resource: &Resource,
-    snapshot: &Snapshot,
     steps: &Steps<'_>,
-    work: impl FnOnce(&Tree) -> Result<()>,
-) -> Result<()> {
-    let backend = pool.backend();
-    if !backend.capabilities().consistent_while_running {
-        return with_view(backend, snapshot, "", steps, |view| work(&view.tree));
-    }
-    let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
-    let run = Run::begin(&state, run::new_id(), &Record::new("diff", resource.label()))?;
+    work: impl FnOnce(&Reading<'_>) -> Result<T>,
+) -> Result<T> {
+    let (run, views) = (OnceCell::new(), Cell::new(0));
+    let reading = Reading { pool, resource: resource.label(), steps, run, views };
     let warnings = steps.warnings();
-    let outcome = with_view(backend, snapshot, &format!("{}-base", run.id()), steps, |view| work(&view.tree));
-    crate::export::end_run(run, steps.warnings() == warnings, steps);
+    let outcome = work(&reading);
+    if let Some(run) = reading.run.into_inner() {
+        crate::export::end_run(run, steps.warnings() == warnings, steps);
+    }
     outcome
+}
+
+impl Reading<'_> {
+    /// Opens a snapshot for `work`.
+    pub(crate) fn with<T>(&self, snapshot: &Snapshot, work: impl FnOnce(&Tree) -> Result<T>) -> Result<T> {
+        let name = format!("{}-{}", self.run()?, self.views.replace(self.views.get() + 1));
+        with_view(self.pool.backend(), snapshot, &name, self.steps, |view| work(&view.tree))
+    }
+
+    /// What the names of views begin with.
+    pub(crate) fn run(&self) -> Result<&str> {
+        let backend = self.pool.backend();
+        if !backend.capabilities().consistent_while_running {
+            return Ok("");
+        }
+        if let Some(run) = self.run.get() {
+            return Ok(run.id());
+        }
+        let state = backend.state_directory().map_err(Error::backend("make the pool's state directory"))?;
+        let run = Run::begin(&state, run::new_id(), &Record::new("diff", self.resource.clone()))?;
+        Ok(self.run.get_or_init(|| run).id())
+    }
 }
 
 fn difference(change: Change) -> Difference {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use support::Scratch;
 use support::bundle::Bundle;
 use support::pool::{Place, Pool, Size, zfs};
-use support::run::remand;
+use support::run::{Ended, remand};
 
 /// A pool with a release and these jails.
 fn fleet(place: &Place, jails: &[&str]) -> Pool {
@@ -172,6 +172,38 @@ fn a_snapshot_that_exists_is_taken_instead_of_a_new_one() {
     }
 }
 
+#[test]
+fn a_dry_run_counts_what_an_export_takes() {
+    let places = [Some(Place::dir()), Place::zfs("selected: dry run"), Place::btrfs("selected: dry run")];
+    for place in places.into_iter().flatten() {
+        let (scratch, pool) = (Scratch::new(), fleet(&place, &["a"]));
+        let archive = scratch.join("a.tar");
+        let same = |selector: &str, fields: &[&str]| {
+            let run = |options: &[&str]| {
+                let run = remand(["export", "--portable", "--json", selector]).args(options).arg(&archive);
+                result(&run.on(&pool).ends(0))["resources"][0].take()
+            };
+            let planned = run(&["--dry-run"]);
+            assert_eq!((archive.exists(), pool.remains()), (false, vec![]), "left behind by a dry run");
+            let done = run(&[]);
+            for field in fields {
+                assert_eq!(planned[field], done[field], "{field} of {selector}");
+            }
+            std::fs::remove_file(&archive).unwrap();
+        };
+        same("a", &["counts", "bytes", "sizes"]);
+        if !matches!(place, Place::Dir(_)) {
+            snapshot(&pool, "a", "before");
+            for part in ["root", "data"] {
+                std::fs::write(pool.path("jails/a").join(part).join("later"), vec![7; 100_000]).unwrap();
+            }
+            std::fs::remove_file(pool.path("jails/a/fstab")).unwrap();
+            same("a", &["counts", "bytes", "sizes"]);
+            same("a@before", &["snapshot", "engine", "counts", "bytes", "sizes"]);
+        }
+    }
+}
+
 /// Makes a snapshot of a jail and all its datasets as a user would.
 fn snapshot(pool: &Pool, jail: &str, name: &str) {
     if pool.is_zfs() {
@@ -186,6 +218,12 @@ fn snapshot(pool: &Pool, jail: &str, name: &str) {
         let to = parent.join(".snapshots").join(format!("{last}@{name}"));
         support::pool::subvolume(["snapshot".as_ref(), "-r".as_ref(), dataset.as_os_str(), to.as_os_str()]);
     }
+}
+
+/// The last line of a command's JSON.
+fn result(ended: &Ended) -> Value {
+    let text = ended.text();
+    serde_json::from_str::<Value>(text.lines().last().unwrap()).unwrap()["result"].take()
 }
 
 fn content(bundle: &Bundle, name: &str) -> String {

@@ -46,7 +46,7 @@ pub(super) struct Comparison<'a> {
     pub(super) resource: &'a Resource,
     pub(super) steps: &'a Steps<'a>,
     pub(super) interrupted: &'a AtomicBool,
-    /// The run, and the snapshot that it made of every dataset; none reads the live trees.
+    /// The run, and the snapshot of every dataset; none reads the live trees.
     pub(super) snapshot: Option<(&'a str, Option<SnapshotName>)>,
 }
 
@@ -83,16 +83,12 @@ impl Comparison<'_> {
                 with(&now, "part", &mut |now| self.differ(part, base, Trees { base: Some(origin), now }))
             });
         }
-        let unmounted =
-            || Error::Unsupported(format!("The dataset {} is not mounted", part.dataset.as_str()));
-        let live = part.directory.as_ref().ok_or_else(unmounted)?;
-        let now = Tree::open(live).map_err(Error::tree(format!("read {}", part.name)))?;
-        let mut changed = false;
-        crate::diff::with_base(self.pool, self.resource, &base.snapshot, self.steps, |origin| {
-            changed = self.differ(part, base, Trees { base: Some(origin), now: &now })?;
-            Ok(())
-        })?;
-        Ok(changed)
+        let now = crate::diff::live(part)?;
+        crate::diff::reading(self.pool, self.resource, self.steps, |reading| {
+            reading.with(&base.snapshot, |origin| {
+                self.differ(part, base, Trees { base: Some(origin), now: &now })
+            })
+        })
     }
 
     /// Whether anything differs; the first difference decides.
