@@ -94,6 +94,7 @@ mod base;
 mod basejail;
 mod confine;
 mod draft;
+mod file_system;
 mod room;
 mod scratch;
 mod step;

@@ -1,12 +1,13 @@
 //! What a pool remembers of its resources: every export, and the tags, the note and the keep flag that people gave.
 //!
 //! It is a database of `SQLite`, `.remand/records.db`. Several processes write to it at the same time; each change is one transaction, durable
-//! when the call returns. It uses a rollback journal and no shared memory, so any file system serves that has file locks.
+//! when the call returns. On the file systems of the kernel changes go to a log beside it (`-wal`, with an index in shared memory, `-shm`); on
+//! others, such as a network's, there is a rollback journal instead and no shared memory, so any serves that has file locks.
 //!
 //! **What holds.** A revision number is given once to a resource, in the transaction that writes the record's begin. A database of
 //! a newer version is refused and not touched. The file is readable by root alone, and opened through no symbolic link.
 //!
-//! **What a crash leaves.** A journal beside the database, from which the next one to open it restores the last whole state; and the record
+//! **What a crash leaves.** A log or a journal beside the database, by which the next one to open it has the last whole state; and the record
 //! of the export as `running`. Its run is dead then ([`crate::run`]), and whoever reads the record is told that it was interrupted.
 //!
 //! **Where it is broken or cannot be written.** The records serve the exports, not the other way round: an export goes on without
@@ -38,8 +39,10 @@ use crate::resource::ResourceKind;
 
 /// Name of the database in the pool's state directory.
 pub const FILE: &str = "records.db";
-/// How many earlier exports travel with an archive.
+/// How many earlier exports of a resource travel with an archive, at most.
 pub const TRAVELLING: usize = 20;
+/// How many of all its resources, at most: what is at the head of an archive stays small. The newest one of each travels always.
+const TRAVELLING_TOGETHER: usize = 200;
 /// Most bytes of a note.
 pub const NOTE_BYTES: usize = 64 << 10;
 

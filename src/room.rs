@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::file_system::stores_as_it_is;
 
 /// With less than this a file system is full.
 const FULL_BYTES: u64 = 16 << 10;
@@ -95,26 +96,6 @@ fn free_bytes(directory: &Path) -> io::Result<u64> {
     } else {
         fs2::available_space(directory)
     }
-}
-
-/// Whether a file system keeps every byte of a file's content for itself, as far as that is known.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn stores_as_it_is(directory: &Path) -> bool {
-    // ext2 to ext4 and tmpfs; see statfs(2). XFS may share what is copied within it.
-    const EXT: u64 = 0xef53;
-    const TMPFS: u64 = 0x0102_1994;
-    rustix::fs::statfs(directory)
-        .is_ok_and(|found| [EXT, TMPFS].contains(&(found.f_type.cast_unsigned() & 0xffff_ffff)))
-}
-
-/// Whether a file system keeps every byte of a file's content for itself, as far as that is known.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn stores_as_it_is(directory: &Path) -> bool {
-    let is = |found: &[std::ffi::c_char], name: &[u8]| {
-        found.iter().map(|byte| byte.cast_unsigned()).take_while(|byte| *byte != 0).eq(name.iter().copied())
-    };
-    rustix::fs::statfs(directory)
-        .is_ok_and(|found| [&b"ufs"[..], b"tmpfs"].iter().any(|name| is(&found.f_fstypename, name)))
 }
 
 /// Whether an operation failed because a file system, or what somebody may use of it, is full, and that is not yet told.

@@ -164,20 +164,18 @@ impl Btrfs {
             .map(|dataset| (dataset, self.source_of(dataset), self.make_place(dataset, snapshot).ok()))
             .collect();
         let together = Barrier::new(ready.len());
+        let make = |(dataset, source, place): (_, Result<OwnedFd>, _)| {
+            together.wait();
+            (dataset, source.and_then(|source| self.make_snapshot(dataset, snapshot, &source, place)))
+        };
+        let mut ready = ready.into_iter();
+        let mine = ready.next();
         std::thread::scope(|scope| {
-            let together = &together;
-            let begin = |(dataset, source, place): (_, Result<OwnedFd>, _)| {
-                let make = move || {
-                    together.wait();
-                    self.make_snapshot(dataset, snapshot, &source?, place)
-                };
-                (dataset, scope.spawn(make))
-            };
-            let running: Vec<_> = ready.into_iter().map(begin).collect();
-            let end = |running: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-                running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            running.into_iter().map(|(dataset, running)| (dataset, end(running))).collect()
+            let others: Vec<_> = ready.map(|one| scope.spawn(|| make(one))).collect();
+            let others = others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            mine.map(make).into_iter().chain(others).collect()
         })
     }
 

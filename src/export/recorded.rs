@@ -32,7 +32,7 @@ pub(super) struct Recorded {
     records: OnceLock<Option<Records>>,
 }
 
-/// Holds the writing back, while it exists.
+/// Holds the recording back, while it exists: snapshots that are to be made at the same time need the cores.
 pub(super) type Hold = Sender<Infallible>;
 
 /// What the records know of a resource.
@@ -88,7 +88,7 @@ impl Beginning {
 }
 
 impl Recorded {
-    /// Begins to note that these resources are being exported. Nothing is written before the second value is dropped.
+    /// Begins to note that these resources are being exported. Nothing is done before the second value is dropped.
     pub(super) fn begin<'scope, 'a: 'scope>(
         scope: &'scope Scope<'scope, '_>,
         whole: &'a Whole<'a>,
@@ -187,12 +187,15 @@ fn begin(
     released: &Receiver<Infallible>,
     tell: &Sender<Vec<Known>>,
 ) -> Result<Records> {
+    // Nobody sends anything: this waits until it is dropped.
+    let _ = released.recv();
     let records = Records::open(whole.state)?;
     // Before this export is among them: the resource's lock keeps others out.
-    let before: Vec<_> = beginnings
-        .iter()
-        .map(|one| Ok((records.annotations(one.kind, &one.name)?, records.earlier(one.kind, &one.name)?)))
-        .collect();
+    let before = |one: &Beginning| {
+        let earlier = records.earlier(one.kind, &one.name, beginnings.len())?;
+        Ok((records.annotations(one.kind, &one.name)?, earlier))
+    };
+    let before: Vec<_> = beginnings.iter().map(before).collect();
     let new: Vec<_> = beginnings
         .iter()
         .map(|one| NewRecord {
@@ -206,8 +209,6 @@ fn begin(
             destination: whole.destination,
         })
         .collect();
-    // Nobody sends anything: this waits until it is dropped.
-    let _ = released.recv();
     records.begin(&new, |begun| {
         let known = beginnings.iter().zip(before).zip(begun);
         let known = known.map(|((one, before), &begun)| Known {

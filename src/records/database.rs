@@ -7,21 +7,28 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{FILE, failed};
 use crate::draft;
 use crate::error::{Error, Result};
+use crate::file_system::shares_mappings;
 
 /// The schema's version, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: usize = SCHEMA.len();
 /// `rmnd`, by which file(1) and [`prepare`] tell the database from others.
 const APPLICATION: i64 = 0x726d_6e64;
 /// How often a lock that another process holds is tried, and how long to wait between: half a minute in all.
 const TRIES: i32 = 3000;
 const PAUSE: Duration = Duration::from_millis(10);
+/// Pages of the log from which on it is moved into the database.
+const LOG_PAGES: i64 = 64;
 
-const SCHEMA: &str = "
+/// What makes each version out of the one before; the first one out of an empty database.
+const SCHEMA: [&str; 2] = [TABLES, NEWEST];
+
+const TABLES: &str = "
 CREATE TABLE resource (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -64,6 +71,9 @@ CREATE TABLE export (
 ) STRICT;
 ";
 
+/// The newest exports of a resource are found without reading the others.
+const NEWEST: &str = "CREATE INDEX newest_export ON export (kind, name, begun, id);";
+
 /// Opens the database in a state directory, made where there is none.
 pub(super) fn open(state: &Path) -> Result<(PathBuf, Connection)> {
     let path = place(state)?;
@@ -72,6 +82,7 @@ pub(super) fn open(state: &Path) -> Result<(PathBuf, Connection)> {
     }
     let mut connection = connect(&path)?;
     prepare(&mut connection, &path)?;
+    choose_journal(&connection, state).map_err(failed("open", &path))?;
     Ok((path, connection))
 }
 
@@ -86,6 +97,7 @@ pub(super) fn existing(state: &Path) -> Result<Option<(PathBuf, Connection)>> {
         return Ok(None);
     }
     prepare(&mut connection, &path)?;
+    choose_journal(&connection, state).map_err(failed("open", &path))?;
     Ok(Some((path, connection)))
 }
 
@@ -135,14 +147,32 @@ fn connect(path: &Path) -> Result<Connection> {
             std::thread::sleep(PAUSE);
             tries < TRIES
         }))?;
-        // EXTRA syncs the directory too when a journal is gone: without it a power cut can bring back what was committed.
+        // EXTRA syncs the directory too when a rollback journal is gone: without it a power cut can bring back what was committed.
         connection.execute_batch(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA synchronous = EXTRA; PRAGMA temp_store = MEMORY;",
         )?;
-        connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         Ok(connection)
     };
     Connection::open_with_flags(path, flags).and_then(set_up).map_err(failed("open", path))
+}
+
+/// Chooses where a change goes before it is in the database. A log ahead of it takes one sync, and a rollback journal five; but those
+/// who have the log open share memory.
+fn choose_journal(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
+    let journal = if shares_mappings(state) { "WAL" } else { "DELETE" };
+    match connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |_| Ok(())) {
+        // Another process has it open with the one that it has: that serves, too.
+        Err(error) if is_busy(&error) => {}
+        chosen => chosen?,
+    }
+    // Who closes it last would take two syncs more to move everything into the database. It is moved when it has become long instead, but
+    // not so long that whoever opens it first takes time to read it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Runs `work` as one change, which waits for others before it reads anything.
@@ -164,23 +194,22 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(number(connection, "SELECT count(*) FROM sqlite_schema")? == 0)
 }
 
-/// Refuses what is no database of ours, or a newer one; gives an empty one its schema.
+/// Refuses what is no database of ours, or a newer one; gives an empty one its schema, and an older one what is new.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<()> {
-    if is_current(connection, path)? {
+    if version(connection, path)? == VERSION {
         return Ok(());
     }
     in_transaction(connection, |transaction| {
         // Another process may have been faster.
-        if !is_empty(transaction)? {
-            return Ok(());
-        }
-        transaction.execute_batch(SCHEMA)?;
+        let missing = known_version(transaction)?.and_then(|found| SCHEMA.get(found..));
+        let Some(missing) = missing else { return Ok(()) };
+        missing.iter().try_for_each(|step| transaction.execute_batch(step))?;
         transaction.execute_batch(&format!(
             "PRAGMA user_version = {VERSION}; PRAGMA application_id = {APPLICATION};"
         ))
     })
-    .map_err(failed("create", path))?;
-    if is_current(connection, path)? {
+    .map_err(failed("prepare", path))?;
+    if version(connection, path)? == VERSION {
         return Ok(());
     }
     Err(foreign(path))
@@ -191,21 +220,27 @@ fn foreign(path: &Path) -> Error {
     Error::Malformed { subject: path.display().to_string(), reason }
 }
 
-fn is_current(connection: &mut Connection, path: &Path) -> Result<bool> {
-    let read = |connection: &mut Connection| {
-        // Of one moment: another process may be about to make the schema.
-        let transaction = connection.transaction()?;
-        let application = number(&transaction, "PRAGMA application_id")?;
-        let version = number(&transaction, "PRAGMA user_version")?;
-        Ok((application, version, is_empty(&transaction)?))
-    };
-    match read(connection).map_err(failed("read", path))? {
-        (APPLICATION, VERSION, _) => Ok(true),
-        (0, 0, true) => Ok(false),
-        (APPLICATION, version, _) if version > VERSION => Err(Error::Unsupported(format!(
+/// The version of a database of ours, or of an empty one, which is 0; `None` of any other.
+fn known_version(connection: &Connection) -> rusqlite::Result<Option<usize>> {
+    let application = number(connection, "PRAGMA application_id")?;
+    let version = usize::try_from(number(connection, "PRAGMA user_version")?);
+    Ok(match (application, version) {
+        (APPLICATION, Ok(version @ 1..)) => Some(version),
+        (0, Ok(0)) if is_empty(connection)? => Some(0),
+        _ => None,
+    })
+}
+
+/// The version of what is no newer than this program.
+fn version(connection: &mut Connection, path: &Path) -> Result<usize> {
+    // Of one moment: another process may be about to make the schema.
+    let read = connection.transaction().and_then(|transaction| known_version(&transaction));
+    match read.map_err(failed("read", path))? {
+        Some(version) if version > VERSION => Err(Error::Unsupported(format!(
             "The records in {} are of version {version}, and this remand knows versions up to {VERSION}; use a newer one",
             path.display()
         ))),
-        _ => Err(foreign(path)),
+        Some(version) => Ok(version),
+        None => Err(foreign(path)),
     }
 }

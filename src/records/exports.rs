@@ -3,7 +3,7 @@
 use rusqlite::{Params, Transaction};
 
 use super::{Begun, ExportRecord, ExportResult, NewRecord, Outcome, Record, RecordId, Records, TRAVELLING};
-use super::{kind_text, row};
+use super::{TRAVELLING_TOGETHER, kind_text, row};
 use crate::error::{Error, Result};
 use crate::resource::ResourceKind;
 use crate::run;
@@ -57,15 +57,17 @@ impl Records {
         self.read(NEWEST_FIRST, ())
     }
 
-    /// The exports of a resource that have ended, for the manifest of the next one: the newest first, at most [`TRAVELLING`].
-    pub fn earlier(&self, kind: ResourceKind, name: &str) -> Result<Vec<ExportRecord>> {
+    /// The exports of a resource that have ended, for the manifest of the next one of `together` resources: the newest first, at
+    /// most [`TRAVELLING`], and the fewer the more resources there are.
+    pub fn earlier(&self, kind: ResourceKind, name: &str, together: usize) -> Result<Vec<ExportRecord>> {
+        let most = TRAVELLING_TOGETHER.checked_div(together).unwrap_or(TRAVELLING).clamp(1, TRAVELLING);
         // No more than one goes on: it has the resource's lock.
-        let newest = format!("WHERE kind = ?1 AND name = ?2 {NEWEST_FIRST} LIMIT {}", TRAVELLING + 1);
+        let newest = format!("WHERE kind = ?1 AND name = ?2 {NEWEST_FIRST} LIMIT {}", most + 1);
         let ended = self
             .read(&newest, (kind_text(kind), name))?
             .into_iter()
             .filter(|record| record.export.result != ExportResult::Running);
-        Ok(ended.take(TRAVELLING).map(|record| record.export).collect())
+        Ok(ended.take(most).map(|record| record.export).collect())
     }
 
     fn read(&self, which: &str, parameters: impl Params + Copy) -> Result<Vec<Record>> {

@@ -58,7 +58,7 @@ fn an_export_is_remembered_from_begin_to_end() {
     assert_eq!(first.revision, 1);
     let record = records.record(first.id).unwrap();
     assert_eq!((record.export.result, record.export.ended.is_some()), (ExportResult::Running, false));
-    assert!(records.earlier(JAIL, "web01").unwrap().is_empty());
+    assert!(records.earlier(JAIL, "web01", 1).unwrap().is_empty());
 
     records.finish(&[(first.id, Outcome::whole(&seal(), Some(99), 0))]).unwrap();
     run.end().unwrap();
@@ -73,7 +73,7 @@ fn an_export_is_remembered_from_begin_to_end() {
     assert!(records.finish(&[(first.id, Outcome::default())]).is_err());
     assert_eq!(records.record(first.id).unwrap(), record);
 
-    assert_eq!(records.earlier(JAIL, "web01").unwrap(), [record.export]);
+    assert_eq!(records.earlier(JAIL, "web01", 1).unwrap(), [record.export]);
     let second = begin(&records, "web01", "remand-20260101T000000Z-01234567", "a2");
     assert_eq!(second.revision, 2);
     assert_eq!(begin(&records, "other", "r", "a2").revision, 1);
@@ -96,7 +96,7 @@ fn a_record_of_a_dead_run_says_so_and_one_of_a_living_run_does_not() {
         (found.result, found.message.as_deref()),
         (ExportResult::Interrupted, Some("the process is gone"))
     );
-    assert_eq!(records.earlier(JAIL, "web01").unwrap()[0].result, ExportResult::Interrupted);
+    assert_eq!(records.earlier(JAIL, "web01", 1).unwrap()[0].result, ExportResult::Interrupted);
 }
 
 #[test]
@@ -316,12 +316,56 @@ fn the_file_is_private_and_no_link_is_followed() {
 }
 
 #[test]
+fn the_more_resources_an_archive_has_the_fewer_exports_of_each_travel_with_it() {
+    let state = state();
+    let records = Records::open(state.path()).unwrap();
+    let run =
+        Run::begin(state.path(), run::new_id(), &run::Record::new("export", "jail web01".into())).unwrap();
+    for export in 0..25 {
+        let begun = begin(&records, "web01", run.id(), &format!("a{export}"));
+        records.finish(&[(begun.id, Outcome::whole(&seal(), None, 0))]).unwrap();
+    }
+    let travelling = |together| {
+        let archive = |export: ExportRecord| export.archive;
+        let found = records.earlier(JAIL, "web01", together).unwrap();
+        found.into_iter().map(archive).collect::<Vec<_>>()
+    };
+    assert_eq!(travelling(1).len(), 20);
+    assert_eq!(travelling(10), travelling(1));
+    assert_eq!(travelling(50), ["a24", "a23", "a22", "a21"]);
+    assert_eq!(travelling(10_000), ["a24"]);
+}
+
+#[test]
+fn an_older_database_gets_what_is_new_and_keeps_what_it_has() {
+    let state = state();
+    let records = Records::open(state.path()).unwrap();
+    let begun = begin(&records, "web01", "run", "a1");
+    records.finish(&[(begun.id, Outcome::whole(&seal(), None, 0))]).unwrap();
+    let before = records.all().unwrap();
+    records.connection().execute_batch("DROP INDEX newest_export; PRAGMA user_version = 1").unwrap();
+    drop(records);
+
+    let records = Records::existing(state.path()).unwrap().unwrap();
+    assert_eq!(records.all().unwrap(), before);
+    let plan: String = records
+        .connection()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT * FROM export WHERE kind = '' AND name = '' ORDER BY begun DESC, id DESC",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("newest_export"), "{plan}");
+}
+
+#[test]
 fn newer_foreign_and_broken_databases_are_refused_and_not_touched() {
     let state = state();
     let path = Records::open(state.path()).unwrap().path().to_owned();
-    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 2").unwrap();
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
     let newer = Records::open(state.path()).unwrap_err();
-    assert!(newer.to_string().contains("are of version 2"), "{newer}");
+    assert!(newer.to_string().contains("are of version 3"), "{newer}");
     assert!(Records::existing(state.path()).is_err());
 
     std::fs::remove_file(&path).unwrap();

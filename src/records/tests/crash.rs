@@ -6,22 +6,31 @@ use std::time::Duration;
 
 use super::*;
 
-#[test]
-fn what_a_power_cut_leaves_of_a_change_is_undone() {
+/// Uses a log or a journal, whatever the file system is.
+fn choose(connection: &Connection, journal: &str) {
+    let chosen: String =
+        connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |row| row.get(0)).unwrap();
+    assert_eq!(chosen, journal.to_lowercase());
+}
+
+/// What is left when the power goes in the middle of a change, with its beginning in the database or the log already.
+fn cut_off(journal: &str, file: &str) {
     let (state, after) = (state(), state());
     let records = Records::open(state.path()).unwrap();
     let first = begin(&records, "web01", "r", "a");
     let image = |name: &str| std::fs::copy(state.path().join(name), after.path().join(name)).unwrap();
+    let grown = state.path().join(if journal == "WAL" { file } else { FILE });
     let mut connection = records.connection();
-    let size = records.path().metadata().unwrap().len();
+    choose(&connection, journal);
+    let size = grown.metadata().unwrap().len();
     database::in_transaction(&mut connection, |transaction| {
         transaction.execute_batch("PRAGMA cache_size = 5")?;
         for number in 0..500 {
             transaction.execute("INSERT INTO tag VALUES ('jail', ?1, 't')", [number.to_string()])?;
         }
-        // The database has a part of the change already, and the journal what it was.
-        assert!(image(FILE) > size);
-        image(&format!("{FILE}-journal"));
+        assert!(grown.metadata().unwrap().len() > size);
+        image(FILE);
+        image(file);
         Ok(())
     })
     .unwrap();
@@ -31,6 +40,45 @@ fn what_a_power_cut_leaves_of_a_change_is_undone() {
     assert!(left.all_annotations().unwrap().is_empty());
     assert_eq!(left.all().unwrap(), [records.record(first.id).unwrap()]);
     assert_eq!(begin(&left, "web01", "r", "b").revision, 2);
+}
+
+#[test]
+fn what_a_power_cut_leaves_of_a_change_is_undone() {
+    cut_off("WAL", &format!("{FILE}-wal"));
+    cut_off("DELETE", &format!("{FILE}-journal"));
+}
+
+#[test]
+fn what_is_in_the_log_alone_is_found_and_the_log_of_a_database_that_is_gone_is_not() {
+    let state = state();
+    let records = Records::open(state.path()).unwrap();
+    choose(&records.connection(), "WAL");
+    let begun = begin(&records, "web01", "r", "a");
+    records.finish(&[(begun.id, Outcome::whole(&seal(), None, 0))]).unwrap();
+    drop(records);
+    let log = state.path().join(format!("{FILE}-wal"));
+    assert!(log.metadata().unwrap().len() > 0, "closing the records does not empty it");
+    let found = Records::existing(state.path()).unwrap().unwrap().all().unwrap();
+    assert_eq!(found[0].export.result, ExportResult::Done);
+
+    std::fs::remove_file(state.path().join(FILE)).unwrap();
+    let records = Records::open(state.path()).unwrap();
+    assert!(records.all().unwrap().is_empty());
+    assert_eq!(begin(&records, "web01", "r", "a").revision, 1);
+}
+
+#[test]
+fn the_log_does_not_grow_without_end() {
+    let state = state();
+    for number in 0..60 {
+        let records = Records::open(state.path()).unwrap();
+        choose(&records.connection(), "WAL");
+        let begun = begin(&records, "web01", "r", &number.to_string());
+        records.finish(&[(begun.id, Outcome::whole(&seal(), None, 0))]).unwrap();
+    }
+    let log = state.path().join(format!("{FILE}-wal")).metadata().unwrap().len();
+    assert!(log < 512 << 10, "{log}");
+    assert_eq!(Records::existing(state.path()).unwrap().unwrap().all().unwrap().len(), 60);
 }
 
 const KILLED: &str = "REMAND_TEST_RECORDS_KILLED";
