@@ -55,6 +55,13 @@ pub struct DirectoryPair {
     pub names: Vec<Vec<u8>>,
 }
 
+impl DirectoryPair {
+    /// The same directory with other names.
+    fn with(&self, names: Vec<Vec<u8>>) -> Self {
+        Self { path: self.path.clone(), base: self.base.clone(), now: self.now.clone(), names }
+    }
+}
+
 /// When two regular files of equal size count as equal without being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {

@@ -233,7 +233,8 @@ impl Comparison<'_> {
     }
 }
 
-fn thread_count(wanted: usize) -> usize {
+/// So many threads, or one a core for 0.
+pub(super) fn thread_count(wanted: usize) -> usize {
     match wanted {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         wanted => wanted,

@@ -1,9 +1,12 @@
 //! Whether a tree was touched, without reading it.
 
+use crossbeam_channel::{Sender, bounded};
+
+use super::comparer::thread_count;
 use super::fingerprint::code;
-use super::{Error, Result, Scope, walk};
+use super::{DirectoryPair, Error, Result, Scope, walk};
 use crate::archive::Digest;
-use crate::tree::{Identity, Kind, Timestamp, Tree};
+use crate::tree::{Identity, Kind, Timestamp, Tree, TreePath};
 
 /// What a tree's entries were in their file system at one moment. As long as the digest is the same, no entry was
 /// written, renamed, linked, or given other attributes: each of these sets the ctime, which nobody can set by hand.
@@ -18,33 +21,67 @@ pub struct Stamp {
     pub newest_ctime: Timestamp,
 }
 
-/// Looks at every entry of `tree` once.
+/// Directories that are looked at or wait for their turn; each holds a descriptor.
+const QUEUE: usize = 32;
+
+/// Entries of a directory that are looked at in one go.
+const NAMES: usize = 1024;
+
+/// What [`Stamping::add`] takes of an entry.
+type Seen = (TreePath, Kind, u64, Identity);
+
+/// Looks at every entry of `tree` once: one thread lists directories, and all cores look at what is in them.
 pub fn stamp_of_tree(tree: &Tree, scope: Scope<'_>) -> Result<Stamp> {
     let root = tree.root_node().map_err(Error::Tree)?;
     let mut stamping = Stamping { hasher: blake3::Hasher::new(), newest_ctime: root.identity.ctime };
     stamping.add(b"", root.entry.kind, 0, &root.identity);
-    let mut failure = None;
-    walk::merged(Some(tree), None, scope, &mut |pair| {
-        let Some(dir) = &pair.base else { return true };
-        for name in &pair.names {
-            match dir.stat(name) {
-                Ok(Some(stat)) => {
-                    let path = pair.path.join(name);
-                    stamping.add(path.as_bytes(), stat.kind, stat.size, &stat.identity);
+    std::thread::scope(|threads| {
+        let (jobs, queue) = bounded::<(DirectoryPair, Sender<Result<Vec<Seen>>>)>(QUEUE);
+        let (replies, ordered) = bounded(QUEUE);
+        for _ in 0..thread_count(0) {
+            let queue = queue.clone();
+            threads.spawn(move || {
+                for (pair, reply) in queue {
+                    // Nobody waits for it when the walk has failed before it.
+                    let _ = reply.send(look(&pair));
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    failure = Some(Error::Tree(error));
-                    return false;
-                }
-            }
+            });
         }
-        true
+        drop(queue);
+        let walk = threads.spawn(move || {
+            walk::merged(Some(tree), None, scope, &mut |mut pair| {
+                let mut names = std::mem::take(&mut pair.names).into_iter().peekable();
+                while names.peek().is_some() {
+                    let (reply, seen) = bounded(1);
+                    let some = pair.with(names.by_ref().take(NAMES).collect());
+                    if replies.send(seen).is_err() || jobs.send((some, reply)).is_err() {
+                        return false;
+                    }
+                }
+                true
+            })
+        });
+        let added = ordered.iter().try_for_each(|seen| {
+            // It is not sent where the thread panicked, which the scope passes on.
+            for (path, kind, size, identity) in seen.recv().unwrap_or_else(|_| Ok(Vec::new()))? {
+                stamping.add(path.as_bytes(), kind, size, &identity);
+            }
+            Ok(())
+        });
+        drop(ordered);
+        let walked = walk.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        added.and(walked)
     })?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(Stamp { digest: stamping.hasher.finalize().into(), newest_ctime: stamping.newest_ctime }),
-    }
+    Ok(Stamp { digest: stamping.hasher.finalize().into(), newest_ctime: stamping.newest_ctime })
+}
+
+fn look(pair: &DirectoryPair) -> Result<Vec<Seen>> {
+    let Some(directory) = &pair.base else { return Ok(Vec::new()) };
+    let look = |name: &Vec<u8>| {
+        let stat = directory.stat(name).map_err(Error::Tree).transpose()?;
+        Some(stat.map(|stat| (pair.path.join(name), stat.kind, stat.size, stat.identity)))
+    };
+    pair.names.iter().filter_map(look).collect()
 }
 
 struct Stamping {

@@ -32,12 +32,7 @@ impl Batcher {
                 rest.by_ref().take(by_length.min(NAMES.saturating_sub(self.names).max(1))).collect();
             self.names += names.len();
             self.path_bytes += names.len() * (path_length + 1);
-            self.pairs.push(DirectoryPair {
-                path: pair.path.clone(),
-                base: pair.base.clone(),
-                now: pair.now.clone(),
-                names,
-            });
+            self.pairs.push(pair.with(names));
             let full = self.names >= NAMES || self.pairs.len() >= PAIRS || self.path_bytes >= PATH_BYTES;
             if full && !self.flush(submit) {
                 return false;

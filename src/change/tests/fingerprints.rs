@@ -113,3 +113,28 @@ fn a_stamp_holds_until_the_tree_is_touched() {
     assert_ne!(stamp.digest, touched.digest);
     assert!(touched.newest_ctime > stamp.newest_ctime);
 }
+
+#[test]
+fn a_stamp_sees_every_name_of_a_long_directory_and_of_many_short_ones() {
+    let scratch = Scratch::new();
+    let long = (0..3000).map(|number| format!("base/long/f{number}"));
+    let short = (0..300).map(|number| format!("base/d{number}/f"));
+    let files: Vec<String> = long.chain(short).collect();
+    for path in &files {
+        let path = scratch.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    let tree = scratch.tree("base");
+    let mut last = stamp_of_tree(&tree, SCOPE).unwrap();
+    for touched in [0, 1023, 1024, 2999, 3000, 3299] {
+        fs::write(scratch.path(&files[touched]), "longer").unwrap();
+        let stamp = stamp_of_tree(&tree, SCOPE).unwrap();
+        assert_ne!(stamp.digest, last.digest, "{}", files[touched]);
+        assert_eq!(stamp, stamp_of_tree(&tree, SCOPE).unwrap());
+        last = stamp;
+    }
+    let interrupted = AtomicBool::new(true);
+    let stopped = stamp_of_tree(&tree, crate::change::Scope { exclude: &[], interrupted: &interrupted });
+    assert!(matches!(stopped, Err(crate::change::Error::Interrupted)), "{stopped:?}");
+}
