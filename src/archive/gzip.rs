@@ -7,8 +7,8 @@
 
 use std::io;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
-use libdeflater::{CompressionLvl, Compressor};
+use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{CompressionLvl, Compressor, Crc};
 
 use super::table::END_BYTES;
 
@@ -50,17 +50,63 @@ impl Encoder {
 
     /// One member with `input`.
     pub(super) fn encode(&mut self, input: &[u8]) -> io::Result<Vec<u8>> {
+        if is_noise(input) && !self.shrinks(sample(input))? {
+            return stored(input, false);
+        }
+        let (length, room) = self.deflate(input)?;
+        let mut output = Vec::with_capacity(HEADER_BYTES + length + TRAILER_BYTES);
+        output.extend_from_slice(&header(0, OWN_SUBFIELD_BYTES));
+        output.extend_from_slice(&room[..length]);
+        finish(input, &mut output)?;
+        Ok(output)
+    }
+
+    /// Whether deflating makes it shorter by more than is worth a reader's time.
+    fn shrinks(&mut self, input: &[u8]) -> io::Result<bool> {
+        Ok(self.deflate(input)?.0 < input.len() - input.len() / 64)
+    }
+
+    /// So many bytes of the room are the deflated input.
+    fn deflate(&mut self, input: &[u8]) -> io::Result<(usize, &[u8])> {
         let bound = self.deflate.deflate_compress_bound(input.len());
         if self.room.len() < bound {
             self.room.resize(bound, 0);
         }
         let length = self.deflate.deflate_compress(input, &mut self.room).map_err(io::Error::other)?;
-        let mut output = Vec::with_capacity(HEADER_BYTES + length + TRAILER_BYTES);
-        output.extend_from_slice(&header(0, OWN_SUBFIELD_BYTES));
-        output.extend_from_slice(&self.room[..length]);
-        finish(input, &mut output)?;
-        Ok(output)
+        Ok((length, &self.room))
     }
+}
+
+/// Whether bytes look as if nothing could make them shorter: encrypted, compressed, random. Repetitions are not looked for.
+fn is_noise(input: &[u8]) -> bool {
+    /// Shorter ones are compressed in no time.
+    const LEAST: usize = 8 << 10;
+    /// More bytes than this need not be counted.
+    const COUNTED: usize = 64 << 10;
+    const PIECE: usize = 64;
+    if input.len() < LEAST {
+        return false;
+    }
+    let step = PIECE * (input.len() / COUNTED).max(1);
+    let mut counts = [0_u64; 256];
+    for piece in input.chunks(step) {
+        for &byte in &piece[..piece.len().min(PIECE)] {
+            counts[usize::from(byte)] += 1;
+        }
+    }
+    // How likely two of the bytes are the same: 1 in 256 if all values are equally frequent, and the sample's size adds to that. Up to
+    // 1 in 64 more of it, which is 0.02 bits a byte, are noise.
+    let all: u64 = counts.iter().sum();
+    let same: u64 = counts.iter().map(|count| count * count).sum();
+    let even = all * all / 256 + all;
+    same <= even + even / 64
+}
+
+/// A part of a chunk from its middle, by which repetitions are found.
+fn sample(input: &[u8]) -> &[u8] {
+    const BYTES: usize = 32 << 10;
+    let from = (input.len() / 2).saturating_sub(BYTES / 2);
+    &input[from..input.len().min(from + BYTES)]
 }
 
 /// One member with `input` in stored blocks: its length depends on the length of `input` alone, so it can be
@@ -164,7 +210,7 @@ fn finish(input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
     let mut crc = Crc::new();
     crc.update(input);
     output.extend_from_slice(&crc.sum().to_le_bytes());
-    output.extend_from_slice(&crc.amount().to_le_bytes());
+    output.extend_from_slice(&u32::try_from(input.len()).map_err(io::Error::other)?.to_le_bytes());
     let length = u32::try_from(output.len()).map_err(io::Error::other)?;
     output[16..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
     Ok(())
@@ -233,6 +279,42 @@ pub(super) fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use std::io::Read as _;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut noise = vec![0; length];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        noise
+    }
+
+    #[test]
+    fn what_cannot_become_shorter_is_stored() {
+        let mut encoder = Encoder::new(6);
+        for length in [8 << 10, 32 << 10, 100_001, 1 << 20] {
+            let noise = noise(length);
+            assert_eq!(encoder.encode(&noise).unwrap(), stored(&noise, false).unwrap());
+            // What another compressor made looks the same.
+            let letters: Vec<u8> = self::noise(length * 4).iter().map(|byte| b'a' + byte % 16).collect();
+            let packed = zstd::bulk::compress(&letters, 3).unwrap();
+            assert!(is_noise(&packed), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_noise_is_compressed() {
+        let mut encoder = Encoder::new(6);
+        let repeated = noise(20 << 10).repeat(3);
+        assert!(is_noise(&repeated));
+        assert!(encoder.encode(&repeated).unwrap().len() < repeated.len() / 2);
+        let noise = noise(1 << 20);
+        let letters: Vec<u8> = noise.iter().map(|byte| byte & 0x7f).collect();
+        let half: Vec<u8> =
+            noise[..1 << 19].iter().copied().chain(std::iter::repeat_n(b'x', 1 << 19)).collect();
+        for data in [letters, half] {
+            assert!(!is_noise(&data));
+            assert!(encoder.encode(&data).unwrap().len() < data.len() * 9 / 10);
+        }
+        assert!(!is_noise(b"") && !is_noise(&noise[..100]));
+    }
 
     fn samples() -> Vec<Vec<u8>> {
         let noise = crate::archive::testing::noise(1_000_000);
