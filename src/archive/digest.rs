@@ -85,6 +85,8 @@ pub struct ContentHasher {
 }
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Zeros that all cores hash together.
+const LONG_BYTES: usize = 4 << 20;
 /// How much of a hole is hashed without looking up: some hundredths of a second.
 const HOLE_BYTES: u64 = 64 << 20;
 
@@ -119,6 +121,14 @@ impl ContentHasher {
 
     fn zeros(&mut self, mut count: u64) {
         self.at += count;
+        if count >= LONG_BYTES as u64 {
+            // Nobody has written to it: all of its pages are one.
+            let zeros = vec![0; LONG_BYTES];
+            while count >= LONG_BYTES as u64 {
+                self.hasher.update_rayon(&zeros);
+                count -= LONG_BYTES as u64;
+            }
+        }
         while count > 0 {
             let now = count.min(ZEROS.len() as u64);
             self.hasher.update(&ZEROS[..usize::try_from(now).unwrap_or(ZEROS.len())]);
