@@ -57,7 +57,8 @@ impl Disk {
 
     fn mount(&self, name: &str) {
         run(Command::new("mount")
-            .args(["-o", "loop", "-t", self.kind])
+            // A process elsewhere with mounts of its own can have the one before still.
+            .args(["-o", if self.kind == "xfs" { "loop,nouuid" } else { "loop" }, "-t", self.kind])
             .arg(self.image(name))
             .arg(self.place()));
     }
