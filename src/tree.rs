@@ -17,7 +17,7 @@ pub mod read;
 pub mod write;
 
 pub use content::{Content, Extent, MemoryContent};
-pub use copy::{Copied, copy, copy_into};
+pub use copy::{Copied, Exclude, copy, copy_into};
 pub use entry::{Acl, Device, Entry, Identity, Kind, Node, Timestamp};
 pub use error::{Error, Result};
 pub use flagged::set_flags;
