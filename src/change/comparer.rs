@@ -37,7 +37,7 @@ use super::{
 use crate::tree::{Kind, Tree, TreePath};
 
 /// Batches that can be under way, the one that is consumed included.
-const BATCHES: usize = 24;
+const BATCHES: usize = 48;
 
 /// Where candidates come from.
 type Candidates<'a> = dyn Fn(&mut dyn FnMut(DirectoryPair) -> bool) -> Result<()> + Sync + 'a;
