@@ -227,3 +227,6 @@ fn no_streams(pool: &Pool, target: &plan::Target) -> Error {
         pool.backend().kind().name()
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,4 +283,8 @@ mod selected_tests;
 #[cfg(test)]
 mod signature_tests;
 #[cfg(test)]
+mod survey_forged_tests;
+#[cfg(test)]
+mod survey_tests;
+#[cfg(test)]
 mod tests;

@@ -105,3 +105,111 @@ impl Conflicts {
 fn digest(content: &mut dyn Content, path: &TreePath) -> Result<Digest> {
     crate::archive::digest::of_content(content).map_err(Error::io("read", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::MemberName;
+    use crate::tree::{Acl, Entry, Flags, Identity, Timestamp};
+
+    fn entry(kind: Kind, target: Option<&[u8]>) -> Entry {
+        Entry {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp { seconds: 0, nanoseconds: 0 },
+            size: 0,
+            target: target.map(<[u8]>::to_vec),
+            device: None,
+            xattrs: std::collections::BTreeMap::new(),
+            acl: Acl::default(),
+            flags: Flags::default(),
+        }
+    }
+
+    fn found(kind: Kind, content: Option<&str>, target: Option<&[u8]>) -> Found {
+        let ctime = Timestamp { seconds: 0, nanoseconds: 0 };
+        let identity = Identity { device: 0, inode: 0, links: 1, ctime };
+        let digest = content.map(|content| Digest::of(content.as_bytes()));
+        Found { node: Node { entry: entry(kind, target), identity }, digest }
+    }
+
+    /// What the archive has now, and what it replaced; none where it deleted, and where there was nothing.
+    fn line(now: Option<&Found>, replaced: Option<&Found>) -> Line {
+        let name = MemberName::new(TreePath::new(b"root/x").unwrap());
+        let mut line = Line::member(name, entry(Kind::File, None));
+        line.role = match now {
+            Some(now) => Role::Member { digest: now.digest },
+            None => Role::Deleted,
+        };
+        line.entry = now.map(|now| now.node.entry.clone());
+        line.replaced = replaced.map(|was| Replaced { kind: was.node.entry.kind, digest: was.digest });
+        line
+    }
+
+    #[test]
+    fn what_both_sides_changed_otherwise_is_a_conflict_and_nothing_else() {
+        let file = |content| found(Kind::File, Some(content), None);
+        let link = |target| found(Kind::Symlink, None, Some(target));
+        let directory = || found(Kind::Directory, None, None);
+        let (old, new, other) = (file("old"), file("new"), file("other"));
+        let is = |now: Option<&Found>, was: Option<&Found>, here: Option<&Found>| {
+            Conflicts::is_conflict(&line(now, was), here)
+        };
+        // As it was, or as the archive has it: the archive's version stands.
+        assert!(!is(Some(&new), Some(&old), Some(&old)));
+        assert!(!is(Some(&new), Some(&old), Some(&new)));
+        assert!(is(Some(&new), Some(&old), Some(&other)));
+        // New in the archive.
+        assert!(!is(Some(&new), None, None));
+        assert!(!is(Some(&new), None, Some(&new)));
+        assert!(is(Some(&new), None, Some(&other)));
+        // Gone from this base: deleted on both sides, or changed in the archive alone.
+        assert!(!is(None, Some(&old), None));
+        assert!(is(Some(&new), Some(&old), None));
+        // Deleted in the archive.
+        assert!(!is(None, Some(&old), Some(&old)));
+        assert!(is(None, Some(&old), Some(&other)));
+        // Another kind, and another target of a link, are other content.
+        assert!(is(Some(&new), Some(&directory()), Some(&link(b"a"))));
+        assert!(!is(Some(&link(b"a")), None, Some(&link(b"a"))));
+        assert!(is(Some(&link(b"a")), None, Some(&link(b"b"))));
+        assert!(is(Some(&link(b"a")), None, Some(&directory())));
+    }
+
+    #[test]
+    fn conflicts_beyond_the_examples_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let backend = remand_backends::open(directory.path().to_str().unwrap()).unwrap();
+        let dataset = remand_backends::DatasetName::new("base").unwrap();
+        let _created = backend.create(&dataset).unwrap();
+        let base = directory.path().join("base");
+        std::fs::create_dir_all(base.join("sub")).unwrap();
+        std::fs::write(base.join("sub/file"), "content").unwrap();
+        std::fs::write(base.join("file"), "content").unwrap();
+        let snapshot = remand_backends::Snapshot { dataset, name: None };
+        let mut conflicts = Conflicts::new(View::open(&*backend, &snapshot, "view").unwrap());
+        let look = |conflicts: &Conflicts, path: &[u8]| {
+            let found = conflicts.look_up(&TreePath::new(path).unwrap()).unwrap();
+            found.map(|found| (found.node.entry.kind, found.digest))
+        };
+        let file = Some((Kind::File, Some(Digest::of(b"content"))));
+        assert_eq!(look(&conflicts, b"file"), file);
+        assert_eq!(look(&conflicts, b"sub/file"), file);
+        assert_eq!(look(&conflicts, b"sub"), Some((Kind::Directory, None)));
+        assert_eq!(look(&conflicts, b"sub/none"), None);
+        assert_eq!(look(&conflicts, b"none/file"), None);
+        let root = conflicts.look_up(&TreePath::root()).unwrap().unwrap();
+        assert_eq!(root.node.entry.kind, Kind::Directory);
+        assert_eq!(conflicts.summary(), (0, String::new()));
+        for number in 0..EXAMPLES {
+            conflicts.add(number.to_string());
+        }
+        assert_eq!(conflicts.summary(), (10, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9".into()));
+        conflicts.add("another".into());
+        conflicts.add("one more".into());
+        assert_eq!(conflicts.summary(), (12, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more".into()));
+        conflicts.close().unwrap();
+    }
+}

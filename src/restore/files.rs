@@ -63,3 +63,49 @@ pub(super) fn config(
     }
     Ok(config.into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::tree::Extent;
+
+    /// Says one size, and has these pieces.
+    struct Pieces(u64, Vec<(u64, Vec<u8>)>, Vec<u8>);
+
+    impl Content for Pieces {
+        fn size(&self) -> u64 {
+            self.0
+        }
+
+        fn extents(&self) -> &[Extent] {
+            &[]
+        }
+
+        fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+            let Some((offset, bytes)) = self.1.pop() else { return Ok(None) };
+            self.2 = bytes;
+            Ok(Some((offset, &self.2)))
+        }
+
+        fn is_stable(&mut self) -> io::Result<bool> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn a_config_is_as_long_as_it_says_and_no_longer_than_one_can_be() {
+        let read = |size, pieces: &[(u64, &[u8])]| {
+            let pieces = pieces.iter().rev().map(|(at, bytes)| (*at, bytes.to_vec())).collect();
+            read_all("config.json", &mut Pieces(size, pieces, Vec::new()))
+        };
+        assert_eq!(read(0, &[]).unwrap(), b"");
+        assert_eq!(read(5, &[(0, b"ab"), (4, b"e")]).unwrap(), b"ab\0\0e");
+        for pieces in [&[(0, &b"abcdef"[..])][..], &[(5, b"f")], &[(u64::MAX, b"g")]] {
+            assert_eq!(read(5, pieces).unwrap_err().exit_status(), 23);
+        }
+        assert_eq!(read(16 << 20, &[]).unwrap().len(), 16 << 20);
+        assert_eq!(read((16 << 20) + 1, &[]).unwrap_err().exit_status(), 23);
+    }
+}

@@ -94,3 +94,84 @@ fn is_shadowed(targets: &[Target], dataset: &str, path: &TreePath) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::manifest::Encoding;
+    use crate::archive::testing::one_tree;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).unwrap()
+    }
+
+    /// A jail with datasets `root`, `root/in`, `data` and `data/db`, and a config.
+    fn plan() -> Plan {
+        let mut record = one_tree().resources.remove(0);
+        let root = record.datasets[0].clone();
+        for name in ["root/in", "data", "data/db"] {
+            let mut dataset = root.clone();
+            (dataset.name, dataset.member) = (name.into(), crate::export::plan::member(name, Encoding::Tree));
+            record.datasets.push(dataset);
+        }
+        (record.config, record.fstab) = (Some("config.json".into()), None);
+        super::super::plan::plan(&record, None).unwrap()
+    }
+
+    #[test]
+    fn a_member_belongs_to_the_part_whose_place_is_above_it() {
+        let plan = plan();
+        let mut places: Vec<_> =
+            sections(&plan).into_iter().map(|(path, section)| (path, 3, section)).collect();
+        places.sort_by(|(a, ..), (b, ..)| by_components(a, b));
+        let routes = Routes { places };
+        let find = |text: &str| {
+            let place = routes.find(&MemberName::new(path(text)))?;
+            assert_eq!(place.work, 3);
+            Some((place.section, place.path))
+        };
+        assert_eq!(find("config.json"), Some((Section::Config, TreePath::root())));
+        assert_eq!(find("config.json/x"), None);
+        assert_eq!(find("fstab"), None);
+        assert_eq!(find("files/a/b"), Some((Section::Files, path("a/b"))));
+        assert_eq!(find("root.tree"), Some((Section::Dataset(0), TreePath::root())));
+        assert_eq!(find("root.tree/in/x"), Some((Section::Dataset(0), path("in/x"))));
+        assert_eq!(find("root.tree-2"), None);
+        assert_eq!(find("data.tree/x"), Some((Section::Dataset(2), path("x"))));
+        assert_eq!(find("data/db.tree/x"), Some((Section::Dataset(3), path("x"))));
+        assert_eq!(find("data/x"), None);
+        assert_eq!(find("a"), None);
+    }
+
+    /// Otherwise a member could lie where a dataset or the config is put.
+    #[test]
+    fn what_lies_in_the_place_of_something_else_is_taken() {
+        let mut plan = plan();
+        let taken =
+            |plan: &Plan, section, text: &str| is_taken(plan, &Place { work: 0, section, path: path(text) });
+        for (section, text, expected) in [
+            (Section::Files, "config.json", true),
+            (Section::Files, "config.json/x", true),
+            (Section::Files, "config.json.old", false),
+            (Section::Files, "sub/config.json", false),
+            (Section::Files, "fstab", false),
+            (Section::Files, "root", true),
+            (Section::Files, "root/x", true),
+            (Section::Files, "roots", false),
+            (Section::Files, "data/db", true),
+            (Section::Dataset(0), "in", true),
+            (Section::Dataset(0), "in/x", true),
+            (Section::Dataset(0), "inner", false),
+            (Section::Dataset(0), "data/db", false),
+            (Section::Dataset(2), "db", true),
+            (Section::Dataset(2), "dbx", false),
+            (Section::Dataset(2), "in", false),
+            (Section::Dataset(3), "db", false),
+        ] {
+            assert_eq!(taken(&plan, section, text), expected, "{section:?} {text}");
+        }
+        assert!(!is_taken(&plan, &Place { work: 0, section: Section::Config, path: TreePath::root() }));
+        plan.fstab = Some(path("fstab"));
+        assert!(taken(&plan, Section::Files, "fstab"));
+    }
+}

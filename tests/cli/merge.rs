@@ -16,10 +16,17 @@ fn read(target: &Pool, path: &str) -> Option<String> {
     std::fs::read_to_string(target.root("web01").join(path)).ok()
 }
 
+fn mode(target: &Pool, path: &str) -> u32 {
+    let metadata = std::fs::metadata(target.root("web01").join(path)).unwrap();
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777
+}
+
 /// A release with a handful of files.
 fn release(pool: &Pool, name: &str) -> std::path::PathBuf {
     let root = pool.path(&format!("releases/{name}/root"));
-    for file in ["both", "mine", "theirs", "same", "mode", "gone", "old/a", "old/b"] {
+    for file in
+        ["both", "mine", "theirs", "same", "mode", "gone", "old/a", "old/b", "bare", "other", "linked"]
+    {
         put(&root, &format!("etc/{file}"), "as released\n");
     }
     root
@@ -44,8 +51,11 @@ fn two_sides() -> (Scratch, Pool) {
     put(&root, "etc/mine", "by the jail\n");
     put(&root, "etc/same", "by everybody\n");
     put(&root, "etc/new", "by the jail\n");
-    std::fs::set_permissions(root.join("etc/mode"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .unwrap();
+    for file in ["mode", "bare", "other"] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(root.join("etc").join(file), mode).unwrap();
+    }
+    std::fs::hard_link(root.join("etc/linked"), root.join("etc/link")).unwrap();
     std::fs::remove_file(root.join("etc/gone")).unwrap();
     std::fs::remove_dir_all(root.join("etc/old")).unwrap();
     export(&source, "web01", &scratch.join("a.tar.gz"), &[]);
@@ -57,6 +67,10 @@ fn two_sides() -> (Scratch, Pool) {
     put(&other, "etc/same", "by everybody\n");
     put(&other, "etc/gone", "by the release\n");
     put(&other, "etc/old/c", "by the release\n");
+    put(&other, "etc/other", "by the release\n");
+    for gone in ["bare", "linked"] {
+        std::fs::remove_file(other.join("etc").join(gone)).unwrap();
+    }
     (scratch, target)
 }
 
@@ -74,9 +88,11 @@ fn assert_merged(target: &Pool) {
     assert_eq!(read(target, "etc/theirs").unwrap(), "by the release\n");
     assert_eq!(read(target, "etc/same").unwrap(), "by everybody\n");
     assert_eq!(read(target, "etc/new").unwrap(), "by the jail\n");
-    let mode = std::fs::metadata(target.root("web01").join("etc/mode")).unwrap();
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o7777, 0o600);
+    assert_eq!(mode(target, "etc/mode"), 0o600);
     assert_eq!(read(target, "etc/old/a"), None);
+    // The archive has only the attributes of the first, and only the second name of the other.
+    assert_eq!((read(target, "etc/bare"), read(target, "etc/link")), (None, None));
+    assert_eq!(read(target, "etc/other").unwrap(), "by the release\n");
     assert_eq!(target.remains(), [""; 0]);
 }
 
@@ -86,7 +102,9 @@ fn conflicts_fail_and_are_listed() {
     for rule in [None, Some("fail")] {
         let ended = restore(&scratch, &target, rule);
         ended.expect(21);
-        for path in ["etc/both", "etc/gone", "etc/old/"] {
+        for path in
+            ["etc/both", "etc/gone", "etc/old/", "etc/bare", "etc/other", "etc/link (a link to etc/linked"]
+        {
             ended.tells(path);
         }
         assert!(!ended.stderr.contains("etc/same"), "both sides agree: {}", ended.stderr);
@@ -100,8 +118,11 @@ fn keep_takes_the_bases_version() {
     let (scratch, target) = two_sides();
     let ended = restore(&scratch, &target, Some("keep"));
     ended.expect(3);
-    ended.tells("etc/both");
+    ended.tells("etc/both: differs in this base; the base's version was kept");
+    ended.tells("etc/old: was deleted in the archive, but has other entries");
+    ended.tells("6 conflicts");
     assert_merged(&target);
+    assert_eq!(mode(&target, "etc/other"), 0o644);
     assert_eq!(read(&target, "etc/both").unwrap(), "by the release\n");
     assert_eq!(read(&target, "etc/gone").unwrap(), "by the release\n");
     assert_eq!(read(&target, "etc/old/c").unwrap(), "by the release\n");
@@ -112,7 +133,11 @@ fn theirs_takes_the_archives_version() {
     let (scratch, target) = two_sides();
     let ended = restore(&scratch, &target, Some("theirs"));
     ended.expect(3);
+    ended.tells("etc/both: differs in this base; the archive's version was taken");
+    ended.tells("etc/bare: is not in this base, and the archive has its attributes only");
+    ended.tells("etc/other: has other content in this base; the archive has its attributes only");
     assert_merged(&target);
+    assert_eq!(mode(&target, "etc/other"), 0o600);
     assert_eq!(read(&target, "etc/both").unwrap(), "by the jail\n");
     assert_eq!(read(&target, "etc/gone"), None);
     assert_eq!(read(&target, "etc/old/c"), None);

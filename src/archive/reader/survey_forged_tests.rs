@@ -1,0 +1,249 @@
+//! Archives whose members and lines disagree: what each is worth then.
+
+use super::survey_tests::{Told, look, salvaged, told};
+use super::*;
+use crate::archive::index::{Replaced, Role};
+use crate::archive::testing::*;
+use crate::archive::{Digest, gzip};
+use crate::tree::Kind;
+use Fault::{Corrupt, Mismatch, Missing, Unexpected, Unverified};
+use Rescue::{Lost, Unproven, Whole};
+
+fn forge() -> Forge {
+    let mut forge = Forge::new(&manifest());
+    forge.empty(line("root", entry(Kind::Directory))).file("root/a", b"content of a").file("root/b", b"b");
+    forge
+}
+
+fn of(expected: &[(&str, Fault, Rescue)]) -> Vec<Told> {
+    expected.iter().map(|(name, fault, rescue)| ((*name).to_owned(), *fault, *rescue)).collect()
+}
+
+fn taken(bytes: &[u8], found: &Survey, unproven: bool) -> (Vec<String>, Vec<String>) {
+    let got = salvaged(bytes, found, unproven);
+    let names = |line: &Line| line.name.to_string();
+    (got.members.iter().map(|(line, _)| names(line)).collect(), got.lines.iter().map(names).collect())
+}
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// A line like `line`, with a digest.
+fn with_digest(mut line: Line, content: &[u8]) -> Line {
+    line.role = Role::Member { digest: Some(Digest::of(content)) };
+    line
+}
+
+/// Of these the index has lines alone.
+fn lines_alone(forge: &mut Forge) {
+    let replaced = Some(Replaced { kind: Kind::File, digest: Some(Digest::of(b"old")) });
+    let digest = Some(Digest::of(b"old"));
+    for (path, role, kind) in [
+        ("root/meta", Role::Metadata { digest }, Some(Kind::File)),
+        ("root/socket", Role::Unarchived, Some(Kind::Socket)),
+        ("root/gone", Role::Deleted, None),
+    ] {
+        let mut line = line(path, entry(kind.unwrap_or(Kind::File)));
+        line.role = role;
+        if kind.is_none() {
+            line.entry = None;
+        }
+        if kind != Some(Kind::Socket) {
+            line.replaced = replaced.clone();
+        }
+        forge.line(line);
+    }
+}
+
+/// Changes one byte behind the last place of `near`.
+fn spoil(bytes: &mut [u8], near: &[u8]) {
+    let at = bytes.windows(near.len()).rposition(|window| window == near).unwrap();
+    bytes[at + near.len()] = 0xff;
+}
+
+#[test]
+fn lines_are_proven_by_the_seal_or_by_members_that_agree() {
+    let mut forge = forge();
+    lines_alone(&mut forge);
+    let whole = forge.finish();
+    let found = look(&whole);
+    assert!(found.is_whole(), "{:?} {:?}", found.findings, found.others);
+    assert_eq!(found.intact_entries, 6);
+    let all = ["./root", "./root/a", "./root/b", "./root/meta", "./root/socket", "./root/gone"];
+    assert_eq!(taken(&whole, &found, false), (strings(&all[..3]), strings(&all)));
+
+    // The seal does not fit, and all lines can be read.
+    for (near, broken) in [(&b"\"seal\":{\"entries\":"[..], false), (b"\"./root/gone\",\"", true)] {
+        let mut bytes = whole.clone();
+        match bytes.windows(near.len()).rposition(|window| window == near) {
+            Some(at) if !broken => bytes[at + near.len()] = b'9',
+            Some(at) => bytes[at + near.len()] = 0xff,
+            None => panic!("{}", String::from_utf8_lossy(&bytes[bytes.len() - 3000..])),
+        }
+        let found = look(&bytes);
+        assert_eq!((found.index, found.seal.is_none()), (IndexState::Partial, true));
+        let count = if broken { 2 } else { 3 };
+        let expected: Vec<_> = all[3..3 + count].iter().map(|name| (*name, Unverified, Unproven)).collect();
+        assert_eq!(told(&found), of(&expected));
+        assert_eq!(found.others.len(), usize::from(broken));
+        assert_eq!(found.intact_entries, 3);
+        assert_eq!(taken(&bytes, &found, false), (strings(&all[..3]), strings(&all[..3])));
+        assert_eq!(taken(&bytes, &found, true), (strings(&all[..3]), strings(&all[..3 + count])));
+    }
+}
+
+/// A header says another mode than the line.
+#[test]
+fn what_header_and_line_disagree_about_is_as_a_proven_line_says() {
+    let mut forge = forge();
+    for (path, kind) in [("root/dir", Kind::Directory), ("root/file", Kind::File)] {
+        let content: &[u8] = if kind == Kind::File { b"its own content" } else { b"" };
+        let mut header = line(path, entry(kind));
+        header.entry.as_mut().unwrap().size = content.len() as u64;
+        forge.raw(&header, content, 1);
+        header.entry.as_mut().unwrap().mode = 0o600;
+        forge.line(if kind == Kind::File { with_digest(header, content) } else { header });
+    }
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/dir", Mismatch, Whole), ("./root/file", Mismatch, Whole)]));
+    let got = salvaged(&bytes, &found, false);
+    let modes: Vec<_> = got.members.iter().map(|(line, _)| line.entry.as_ref().unwrap().mode).collect();
+    assert_eq!(modes, [0o644, 0o644, 0o644, 0o600, 0o600]);
+    assert!(got.members[4].1.is_some());
+
+    let mut unproven = bytes;
+    spoil(&mut unproven, b"\"seal\":{");
+    let found = look(&unproven);
+    assert_eq!(told(&found), of(&[("./root/dir", Mismatch, Unproven), ("./root/file", Corrupt, Lost)]));
+    assert_eq!(taken(&unproven, &found, false).0, strings(&["./root", "./root/a", "./root/b"]));
+    assert_eq!(taken(&unproven, &found, true).0, strings(&["./root", "./root/a", "./root/b", "./root/dir"]));
+}
+
+#[test]
+fn a_member_without_a_line_is_left_out_where_the_index_is_proven() {
+    let mut forge = forge();
+    forge.raw(&file("root/stray", b"stray").line, b"stray", 1);
+    forge.file("root/c", b"c");
+    let mut bytes = forge.finish();
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/stray", Unexpected, Lost)]));
+    assert!(!taken(&bytes, &found, true).0.contains(&"./root/stray".to_owned()));
+    // And unproven where it is not.
+    spoil(&mut bytes, b"\"seal\":{");
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/stray", Unverified, Unproven)]));
+    assert!(!taken(&bytes, &found, false).0.contains(&"./root/stray".to_owned()));
+    assert!(taken(&bytes, &found, true).0.contains(&"./root/stray".to_owned()));
+}
+
+#[test]
+fn of_several_attempts_the_last_counts() {
+    let mut forge = forge();
+    let mut sample = file("root/again", b"second").line;
+    forge.raw(&sample, b"first.", 1).raw(&sample, b"second", 2);
+    sample = with_digest(sample, b"second");
+    forge.line(sample).file("root/c", b"c");
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert!(told(&found).is_empty());
+    let got = salvaged(&bytes, &found, false);
+    let again: Vec<_> = got.members.iter().filter(|(line, _)| line.name == name("root/again")).collect();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].1.as_ref().unwrap().1, Digest::of(b"second"));
+    // The last one is damaged: the first is another state of it, and not what its line says.
+    let mut damaged = bytes;
+    let at = damaged.windows(6).rposition(|window| window == b"second").unwrap();
+    damaged[at] = b'X';
+    let found = look(&damaged);
+    assert_eq!(told(&found), of(&[("./root/again", Corrupt, Lost)]));
+}
+
+/// Two files of one content, of which one has lost its header: each line gets its own.
+#[test]
+fn equal_contents_stay_with_their_own_lines() {
+    for lost in [0, 1, 2] {
+        let mut forge = Forge::new(&manifest());
+        forge.empty(line("root", entry(Kind::Directory)));
+        for number in 0..3 {
+            let path = format!("root/{number}");
+            let sample = file(&path, b"the same").line;
+            let mut header = sample.clone();
+            if number == lost {
+                header.name = name("root/else");
+            }
+            forge.raw(&header, b"the same", 1).line(with_digest(sample, b"the same"));
+        }
+        let bytes = forge.finish();
+        let found = look(&bytes);
+        let path = format!("./root/{lost}");
+        assert_eq!(told(&found), of(&[(&path, Mismatch, Whole)]));
+        assert_eq!(taken(&bytes, &found, false).0, strings(&["./root", "./root/0", "./root/1", "./root/2"]));
+    }
+}
+
+#[test]
+fn a_line_that_no_archive_may_have_is_left_out() {
+    let mut forge = forge();
+    forge.file("elsewhere", b"x");
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./elsewhere", Corrupt, Lost)]));
+    assert_eq!(taken(&bytes, &found, true).0, strings(&["./root", "./root/a", "./root/b"]));
+    // Nor is a member of that name taken where there is no index.
+    let cut = bytes.windows(11).position(|window| window == b"index.jsonl").unwrap() / 512 * 512;
+    let found = look(&bytes[..cut]);
+    let expected: Vec<_> =
+        ["./root", "./root/a", "./root/b"].iter().map(|name| (*name, Unverified, Unproven)).collect();
+    assert_eq!(told(&found), of(&expected));
+}
+
+#[test]
+fn links_to_what_is_lost_are_lost_and_others_are_not() {
+    let mut forge = forge();
+    for (path, to) in [("root/to-a", "root/a"), ("root/to-b", "root/b"), ("root/to-base", "root/base")] {
+        let mut link = line(path, entry(Kind::File));
+        (link.role, link.group) = (Role::Link { to: name(to) }, Some(1));
+        forge.empty(link);
+    }
+    let mut bytes = forge.finish();
+    let at = bytes.windows(12).position(|window| window == b"content of a").unwrap();
+    bytes[at] = b'X';
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/a", Corrupt, Lost), ("./root/to-a", Corrupt, Lost)]));
+}
+
+/// Checksums of the compression vouch for lines, where the seal does not.
+#[test]
+fn a_line_in_a_whole_chunk_is_trusted() {
+    let mut forge = forge();
+    lines_alone(&mut forge);
+    let mut plain = forge.finish();
+    let at = plain.windows(9).rposition(|window| window == b"\"entries\"").unwrap();
+    plain[at + 10] = b'9';
+    let mut compressed = Vec::new();
+    for part in plain.chunks(4096) {
+        compressed.extend(gzip::Encoder::new(6).encode(part).unwrap());
+    }
+    let found = look(&compressed);
+    assert_eq!((found.index, found.seal.is_none(), told(&found)), (IndexState::Partial, true, vec![]));
+    assert!(found.manifest_proven);
+    assert_eq!(found.intact_entries, 6);
+    assert!(!found.is_whole());
+}
+
+#[test]
+fn what_is_missing_is_missing() {
+    let mut forge = forge();
+    forge.line(with_digest(file("root/lost", b"lost").line, b"lost"));
+    forge.line(line("root/dir", entry(Kind::Directory)));
+    let mut bytes = forge.finish();
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/lost", Missing, Lost), ("./root/dir", Missing, Whole)]));
+    assert!(taken(&bytes, &found, false).0.contains(&"./root/dir".to_owned()));
+    spoil(&mut bytes, b"\"seal\":{");
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/lost", Missing, Lost), ("./root/dir", Missing, Unproven)]));
+    assert!(!taken(&bytes, &found, false).0.contains(&"./root/dir".to_owned()));
+}
