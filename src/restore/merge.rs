@@ -32,9 +32,16 @@ impl Merge {
         Self { conflicts, rule, directories: Vec::new() }
     }
 
-    /// A hard link to an entry that this base does not have.
-    pub(super) fn lost_link(&mut self, path: &TreePath, to: &TreePath) {
+    /// A hard link to an entry that this base does not have: nobody has its content.
+    pub(super) fn lost_link(&mut self, path: &TreePath, to: &TreePath, steps: &Steps<'_>) {
         self.conflicts.add(format!("{path} (a link to {to}, which this base does not have)"));
+        if self.rule != OnConflict::Fail {
+            Self::warn(
+                steps,
+                path,
+                &format!("is another name of {to}, which this base does not have; it was left out"),
+            );
+        }
     }
 
     /// Decides on a line of the root. The archive's members have been applied already; what is not settled here is left

@@ -313,9 +313,11 @@ impl<'a> Restore<'a> {
         if let Some(near) =
             target.as_ref().filter(|target| (target.work, target.section) == (place.work, place.section))
         {
-            let work = &mut self.works[place.work];
+            let (work, steps) = (&mut self.works[place.work], self.context.steps);
             return match work.writer(place.section)?.link(&place.path, &near.path) {
-                Err(_) if work.lost_link(place.section, &place.path, &near.path) => Ok(()),
+                Err(error) if work.lost_link((&place.path, place.section), &near.path, &error, steps) => {
+                    Ok(())
+                }
                 linked => linked.map_err(misplaced(line)),
             };
         }

@@ -247,11 +247,23 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Another base need not have what a link points to.
-    pub(super) fn lost_link(&mut self, section: Section, path: &TreePath, to: &TreePath) -> bool {
+    /// Another base need not have what a link points to, or has something else there. Whether that is why it cannot be made.
+    pub(super) fn lost_link(
+        &mut self,
+        (path, section): (&TreePath, Section),
+        to: &TreePath,
+        error: &crate::tree::Error,
+        steps: &Steps<'_>,
+    ) -> bool {
+        use crate::tree::Error::{Escapes, Io, NoParent, WrongKind};
+        let is_lost = match error {
+            NoParent { .. } | Escapes { .. } | WrongKind { .. } => true,
+            Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        };
         match &mut self.merge {
-            Some(merge) if section == Section::Dataset(0) => {
-                merge.lost_link(path, to);
+            Some(merge) if is_lost && section == Section::Dataset(0) => {
+                merge.lost_link(path, to, steps);
                 true
             }
             _ => false,

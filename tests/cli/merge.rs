@@ -119,6 +119,7 @@ fn keep_takes_the_bases_version() {
     let ended = restore(&scratch, &target, Some("keep"));
     ended.expect(3);
     ended.tells("etc/both: differs in this base; the base's version was kept");
+    ended.tells("etc/link: is another name of etc/linked, which this base does not have; it was left out");
     ended.tells("etc/old: was deleted in the archive, but has other entries");
     ended.tells("6 conflicts");
     assert_merged(&target);
@@ -135,6 +136,7 @@ fn theirs_takes_the_archives_version() {
     ended.expect(3);
     ended.tells("etc/both: differs in this base; the archive's version was taken");
     ended.tells("etc/bare: is not in this base, and the archive has its attributes only");
+    ended.tells("etc/link: is another name of etc/linked, which this base does not have; it was left out");
     ended.tells("etc/other: has other content in this base; the archive has its attributes only");
     assert_merged(&target);
     assert_eq!(mode(&target, "etc/other"), 0o600);
