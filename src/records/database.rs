@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{FILE, failed};
 use crate::draft;
@@ -159,6 +159,10 @@ fn connect(path: &Path) -> Result<Connection> {
 /// Chooses where a change goes before it is in the database. A log ahead of it takes one sync, and a rollback journal five; but those
 /// who have the log open share memory.
 fn choose_journal(connection: &Connection, state: &Path) -> rusqlite::Result<()> {
+    if connection.is_readonly(MAIN_DB)? {
+        // Nothing can be changed, and so not this either; it can be read as it is.
+        return Ok(());
+    }
     let journal = if shares_mappings(state) { "WAL" } else { "DELETE" };
     match connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |_| Ok(())) {
         // Another process has it open with the one that it has: that serves, too.
@@ -242,5 +246,25 @@ fn version(connection: &mut Connection, path: &Path) -> Result<usize> {
         ))),
         Some(version) => Ok(version),
         None => Err(foreign(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_read_with_the_journal_that_it_has() {
+        let state = tempfile::tempdir().unwrap();
+        let (path, connection) = open(state.path()).unwrap();
+        let mode = |connection: &Connection, chosen: &str| -> String {
+            connection.query_row(&format!("PRAGMA journal_mode {chosen}"), [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(mode(&connection, "= DELETE"), "delete");
+        drop(connection);
+        let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        choose_journal(&connection, state.path()).unwrap();
+        assert_eq!(mode(&connection, ""), "delete");
+        assert_eq!(number(&connection, "SELECT count(*) FROM export").unwrap(), 0);
     }
 }

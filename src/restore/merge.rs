@@ -114,18 +114,21 @@ impl Merge {
         for path in std::mem::take(&mut self.directories).into_iter().rev() {
             let failed = || Error::tree(format!("remove {path}"));
             let Some(directory) = built.open_dir(&path).map_err(failed())? else { continue };
-            if directory.names().map_err(failed())?.is_empty() || self.rule == OnConflict::Theirs {
+            let is_empty = directory.names().map_err(failed())?.is_empty();
+            if is_empty || self.rule == OnConflict::Theirs {
                 writer.remove(&path).map_err(failed())?;
+            }
+            if is_empty {
                 continue;
             }
             self.conflicts.add(format!("{path}/"));
-            if self.rule == OnConflict::Keep {
-                Self::warn(
-                    steps,
-                    &path,
-                    "was deleted in the archive, but has other entries in this base; it was kept",
-                );
-            }
+            let done = match self.rule {
+                OnConflict::Fail => continue,
+                OnConflict::Keep => "it was kept",
+                OnConflict::Theirs => "they were removed with it",
+            };
+            let message = format!("was deleted in the archive, but has other entries in this base; {done}");
+            Self::warn(steps, &path, &message);
         }
         let (count, examples) = self.conflicts.summary();
         if count > 0 && self.rule == OnConflict::Fail {

@@ -135,6 +135,9 @@ fn theirs_takes_the_archives_version() {
     let ended = restore(&scratch, &target, Some("theirs"));
     ended.expect(3);
     ended.tells("etc/both: differs in this base; the archive's version was taken");
+    ended.tells(
+        "etc/old: was deleted in the archive, but has other entries in this base; they were removed with it",
+    );
     ended.tells("etc/bare: is not in this base, and the archive has its attributes only");
     ended.tells("etc/link: is another name of etc/linked, which this base does not have; it was left out");
     ended.tells("etc/other: has other content in this base; the archive has its attributes only");
