@@ -8,6 +8,7 @@ use crate::{Backend, Created, DatasetName, Error, Result, Snapshot};
 use remand_sys::btrfs;
 use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
@@ -56,14 +57,24 @@ impl Btrfs {
         make: impl FnOnce(&OwnedFd, &str) -> io::Result<()>,
     ) -> Result<Created> {
         let (above, last) = self.dir.find_above(name)?;
+        let made = Cell::new(false);
         let outcome: io::Result<()> = place::keeping_times(&above, state::staged_in(name).is_some(), || {
             place::clear_placeholder(&above, last)?;
-            make(&above, last)
+            make(&above, last)?;
+            made.set(true);
+            Ok(())
         });
+        let failed = |error| Error::io("create", self.label_of(name), error);
         match outcome {
             Ok(()) => Ok(Created::new(&self.dir.label(), name.clone())),
+            // Nobody has a token for it, so nobody else could take it back.
+            Err(error) if made.get() => {
+                let undone = btrfs::delete(&above, last.as_bytes());
+                let undone = undone.map_err(|error| Error::io("remove", self.label_of(name), error));
+                Err(failed(error).with_undo(self.label_of(name), undone))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.dir.taken(name)),
-            Err(error) => Err(Error::io("create", self.label_of(name), error)),
+            Err(error) => Err(failed(error)),
         }
     }
 
