@@ -178,6 +178,11 @@ impl Failures {
         }
     }
 
+    /// What is left, of which there must be something.
+    pub(super) fn some<T>(&mut self, left: Vec<T>) -> Result<Vec<T>> {
+        if left.is_empty() { Err(self.all()) } else { Ok(left) }
+    }
+
     pub(super) fn into_records(self) -> Vec<FailedRecord> {
         self.records
     }
