@@ -10,6 +10,7 @@
 
 mod ahead;
 pub(crate) mod basejail;
+mod carried;
 mod choose;
 pub(crate) mod datasets;
 mod dry_run;
@@ -91,6 +92,8 @@ pub struct Options {
     pub wait: bool,
     /// Write what does not fail. Otherwise one resource's failure fails the export, and nothing is written.
     pub keep_going: bool,
+    /// With the bases of all that is selected, each at the snapshot that is the base. A restore makes them where it needs them.
+    pub with_base: bool,
     /// Commands around the snapshot.
     pub hooks: Hooks,
     /// What is done to resources that run, until the snapshot is there; without snapshots until they are read.
@@ -116,6 +119,7 @@ impl Options {
             engine: None,
             wait: false,
             keep_going: false,
+            with_base: false,
             hooks: Hooks::default(),
             hold: None,
             signer: None,
@@ -150,6 +154,8 @@ pub struct ResourceReport {
     pub name: String,
     /// What was decided.
     pub plan: Plan,
+    /// Whether it travels because others are built on it, and for nothing else.
+    pub as_base: bool,
     /// Label of the base.
     pub base: Option<String>,
     /// The snapshot that it was read from.
@@ -220,7 +226,7 @@ pub fn export(
         for (chosen, lock) in locked {
             // What was found before the lock was taken may be gone.
             let one = Selected::new(pool, &chosen, options, &steps);
-            selected.extend(failures.take((chosen.kind, &chosen.name), one, &steps)?);
+            selected.extend(failures.take((chosen.kind, chosen.title()), one, &steps)?);
             locks.push(lock);
         }
         if selected.is_empty() {
@@ -310,7 +316,7 @@ fn directory_of(path: &std::path::Path) -> &std::path::Path {
 /// Of what the events of a whole export are: its resource, or the archive that several go to.
 fn subject(chosen: &[Chosen], path: Option<&std::path::Path>) -> String {
     match (chosen, path.and_then(std::path::Path::file_name)) {
-        ([one], _) => one.name.clone(),
+        ([one], _) => one.title().to_owned(),
         (_, Some(file)) => crate::tree::path::printable(file.as_encoded_bytes()),
         (_, None) => "archive".to_owned(),
     }
@@ -348,6 +354,7 @@ fn report((seal, written): write::Written, failures: Failures, consistent: bool)
         resources.push(ResourceReport {
             kind,
             name,
+            as_base: selected.carried.is_some(),
             base: selected.base().map(crate::resource::Base::label),
             snapshot: moment.snapshot.name.map(|name| name.as_str().to_owned()),
             engine: selected.choice.name().to_owned(),

@@ -185,6 +185,9 @@ pub(crate) struct Export {
     /// Write the whole root, so that no base is needed to restore it
     #[arg(long)]
     pub(crate) standalone: bool,
+    /// Let the base travel too, as it is in the snapshot that is the base; a restore makes it only where it is needed
+    #[arg(long, conflicts_with = "standalone")]
+    pub(crate) with_base: bool,
     /// Let the datasets' own snapshots travel too
     #[arg(long)]
     pub(crate) recursive: bool,

@@ -83,6 +83,7 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         engine: args.detection.engine(config),
         wait: args.patience.waits(config),
         keep_going: args.keep_going,
+        with_base: args.with_base,
         hooks: hooks(&args.hooking, config),
         hold: hold(&args.hooking),
         recipients: args.encrypting.recipients()?,
@@ -230,6 +231,7 @@ fn plan(report: &Report, signs: bool, recipients: usize) -> Vec<String> {
             (Mode::Standalone, _) => "standalone".into(),
         };
         let at = resource.snapshot.as_ref().map(|snapshot| format!(" at its snapshot {snapshot}"));
+        let mode = if resource.as_base { "as the base of others, standalone".to_owned() } else { mode };
         lines.push(format!("{}{}: {mode}", resource.label(), at.unwrap_or_default()));
         for dataset in &resource.plan.datasets {
             let form = match dataset.encoding {
@@ -353,6 +355,7 @@ fn resource_record(resource: &ResourceReport) -> Value {
     json!({
         "resource": resource.label(),
         "mode": resource.plan.mode,
+        "as_base": resource.as_base,
         "base": resource.base,
         "snapshot": resource.snapshot,
         "engine": resource.engine,

@@ -92,7 +92,11 @@ impl<'a> Quiet<'a> {
             self.turn_to(Some(&one.resource.name));
             let who = (one.resource.kind, one.resource.name.clone());
             // A snapshot that is there already needs nobody to be quiet.
-            let begun = if one.given.is_some() { Ok(None) } else { self.before(&one.resource) };
+            let begun = if one.given.is_some() || one.carried.is_some() {
+                Ok(None)
+            } else {
+                self.before(&one.resource)
+            };
             self.turn_to(None);
             if let Some(target) = failures.take((who.0, &who.1), begun, self.steps)? {
                 targets.push(target);
