@@ -133,21 +133,25 @@ impl Program {
         Error::io("wait for", self.display(), source)
     }
 
-    fn start(&self, stdin: Stdio) -> Result<Running> {
-        tracing::debug!(command = %self.display(), "run");
-        let start_error = |source| Error::Start { command: self.display(), source };
-        let path = find(self.name).ok_or_else(|| start_error(io::ErrorKind::NotFound.into()))?;
-        let mut command = Command::new(path);
+    /// It as a command for a caller that starts it by itself: found in the fixed search path, with nothing but that and the locale in
+    /// its environment.
+    pub fn command(&self) -> Result<Command> {
+        let not_found = || Error::Start { command: self.display(), source: io::ErrorKind::NotFound.into() };
+        let mut command = Command::new(find(self.name).ok_or_else(not_found)?);
         command
             .args(&self.arguments)
             .env_clear()
             .env("PATH", SEARCH_PATH.join(":"))
             .env("LC_ALL", "C")
-            .current_dir("/")
-            .process_group(0)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .current_dir("/");
+        Ok(command)
+    }
+
+    fn start(&self, stdin: Stdio) -> Result<Running> {
+        tracing::debug!(command = %self.display(), "run");
+        let start_error = |source| Error::Start { command: self.display(), source };
+        let mut command = self.command()?;
+        command.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned = crate::outside::run(move || command.spawn()).and_then(|spawned| spawned);
         let mut child = spawned.map_err(start_error)?;
         let stdout = child.stdout.take();
@@ -232,6 +236,11 @@ fn has_more(reader: &PipeReader) -> Result<bool> {
 /// Some systems call a pipe readable that has ended.
 fn bytes_in(reader: &PipeReader) -> Result<u64> {
     rustix::io::ioctl_fionread(reader).map_err(|error| Error::io("look into", "a pipe", error.into()))
+}
+
+/// The fixed search path, as `PATH` has it.
+pub fn search_path() -> String {
+    SEARCH_PATH.join(":")
 }
 
 /// Whether a program is installed.

@@ -19,6 +19,7 @@ use crate::event::{Observer, Warning};
 use crate::pool::Pool;
 use crate::restore::times::put_times_back;
 use crate::run::{self, Publish, Record};
+use crate::running::Held;
 use crate::step::Steps;
 use crate::tree::{TreePath, TreeWriter};
 use crate::undo::chain;
@@ -40,6 +41,8 @@ pub enum Done {
     Removed,
     /// It is whole, and visible now: which resource.
     Published(String),
+    /// It goes on, which was stopped or frozen: which resource.
+    Released(String),
     /// It is still there, and why.
     Kept(String),
 }
@@ -59,6 +62,8 @@ enum Item {
     Aside(PathBuf, PathBuf),
     /// A file of the state directory that has not got its name.
     Draft(PathBuf),
+    /// A resource that the run has stopped or frozen.
+    Held(String, Held),
     /// A whole resource that was to become visible.
     Whole(Publish),
     Record(String),
@@ -77,6 +82,13 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
     let alive: BTreeSet<String> = run::alive(&state)?.into_iter().collect();
     let dead = run::dead(&state)?;
     let mut found = Vec::new();
+    for (id, record) in &dead {
+        for held in run::held(&state, id)? {
+            let what =
+                format!("{} that is {} by {}: it goes on", held.resource, held.hold.state(), held.supervisor);
+            found.push(Found { what, run: holder(id, record), item: Item::Held(id.clone(), held) });
+        }
+    }
     for leftover in left {
         let (mut what, id) = describe(&leftover);
         if !alive.contains(&id) {
@@ -123,13 +135,15 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
 
 fn order(item: &Item) -> (u8, Reverse<Option<&str>>, Option<&str>) {
     match item {
+        // Nothing is more urgent.
+        Item::Held(..) => (0, Reverse(None), None),
         Item::Backend(Leftover::Dataset(name)) if !name.as_str().starts_with(STAGING) => {
-            (0, Reverse(None), None)
+            (1, Reverse(None), None)
         }
-        Item::Backend(Leftover::Dataset(name)) => (1, Reverse(Some(name.as_str())), None),
-        Item::Backend(Leftover::Snapshot(_)) => (2, Reverse(None), None),
-        Item::Whole(entry) => (3, Reverse(None), Some(&entry.from)),
-        _ => (4, Reverse(None), None),
+        Item::Backend(Leftover::Dataset(name)) => (2, Reverse(Some(name.as_str())), None),
+        Item::Backend(Leftover::Snapshot(_)) => (3, Reverse(None), None),
+        Item::Whole(entry) => (4, Reverse(None), Some(&entry.from)),
+        _ => (5, Reverse(None), None),
     }
 }
 
@@ -142,6 +156,7 @@ pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer
             let name = DatasetName::new(&entry.from).map_err(|error| Error::Refused(error.to_string()))?;
             pool.backend().destroy_leftover(&Leftover::Dataset(name)).map_err(failed())?;
         }
+        Item::Held(id, held) => return release(pool, id, held),
         Item::Whole(entry) => return publish(pool, entry, observer),
         Item::Partial(path) | Item::Draft(path) => remove_partial(path)?,
         Item::Aside(aside, dest) => match dest.symlink_metadata() {
@@ -160,6 +175,22 @@ pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer
         }
     }
     Ok(Done::Removed)
+}
+
+/// Lets a resource go on that a dead run has stopped or frozen.
+fn release(pool: &Pool, id: &str, held: &Held) -> Result<Done> {
+    let Some(state) = pool
+        .backend()
+        .existing_state_directory()
+        .map_err(Error::backend("open the pool's state directory"))?
+    else {
+        return Ok(Done::Removed);
+    };
+    if let Err(error) = held.undo(pool.layout()) {
+        return Ok(Done::Kept(format!("could not be undone: {}", chain(&error))));
+    }
+    run::release(&state, id, held)?;
+    Ok(Done::Released(held.resource.clone()))
 }
 
 /// The rename that a restore did not come to, and what follows it.
@@ -190,6 +221,9 @@ fn publish(pool: &Pool, entry: &Publish, observer: &dyn Observer) -> Result<Done
 /// Forgets a run, unless something of it waits to become visible.
 fn forget(pool: &Pool, state: &Path, id: &str, observer: &dyn Observer) -> Result<Done> {
     let backend = pool.backend();
+    if !run::held(state, id)?.is_empty() {
+        return Ok(Done::Kept(format!("the record of {id} stays as long as something is stopped or frozen")));
+    }
     let dead = run::dead(state)?;
     let entries = dead.iter().find(|(dead, _)| dead == id).map_or(&[][..], |(_, record)| &record.publish);
     for entry in entries {

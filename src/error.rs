@@ -200,6 +200,18 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// A command that the user wants to be run around the snapshot failed.
+    #[error("The {name} command of the {resource} {reason}: {command}")]
+    Hook {
+        /// `pre-snapshot`, `post-snapshot`.
+        name: &'static str,
+        /// Of which resource.
+        resource: String,
+        /// The command.
+        command: String,
+        /// What went wrong, as in `failed (exit status: 1)`.
+        reason: String,
+    },
     /// A resource of the archive is not whole.
     #[error("The {what} failed while it was exported, and is not whole: {reason}")]
     NotWhole {

@@ -16,8 +16,20 @@ pub enum Step {
     ResourceBackup,
     /// Waiting for the resource's lock, and taking it.
     Lock,
+    /// A command of the user before the snapshot.
+    PreSnapshot,
+    /// Stopping a resource that runs.
+    Stop,
+    /// Freezing its processes.
+    Freeze,
     /// Making the snapshot that everything is read from.
     Snapshot,
+    /// Thawing its processes again.
+    Thaw,
+    /// Starting a resource again.
+    Start,
+    /// A command of the user after the snapshot.
+    PostSnapshot,
     /// The config file.
     ExportConfig,
     /// The fstab.
@@ -96,6 +108,9 @@ pub enum State {
         done_bytes: u64,
         /// Entries handled.
         done_entries: u64,
+        /// Where the step ends it, how long a resource was stopped or frozen, in milliseconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        held_milliseconds: Option<u64>,
     },
     /// There was nothing to do.
     Skip {

@@ -1,7 +1,7 @@
 //! Export: resources become an archive.
 //!
 //! ```text
-//! locks → one snapshot of all → manifest → each resource: config, fstab, files, root, other datasets → index, seal → rename →
+//! locks → pre-snapshot commands → one snapshot of all → post-snapshot commands → manifest → each resource: config, fstab, files, root, other datasets → index, seal → rename →
 //! snapshots destroyed → unlocked
 //! ```
 //!
@@ -10,15 +10,18 @@
 
 mod ahead;
 pub(crate) mod basejail;
+mod carried;
 mod choose;
 pub(crate) mod datasets;
 mod dry_run;
 mod encryption;
+mod hooks;
 mod manifest;
 mod members;
 mod own;
 pub mod plan;
 mod queue;
+mod quiet;
 mod recorded;
 mod selected;
 mod shared;
@@ -46,6 +49,7 @@ use crate::event::{Observer, Step, Warning};
 use crate::pool::Pool;
 use crate::room::Rooms;
 use crate::run::{self, Record, Run};
+use crate::running::Hold;
 use crate::selector::Selection;
 use crate::sign::Signer;
 use crate::step::Steps;
@@ -53,8 +57,10 @@ use crate::undo::Undo;
 
 pub use dry_run::dry_run;
 pub(crate) use encryption::full_name;
+pub use hooks::{HookPlace, Hooks};
 pub use members::Counts;
 pub use plan::Plan;
+use quiet::Quiet;
 use recorded::{Beginning, Recorded, Whole};
 use selected::{Chosen, Failures, Selected};
 pub(crate) use selected::{base_of, native_encoding};
@@ -86,6 +92,12 @@ pub struct Options {
     pub wait: bool,
     /// Write what does not fail. Otherwise one resource's failure fails the export, and nothing is written.
     pub keep_going: bool,
+    /// With the bases of all that is selected, each at the snapshot that is the base. A restore makes them where it needs them.
+    pub with_base: bool,
+    /// Commands around the snapshot.
+    pub hooks: Hooks,
+    /// What is done to resources that run, until the snapshot is there; without snapshots until they are read.
+    pub hold: Option<Hold>,
     /// Who signs the seal.
     pub signer: Option<Arc<Signer>>,
     /// For whom the archive is encrypted. If for nobody, it is not.
@@ -107,6 +119,9 @@ impl Options {
             engine: None,
             wait: false,
             keep_going: false,
+            with_base: false,
+            hooks: Hooks::default(),
+            hold: None,
             signer: None,
             recipients: Vec::new(),
         }
@@ -139,6 +154,8 @@ pub struct ResourceReport {
     pub name: String,
     /// What was decided.
     pub plan: Plan,
+    /// Whether it travels because others are built on it, and for nothing else.
+    pub as_base: bool,
     /// Label of the base.
     pub base: Option<String>,
     /// The snapshot that it was read from.
@@ -177,7 +194,8 @@ pub fn export(
         Destination::Stream(_) => None,
     };
     let (chosen, notices) = choose::choose(pool, options, interrupted)?;
-    let steps = Steps::new(observer, &subject(&chosen, path.as_deref()));
+    let title = subject(&chosen, path.as_deref());
+    let steps = Steps::new(observer, &title);
     let temporary = std::env::temp_dir();
     let target = path.as_deref().map_or(temporary.as_path(), directory_of).to_owned();
     let rooms = Rooms::of([&target, pool.backend().directory()]);
@@ -208,13 +226,24 @@ pub fn export(
         for (chosen, lock) in locked {
             // What was found before the lock was taken may be gone.
             let one = Selected::new(pool, &chosen, options, &steps);
-            selected.extend(failures.take((chosen.kind, &chosen.name), one, &steps)?);
+            selected.extend(failures.take((chosen.kind, chosen.title()), one, &steps)?);
             locks.push(lock);
         }
         if selected.is_empty() {
             return Err(failures.all());
         }
         let run = Run::announce(&state, id, &record)?;
+        let mut quiet = Quiet::new((pool, options), &run, (&steps, interrupted), many.then_some(&title));
+        let selected = match quiet.begin(selected, &mut failures).and_then(|selected| failures.some(selected))
+        {
+            Ok(selected) => selected,
+            Err(cause) => {
+                quiet.end(false);
+                let (outcome, clean) = quiet.conclude(Err(cause));
+                end_run(run, clean, &steps);
+                return outcome;
+            }
+        };
         let mut undo = Undo::new(&steps);
         let archive = new_archive();
         let soon = soon(pool, &selected, run.id())?;
@@ -225,7 +254,9 @@ pub fn export(
         let (outcome, clean, finished) = std::thread::scope(|recording| {
             let (recorded, hold) = Recorded::begin(recording, &whole, &beginnings);
             let outcome = std::thread::scope(|scope| {
-                let (moments, one_moment) = snapshot::take(pool, &selected, &run, &steps, &mut undo)?;
+                let taken = snapshot::take(pool, &selected, &run, &steps, &mut undo);
+                quiet.snapshot_taken(taken.is_ok());
+                let (moments, one_moment) = taken?;
                 let early = soon
                     .as_ref()
                     .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
@@ -254,13 +285,15 @@ pub fn export(
                 Ok((written, one_moment))
             });
             let outcome = outcome.map_err(|error| rooms.explain(error));
+            quiet.end(outcome.is_ok());
+            let (outcome, calm) = quiet.conclude(outcome);
             recorded.settle(&steps);
             let outcomes = recorded.outcomes(&outcome, path.as_deref(), steps.warnings());
             // While the snapshots go.
             let finishing = recording.spawn(move || recorded.finish(&outcomes));
             let (outcome, clean) = undo.conclude(outcome);
             let finished = finishing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (outcome, clean, finished)
+            (outcome, clean && calm, finished)
         });
         let (outcome, gone) = what_remains(outcome, partial.as_deref(), &steps);
         if let Err(error) = finished {
@@ -283,7 +316,7 @@ fn directory_of(path: &std::path::Path) -> &std::path::Path {
 /// Of what the events of a whole export are: its resource, or the archive that several go to.
 fn subject(chosen: &[Chosen], path: Option<&std::path::Path>) -> String {
     match (chosen, path.and_then(std::path::Path::file_name)) {
-        ([one], _) => one.name.clone(),
+        ([one], _) => one.title().to_owned(),
         (_, Some(file)) => crate::tree::path::printable(file.as_encoded_bytes()),
         (_, None) => "archive".to_owned(),
     }
@@ -321,6 +354,7 @@ fn report((seal, written): write::Written, failures: Failures, consistent: bool)
         resources.push(ResourceReport {
             kind,
             name,
+            as_base: selected.carried.is_some(),
             base: selected.base().map(crate::resource::Base::label),
             snapshot: moment.snapshot.name.map(|name| name.as_str().to_owned()),
             engine: selected.choice.name().to_owned(),

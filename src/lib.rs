@@ -85,6 +85,7 @@ pub mod records;
 pub mod resource;
 pub mod restore;
 pub mod run;
+pub mod running;
 pub mod selector;
 pub mod sign;
 pub mod tree;

@@ -10,6 +10,7 @@
 
 pub(crate) mod base;
 mod begin;
+mod carried;
 mod conflict;
 mod files;
 mod links;
@@ -200,12 +201,13 @@ fn foresee(
     let opened = input.open(interrupted)?;
     let name = opened.name.clone();
     let (manifest, signed) = crate::verify::described(opened, interrupted)?;
-    let selected = select::select(&manifest, options, &name, &steps)?;
+    let mut selected = select::select(&manifest, options, &name, &steps)?;
+    let context = work::Context { pool, options, steps: &steps, interrupted };
+    let known = begin::foresee_bases(&manifest, &mut selected, context)?;
     let several = selected.len() > 1;
     let mut resources = Vec::new();
     for one in &selected {
-        let context = work::Context { pool, options, steps: &steps, interrupted };
-        resources.push(match begin::foresee(&one.plan, &selected, context) {
+        resources.push(match begin::foresee(&one.plan, &selected, &known, context) {
             Ok(base) => Restored { base, ..Restored::new(&one.plan) },
             Err(error) if several && options.keep_going && !visitor::is_fatal(&error) => {
                 let message = format!("is left out: {}", chain(&error));

@@ -2,8 +2,9 @@
 //!
 //! The record lies in `.remand/runs/ID` and is locked by the process as long as it lives. So a record that is not locked belongs
 //! to a dead run, and everything that carries its id is a leftover: its snapshot, its staging dataset, its views, and the partial
-//! archive that the record names. A crash leaves the record; a run that ends well, or rolls back, removes it last.
+//! archive that the record names. What the run has stopped or frozen is in `ID.held` beside it. A crash leaves the record; a run that ends well, or rolls back, removes it last.
 
+mod held;
 mod record;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,6 +12,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+pub(crate) use held::{held, release};
 pub use record::{KeptTime, Publish, Record};
 
 use crate::draft;
@@ -76,6 +78,7 @@ impl Run {
     /// Takes the record away; the last thing that a run does, when nothing of it is left.
     pub fn end(self) -> Result<()> {
         remove_received(&self.path)?;
+        held::remove(&self.path)?;
         fs::remove_file(&self.path).map_err(Error::io("remove", self.path.display()))
     }
 }
@@ -185,6 +188,7 @@ fn records(state: &Path) -> Result<Vec<(String, Record, bool)>> {
 pub fn forget(state: &Path, id: &str) -> Result<()> {
     let path = state.join("runs").join(id);
     remove_received(&path)?;
+    held::remove(&path)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("remove", path.display())(error))
@@ -306,6 +310,13 @@ pub(crate) fn read_record(file: &mut File) -> Record {
     read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
+/// One test at a time starts programs or looks whose record is locked: all programs of a process hold the records of its runs.
+#[cfg(test)]
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,6 +338,7 @@ mod tests {
 
     #[test]
     fn a_run_is_alive_until_it_ends_and_dead_when_its_process_is_gone() {
+        let _turn = turn();
         let state = tempfile::tempdir().unwrap();
         let record = Record::new("export", "jail web01".into()).with_partial(Some(Path::new("/a/b\n")));
         let run = Run::announce(state.path(), new_id(), &record).unwrap();

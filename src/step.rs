@@ -31,6 +31,7 @@ pub(crate) struct Meter<'a> {
     total_bytes: Cell<Option<u64>>,
     bytes: Cell<u64>,
     entries: Cell<u64>,
+    held_milliseconds: Cell<Option<u64>>,
     told: Cell<Instant>,
 }
 
@@ -100,6 +101,7 @@ impl<'a> Steps<'a> {
             total_bytes: Cell::new(total_bytes),
             bytes: Cell::new(0),
             entries: Cell::new(0),
+            held_milliseconds: Cell::new(None),
             told: Cell::new(Instant::now()),
         };
         meter.tell(State::Begin { total_bytes });
@@ -151,9 +153,18 @@ impl Meter<'_> {
     pub(crate) fn close(self, failure: Option<&Error>) {
         self.steps.depth.set(self.depth);
         self.tell(match failure {
-            None => State::End { done_bytes: self.bytes.get(), done_entries: self.entries.get() },
+            None => State::End {
+                done_bytes: self.bytes.get(),
+                done_entries: self.entries.get(),
+                held_milliseconds: self.held_milliseconds.get(),
+            },
             Some(error) => State::Fail { error: chain(error) },
         });
+    }
+
+    /// Says how long a resource was stopped or frozen that goes on again by this step.
+    pub(crate) fn held(&self, time: Duration) {
+        self.held_milliseconds.set(Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
     }
 
     /// Says how many bytes it will be, as soon as that is known.

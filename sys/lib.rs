@@ -5,3 +5,4 @@
 
 pub mod btrfs;
 pub mod extents;
+pub mod session;

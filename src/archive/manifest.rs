@@ -143,6 +143,10 @@ pub struct ResourceRecord {
     /// The base, in a differential archive; where known also in a standalone one, for information.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseRecord>,
+    /// Of a release that is in the archive because others of it are built on it, and for nothing else: it as their base. A restore makes it only
+    /// where it is needed. A reader that ignores this takes it for a release that was asked for. Since version 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_base: Option<BaseRecord>,
     /// The snapshot that everything was read from; none where the backend has no snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,

@@ -120,6 +120,7 @@ pub(super) fn manifest() -> Manifest {
             prefix: "./".to_owned(),
             mode: Mode::Differential,
             base: None,
+            as_base: None,
             snapshot: None,
             taken: None,
             consistent: false,

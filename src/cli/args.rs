@@ -2,6 +2,7 @@
 //! names every one of them.
 
 mod damage;
+mod hooks;
 mod keys;
 mod reading;
 mod records;
@@ -17,10 +18,11 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use damage::{Repair, Salvage};
+pub(crate) use hooks::{Hooking, duration};
 pub(crate) use keys::{Encrypting, Opening, Signing};
 pub(crate) use reading::{Cat, Diff, Info, Ls, Verify};
 pub(crate) use records::{Keep, Log, Note, Tag};
-pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, IdentityWord};
+pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, HookWord, IdentityWord};
 
 const STATUSES: &str = "\
 Exit status:
@@ -158,6 +160,7 @@ Examples:
   remand export --all --exclude 'test*' --keep-going /backup/all.tar.zst
   remand export web01@before-upgrade web01.tar.gz
   remand export @nightly --newer 1d /backup/changed.tar.gz
+  remand export --freeze --post-snapshot 'logger exported $REMAND_RESOURCE' web01 /backup/web01.tar.gz
   remand export --sign /root/backup.key --encrypt-to age1... web01 /backup/web01.tar.gz.age")]
 #[command(
     override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
@@ -182,6 +185,9 @@ pub(crate) struct Export {
     /// Write the whole root, so that no base is needed to restore it
     #[arg(long)]
     pub(crate) standalone: bool,
+    /// Let the base travel too, as it is in the snapshot that is the base; a restore makes it only where it is needed
+    #[arg(long, conflicts_with = "standalone")]
+    pub(crate) with_base: bool,
     /// Let the datasets' own snapshots travel too
     #[arg(long)]
     pub(crate) recursive: bool,
@@ -191,6 +197,8 @@ pub(crate) struct Export {
     /// Write encrypted datasets in plain text, instead of as they are stored
     #[arg(long)]
     pub(crate) decrypted: bool,
+    #[command(flatten)]
+    pub(crate) hooking: Hooking,
     /// Form of the archive [default: as DEST's suffix says; directory if it has none]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<FormatWord>,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::args::{CompressionWord, EngineWord, FormatWord};
+use super::args::{CompressionWord, EngineWord, FormatWord, HookWord};
 
 /// Files of the system, of which the first that exists counts.
 const SYSTEM: [&str; 2] = ["/usr/local/etc/remand.toml", "/etc/remand.toml"];
@@ -40,6 +40,16 @@ pub(crate) struct Config {
     /// `--identity-file`.
     #[serde(default)]
     pub(crate) identity_file: Vec<PathBuf>,
+    /// `--pre-snapshot`.
+    #[serde(default)]
+    pub(crate) pre_snapshot: Vec<String>,
+    /// `--post-snapshot`.
+    #[serde(default)]
+    pub(crate) post_snapshot: Vec<String>,
+    /// `--hook-in`.
+    pub(crate) hook_in: Option<HookWord>,
+    /// `--hook-timeout`.
+    pub(crate) hook_timeout: Option<String>,
 }
 
 /// A config file that cannot be used.
@@ -147,6 +157,9 @@ impl Config {
             }
             (None, _) => {}
         }
+        if let Some(Err(message)) = config.hook_timeout.as_deref().map(super::args::duration) {
+            return Err(wrong(None, format!("hook-timeout: {message}")));
+        }
         Ok(config)
     }
 
@@ -158,7 +171,17 @@ impl Config {
         } else {
             (below.compression, below.level)
         };
+        // Commands that belong together are those of one file.
+        let hooks = if self.pre_snapshot.is_empty() && self.post_snapshot.is_empty() {
+            (below.pre_snapshot, below.post_snapshot)
+        } else {
+            (self.pre_snapshot, self.post_snapshot)
+        };
         Self {
+            pre_snapshot: hooks.0,
+            post_snapshot: hooks.1,
+            hook_in: self.hook_in.or(below.hook_in),
+            hook_timeout: self.hook_timeout.or(below.hook_timeout),
             pool: self.pool.or(below.pool),
             format: self.format.or(below.format),
             compression,

@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use remand::archive::manifest::{Encoding, Mode};
 use remand::archive::{Compression, Format, Seal};
-use remand::export::{Codec, Counts, Destination, Options, Report, ResourceReport, dry_run, export, target};
+use remand::export::{
+    Codec, Counts, Destination, HookPlace, Hooks, Options, Report, ResourceReport, dry_run, export, target,
+};
 use remand::resource::label;
+use remand::running::Hold;
 use remand::selector::{Purpose, Selection};
 use serde_json::{Value, json};
 
-use super::args::{CompressionWord, Export, FormatWord};
+use super::args::{CompressionWord, Export, FormatWord, HookWord, Hooking, duration};
 use super::config::Config;
 use super::failure::{FAILED, Failure};
 use super::render::{Console, Outcome, Stdout, units};
@@ -42,7 +45,9 @@ pub(super) fn run(session: &Session, args: &Export) -> Result<Outcome, Failure> 
         target::check_encryption(path(args), format, !options.recipients.is_empty())?;
         let signs = args.signing.check()?;
         let report = dry_run(&pool, &options, &**console, interrupted)?;
-        console.plan(&plan(&report, signs, options.recipients.len()))?;
+        let around = around(&options).into_iter();
+        let lines: Vec<_> = around.chain(plan(&report, signs, options.recipients.len())).collect();
+        console.plan(&lines)?;
         let mut outcome = Outcome { warnings: report.warnings, ..Outcome::default() };
         outcome.result = record(args, &report, None);
         outcome.summary.push("Nothing was written: this was a dry run".into());
@@ -78,9 +83,38 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         engine: args.detection.engine(config),
         wait: args.patience.waits(config),
         keep_going: args.keep_going,
+        with_base: args.with_base,
+        hooks: hooks(&args.hooking, config),
+        hold: hold(&args.hooking),
         recipients: args.encrypting.recipients()?,
         ..Options::new(selection(args)?)
     })
+}
+
+/// Those of the command line, or else of the config file.
+fn hooks(asked: &Hooking, config: &Config) -> Hooks {
+    let default = Hooks::default();
+    if asked.no_hooks {
+        return default;
+    }
+    let own = !asked.pre_snapshot.is_empty() || !asked.post_snapshot.is_empty();
+    let (before, after) = if own {
+        (&asked.pre_snapshot, &asked.post_snapshot)
+    } else {
+        (&config.pre_snapshot, &config.post_snapshot)
+    };
+    let place = match asked.hook_in.or(config.hook_in) {
+        Some(HookWord::Jail) => HookPlace::Resource,
+        Some(HookWord::Host) | None => HookPlace::Host,
+    };
+    // What the config file says has been looked at when it was read.
+    let of_config = || config.hook_timeout.as_deref().and_then(|text| duration(text).ok());
+    let timeout = asked.hook_timeout.or_else(of_config).unwrap_or(default.timeout);
+    Hooks { before: before.clone(), after: after.clone(), place, timeout }
+}
+
+fn hold(asked: &Hooking) -> Option<Hold> {
+    if asked.stop { Some(Hold::Stop) } else { asked.freeze.then_some(Hold::Freeze) }
 }
 
 fn path(args: &Export) -> Option<&Path> {
@@ -172,6 +206,19 @@ impl io::Write for Counted {
     }
 }
 
+/// What would be done around the snapshot, a line each.
+fn around(options: &Options) -> Vec<String> {
+    let Hooks { before, after, place, .. } = &options.hooks;
+    let place = match place {
+        HookPlace::Host => "on the host",
+        HookPlace::Resource => "in what runs",
+    };
+    let before = before.iter().map(|command| format!("before the snapshot, {place}: {command}"));
+    let after = after.iter().map(|command| format!("after the snapshot, {place}: {command}"));
+    let hold = options.hold.map(|hold| format!("what runs is {} meanwhile", hold.state()));
+    before.chain(hold).chain(after).collect()
+}
+
 /// What would be done, a line each.
 fn plan(report: &Report, signs: bool, recipients: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -184,6 +231,7 @@ fn plan(report: &Report, signs: bool, recipients: usize) -> Vec<String> {
             (Mode::Standalone, _) => "standalone".into(),
         };
         let at = resource.snapshot.as_ref().map(|snapshot| format!(" at its snapshot {snapshot}"));
+        let mode = if resource.as_base { "as the base of others, standalone".to_owned() } else { mode };
         lines.push(format!("{}{}: {mode}", resource.label(), at.unwrap_or_default()));
         for dataset in &resource.plan.datasets {
             let form = match dataset.encoding {
@@ -307,6 +355,7 @@ fn resource_record(resource: &ResourceReport) -> Value {
     json!({
         "resource": resource.label(),
         "mode": resource.plan.mode,
+        "as_base": resource.as_base,
         "base": resource.base,
         "snapshot": resource.snapshot,
         "engine": resource.engine,

@@ -84,6 +84,9 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
         Mode::Standalone => "standalone: no base is needed",
     };
     field(out, "mode", mode);
+    if resource.as_base.is_some() {
+        field(out, "role", "the base of others here: it is restored only where it is needed");
+    }
     if let Some(base) = &resource.base {
         let snapshot = base.snapshot.as_ref().map(|snapshot| format!("@{snapshot}")).unwrap_or_default();
         field(out, "base", &format!("{}{snapshot}", base.name));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use remand::event::{Observer, Warning};
 use remand::records::{Annotations, Records};
 use remand::resource::{Base, Basejail, Resource, ResourceKind, kind_name};
+use remand::running::Survey;
 use serde_json::json;
 
 use super::annotate::annotations_record;
@@ -28,36 +29,45 @@ pub(super) fn run(session: &Session, args: &List) -> Result<Outcome, Failure> {
         session.console.warning(&Warning { subject: pool.label(), message });
         All::new()
     });
-    show(&session.console, &resources, &known)
+    let survey = Survey::take(pool.layout());
+    let runs: Vec<_> = resources.iter().map(|resource| survey.runs(resource)).collect();
+    show(&session.console, &resources, &runs, &known)
 }
 
 /// What people gave the resources of a pool.
 type All = BTreeMap<(ResourceKind, String), Annotations>;
 
-fn show(console: &Console, resources: &[Resource], known: &All) -> Result<Outcome, Failure> {
+fn show(
+    console: &Console,
+    resources: &[Resource],
+    runs: &[Option<bool>],
+    known: &All,
+) -> Result<Outcome, Failure> {
+    let all = || resources.iter().zip(runs.iter().copied());
     let nothing = Annotations::default();
     let given = |resource: &Resource| known.get(&(resource.kind, resource.name.clone())).unwrap_or(&nothing);
     let mut outcome = Outcome::default();
     outcome.result.insert("command".into(), "list".into());
     outcome.result.insert("resources".into(), resources.len().into());
     if console.is_json() {
-        for resource in resources {
-            console.record("resource", &record(resource, given(resource)))?;
+        for (resource, runs) in all() {
+            console.record("resource", &record(resource, runs, given(resource)))?;
         }
     } else if resources.is_empty() {
         outcome.summary.push("The pool holds no resources".into());
     } else if console.verbosity() > 0 {
-        let rows: Vec<_> = resources.iter().map(|resource| long_row(resource, given(resource))).collect();
-        console.data(&table(["KIND", "NAME", "BASE", "DATASETS", "KEEP", "TAGS", "DIRECTORY"], &rows))?;
+        let rows: Vec<_> = all().map(|(resource, runs)| long_row(resource, runs, given(resource))).collect();
+        let head = ["KIND", "NAME", "RUNS", "BASE", "DATASETS", "KEEP", "TAGS", "DIRECTORY"];
+        console.data(&table(head, &rows))?;
     } else {
-        let rows: Vec<_> = resources
-            .iter()
-            .map(|resource| {
-                let [kind, name, base, datasets, keep, tags, _] = long_row(resource, given(resource));
-                [kind, name, base, datasets, keep, tags]
+        let rows: Vec<_> = all()
+            .map(|(resource, runs)| {
+                let [kind, name, runs, base, datasets, keep, tags, _] =
+                    long_row(resource, runs, given(resource));
+                [kind, name, runs, base, datasets, keep, tags]
             })
             .collect();
-        console.data(&table(["KIND", "NAME", "BASE", "DATASETS", "KEEP", "TAGS"], &rows))?;
+        console.data(&table(["KIND", "NAME", "RUNS", "BASE", "DATASETS", "KEEP", "TAGS"], &rows))?;
     }
     Ok(outcome)
 }
@@ -72,10 +82,12 @@ fn datasets(resource: &Resource) -> String {
     format!("{}{}", names(resource).join(","), basejail.unwrap_or_default())
 }
 
-fn long_row(resource: &Resource, given: &Annotations) -> [String; 7] {
+fn long_row(resource: &Resource, runs: Option<bool>, given: &Annotations) -> [String; 8] {
     [
         kind_name(resource.kind).into(),
         resource.name.clone(),
+        // What nobody can tell is not stopped.
+        runs.map_or("-", |runs| if runs { "yes" } else { "no" }).into(),
         resource.base.as_ref().map_or_else(|| "-".into(), Base::label),
         datasets(resource),
         if given.keep { "yes" } else { "-" }.into(),
@@ -84,10 +96,11 @@ fn long_row(resource: &Resource, given: &Annotations) -> [String; 7] {
     ]
 }
 
-fn record(resource: &Resource, given: &Annotations) -> serde_json::Value {
+fn record(resource: &Resource, runs: Option<bool>, given: &Annotations) -> serde_json::Value {
     let mut value = json!({
         "kind": kind_name(resource.kind),
         "name": resource.name,
+        "running": runs,
         "base": resource.base.as_ref().map(Base::label),
         "basejail": resource.basejail.as_ref().map(Basejail::name),
         "datasets": names(resource),
@@ -151,10 +164,11 @@ mod tests {
     #[test]
     fn table_and_json() {
         let Transcript { console, out, .. } = plain(0);
-        show(&console, &resources(), &known()).unwrap();
+        let runs = [Some(true), None];
+        show(&console, &resources(), &runs, &known()).unwrap();
         insta::assert_snapshot!("list_text", out.text());
         let Transcript { console, out, .. } = json();
-        let outcome = show(&console, &resources(), &known());
+        let outcome = show(&console, &resources(), &runs, &known());
         console.finish(outcome);
         insta::assert_snapshot!("list_json", out.text());
     }

@@ -51,7 +51,7 @@ pub(super) fn choose(
         }
         let snapshot = one.snapshot.as_deref().map(SnapshotName::new).transpose();
         let snapshot = snapshot.map_err(|error| Error::Usage(error.to_string()))?;
-        let chosen = Chosen { kind: *kind, name: name.clone(), snapshot };
+        let chosen = Chosen { kind: *kind, name: name.clone(), snapshot, carried: None };
         if let (Some(name), Ok(Some(mut resource))) = (&chosen.snapshot, look_up(pool, *kind, name)) {
             super::selected::given(pool, &mut resource, name)?;
         }
@@ -60,6 +60,13 @@ pub(super) fn choose(
     if wanted.is_empty() {
         let what = "resource in which anything changed since then".to_owned();
         return Err(Error::NoResource { what, pool: pool.label() });
+    }
+    if options.with_base && !options.standalone {
+        wanted.splice(0..0, super::carried::bases(pool, &wanted));
+        // Bases come before what is built on them.
+        wanted.sort_by(|a, b| {
+            (a.kind != ResourceKind::Release, a.title()).cmp(&(b.kind != ResourceKind::Release, b.title()))
+        });
     }
     Ok((wanted, notices))
 }

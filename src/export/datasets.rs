@@ -36,6 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) run: &'a str,
     /// The snapshot of the resource's own dataset; the others have one of the same name.
     pub(crate) snapshot: &'a Snapshot,
+    /// Another one of the root, of a release that travels as a base.
+    pub(crate) root_snapshot: Option<&'a Snapshot>,
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) interrupted: &'a AtomicBool,
     /// Views opened so far by the run, so that each gets a name of its own.
@@ -300,7 +302,15 @@ impl Job<'_> {
         TreeMembers { writer, tree, prefix, live, resource, shared, steps, meter, counts, interrupted }
     }
 
+    /// What streams are of: a receiver gets a snapshot of that name.
+    pub(super) fn transport(&self) -> &Snapshot {
+        self.root_snapshot.unwrap_or(self.snapshot)
+    }
+
     pub(super) fn snapshot_of(&self, planned: &PlannedDataset) -> Snapshot {
+        if let Some(snapshot) = self.root_snapshot.filter(|_| planned.name == self.resource.root().name) {
+            return snapshot.clone();
+        }
         Snapshot { dataset: planned.part(self.resource).dataset.clone(), name: self.snapshot.name.clone() }
     }
 

@@ -37,11 +37,11 @@ pub fn dry_run(
     let mut resources = Vec::new();
     for chosen in chosen {
         if many {
-            steps.turn_to(Some(&chosen.name), &whole);
+            steps.turn_to(Some(chosen.title()), &whole);
         }
         let found = Selected::new(pool, &chosen, options, &steps)
             .and_then(|selected| look(pool, selected, options, &steps, interrupted));
-        resources.extend(failures.take((chosen.kind, &chosen.name), found, &steps)?);
+        resources.extend(failures.take((chosen.kind, chosen.title()), found, &steps)?);
     }
     if resources.is_empty() {
         return Err(failures.all());
@@ -72,7 +72,9 @@ fn look(
         };
         basejail::Comparison { pool, resource: &resource, steps, interrupted, snapshot: of_snapshot }
             .keep_changed(&mut selected.plan, selected.wishes)?;
-        let looking = Looking { reading, resource: &resource, snapshot: snapshot.as_ref(), interrupted };
+        let root = super::carried::root_snapshot(selected.carried.as_ref());
+        let looking =
+            Looking { reading, resource: &resource, snapshot: snapshot.as_ref(), root, interrupted };
         let base = selected.base();
         let now = looking.snapshot_of(&resource.root().dataset);
         let asked = |native| Some(Asked { native, base: &base?.snapshot, now: now.as_ref()? });
@@ -101,6 +103,7 @@ fn look(
         Ok(ResourceReport {
             kind: resource.kind,
             name: resource.name.clone(),
+            as_base: selected.carried.is_some(),
             base: base.map(crate::resource::Base::label),
             snapshot: snapshot.as_ref().map(|name| name.as_str().to_owned()),
             engine: engine.name().to_owned(),
@@ -116,12 +119,17 @@ struct Looking<'a> {
     reading: &'a Reading<'a>,
     resource: &'a Resource,
     snapshot: Option<&'a SnapshotName>,
+    /// Another one of the root.
+    root: Option<&'a Snapshot>,
     interrupted: &'a AtomicBool,
 }
 
 impl Looking<'_> {
     fn snapshot_of(&self, dataset: &DatasetName) -> Option<Snapshot> {
-        Some(Snapshot { dataset: dataset.clone(), name: Some(self.snapshot?.clone()) })
+        match self.root.filter(|root| root.dataset == *dataset) {
+            Some(root) => Some(root.clone()),
+            None => Some(Snapshot { dataset: dataset.clone(), name: Some(self.snapshot?.clone()) }),
+        }
     }
 
     fn with<T>(&self, part: &Part, work: impl FnOnce(&Tree) -> Result<T>) -> Result<T> {

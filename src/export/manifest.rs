@@ -93,7 +93,8 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
         prefix: prefix.into(),
         mode: job.plan.mode,
         base,
-        snapshot: job.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
+        as_base: None,
+        snapshot: job.transport().name.as_ref().map(|name| name.as_str().to_owned()),
         taken: Some(taken.into()),
         consistent,
         config: resource.config.map(str::to_owned),
@@ -117,7 +118,7 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
     let failed = || Error::backend(format!("read the properties of {}", part.dataset.as_str()));
     let mut snapshots = Vec::new();
     let travels = !matches!(planned.encoding, Encoding::Delta | Encoding::Base);
-    if job.options.recursive && travels {
+    if planned.history && travels {
         let all = backend.snapshots(&part.dataset).map_err(failed())?;
         let names =
             all.into_iter().filter_map(|info| info.snapshot.name).map(|name| name.as_str().to_owned());
@@ -219,6 +220,7 @@ pub(super) fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, V
         ("recursive".to_owned(), json!(options.recursive)),
         ("decrypted".to_owned(), json!(options.decrypted)),
         ("portable".to_owned(), json!(options.portable)),
+        ("with_base".to_owned(), json!(options.with_base)),
         ("engine".to_owned(), json!(engines.join(", "))),
     ]);
     if let Some(signer) = &options.signer {

@@ -24,11 +24,18 @@ pub(crate) struct Chosen {
     pub(crate) kind: ResourceKind,
     pub(crate) name: String,
     pub(crate) snapshot: Option<SnapshotName>,
+    /// Of a release that travels as a base alone: that, and its name in the archive.
+    pub(crate) carried: Option<(Snapshot, String)>,
 }
 
 impl Chosen {
     pub(crate) fn label(&self) -> String {
-        label(self.kind, &self.name)
+        label(self.kind, self.title())
+    }
+
+    /// Its name in the archive.
+    pub(crate) fn title(&self) -> &str {
+        self.carried.as_ref().map_or(&self.name, |(_, name)| name)
     }
 }
 
@@ -40,6 +47,8 @@ pub(crate) struct Selected {
     pub(super) choice: Choice,
     /// The snapshot that the user named.
     pub(super) given: Option<SnapshotInfo>,
+    /// What its root is read from, of a release that travels as a base alone.
+    pub(super) carried: Option<Snapshot>,
 }
 
 impl Selected {
@@ -67,23 +76,32 @@ impl Selected {
                 Some(info)
             }
         };
-        let (plan, wishes) = make_plan(pool, &resource, options)?;
+        if let Some((_, name)) = &chosen.carried {
+            super::carried::reduce(&mut resource, name)?;
+        }
+        let carried = chosen.carried.as_ref().map(|(snapshot, _)| snapshot.clone());
+        let (plan, wishes) = make_plan(pool, &resource, options, options.recursive && carried.is_none())?;
         let base = super::base_of(&resource, &plan);
         let native = backend.native_diff();
         let choice = crate::base::choose(base, options.engine.as_deref(), native)?;
         if let (Choice::Snapshot(_), Some(what)) = (choice, native.and_then(NativeDiff::leaves_out)) {
             steps.notice("root", format!("the snapshot engine does not see {what}"));
         }
-        Ok(Self { resource, plan, wishes, choice, given })
+        Ok(Self { resource, plan, wishes, choice, given, carried })
     }
 }
 
 /// Decides how the datasets of a resource travel.
-pub(super) fn make_plan(pool: &Pool, resource: &Resource, options: &Options) -> Result<(Plan, plan::Wishes)> {
+pub(super) fn make_plan(
+    pool: &Pool,
+    resource: &Resource,
+    options: &Options,
+    recursive: bool,
+) -> Result<(Plan, plan::Wishes)> {
     let backend = pool.backend();
     let wishes = plan::Wishes {
         standalone: options.standalone,
-        recursive: options.recursive,
+        recursive,
         portable: options.portable,
         native: backend.streams().map(|_| native_encoding(backend.kind())),
     };
@@ -178,6 +196,11 @@ impl Failures {
         }
     }
 
+    /// What is left, of which there must be something.
+    pub(super) fn some<T>(&mut self, left: Vec<T>) -> Result<Vec<T>> {
+        if left.is_empty() { Err(self.all()) } else { Ok(left) }
+    }
+
     pub(super) fn into_records(self) -> Vec<FailedRecord> {
         self.records
     }
@@ -195,17 +218,22 @@ pub(super) fn lock(
     (record, options): (&Record, &Options),
     failures: &mut Failures,
     (steps, interrupted): (&Steps<'_>, &AtomicBool),
-) -> Result<Vec<(Chosen, Lock)>> {
+) -> Result<Vec<(Chosen, Option<Lock>)>> {
     let many = chosen.len() > 1;
     let mut locked = Vec::new();
     for chosen in chosen {
+        if chosen.carried.is_some() {
+            // It is read as the base that it is to others, too, who may be exported at the same time.
+            locked.push((chosen, None));
+            continue;
+        }
         let what = chosen.label();
         let lock = steps.run(crate::event::Step::Lock, many.then_some(what.as_str()), None, |_| {
             let record = Record { resource: what.clone(), ..record.clone() };
             Lock::acquire(state, &what.replace(' ', "-"), &record, options.wait, interrupted)
         });
         if let Some(lock) = failures.take((chosen.kind, &chosen.name), lock, steps)? {
-            locked.push((chosen, lock));
+            locked.push((chosen, Some(lock)));
         }
     }
     Ok(locked)

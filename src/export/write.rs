@@ -13,7 +13,7 @@ use super::recorded::Recorded;
 use super::selected::{Failures, Selected};
 use super::shared::SharedFiles;
 use super::snapshot::Moment;
-use super::{Options, basejail, encryption, side_by_side};
+use super::{Options, basejail, carried, encryption, side_by_side};
 use crate::archive::manifest::{BaseDirectory, ResourceKind, ResourceRecord};
 use crate::archive::{Failure, Seal, Writer};
 use crate::base::OpenBase;
@@ -198,6 +198,7 @@ fn described(
     if ready.is_empty() {
         return Err(failures.all());
     }
+    carried::mark(&mut records, &ready.iter().map(|one| &one.selected).collect::<Vec<_>>());
     if let Some(directory) = context.stored_in {
         #[allow(clippy::redundant_closure_for_method_calls)] // the method is one for each lifetime
         let streams = |one| with_job(context, one, (0, &none), steps, |job| job.stream_bytes());
@@ -413,6 +414,7 @@ fn with_job<T>(
         engine: engine.as_ref(),
         run: context.run,
         snapshot: &moment.snapshot,
+        root_snapshot: carried::root_snapshot(selected.carried.as_ref()),
         steps,
         interrupted: context.interrupted,
         views: &context.views,

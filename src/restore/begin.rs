@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::base::{self, Chosen, Wish};
+use super::carried;
 use super::conflict::Conflicts;
 use super::links::Copies;
 use super::merge::Merge;
@@ -32,17 +33,38 @@ struct Preparing<'p> {
     run: String,
     /// Whether the archive has several resources.
     numbered: bool,
-    /// Releases that are restored: their names in the archive, and those that they get.
-    releases: Vec<(String, String)>,
+    releases: Vec<Release>,
     /// Bases that were found before, because many resources have the same.
     known: Vec<(BaseRecord, Chosen)>,
+}
+
+/// A release that is restored.
+struct Release {
+    /// Its name in the archive.
+    name: String,
+    /// What it is the base of, where it came along as such.
+    as_base: Option<BaseRecord>,
+    /// The name that it gets.
+    new_name: String,
+}
+
+impl Release {
+    fn of(plan: &Plan) -> Self {
+        let (name, as_base) = (plan.record.name.clone(), plan.record.as_base.clone());
+        Self { name, as_base, new_name: plan.name.clone() }
+    }
+
+    /// Whether it is what somebody is built on, if not this is to be seen yet.
+    fn can_be(&self, wanted: &BaseRecord) -> bool {
+        self.as_base.as_ref().map_or(self.name == wanted.name, |base| carried::is_same(base, wanted))
+    }
 }
 
 impl Preparing<'_> {
     fn new<'s>(run: String, selected: impl Iterator<Item = &'s Selected>) -> Self {
         let releases = selected.filter(|selected| selected.plan.record.kind == ResourceKind::Release);
-        let names = releases.map(|Selected { plan, .. }| (plan.record.name.clone(), plan.name.clone()));
-        Self { state: None, run, numbered: false, releases: names.collect(), known: Vec::new() }
+        let releases = releases.map(|selected| Release::of(&selected.plan)).collect();
+        Self { state: None, run, numbered: false, releases, known: Vec::new() }
     }
 }
 
@@ -72,10 +94,12 @@ impl<'a> Restore<'a> {
         self.record = Record::new("restore", what).with_archive(&manifest.id, &self.source);
         let run = self.run.insert(Run::begin(&state, run::new_id(), &self.record)?);
         earlier.ledger(run)?;
+        let (locked, known) = self.with_bases(manifest, locked, &state)?;
         let mut preparing = Preparing {
             state: Some(&state),
+            known,
             numbered: manifest.resources.len() > 1,
-            ..Preparing::new(run.id().to_owned(), locked.iter().map(|(selected, _)| selected))
+            ..Preparing::new(self.run_id().to_owned(), locked.iter().map(|(selected, _)| selected))
         };
         self.earlier = Some(earlier);
         self.numbers = vec![None; manifest.resources.len()];
@@ -100,6 +124,31 @@ impl<'a> Restore<'a> {
             Some(error) => Err(error),
             None => self.check_room(),
         }
+    }
+
+    /// The bases that came along, as far as they are restored, and those that the pool has.
+    fn with_bases(
+        &mut self,
+        manifest: &Manifest,
+        mut locked: Vec<(Selected, Lock)>,
+        state: &Path,
+    ) -> Result<(Vec<(Selected, Lock)>, Vec<(BaseRecord, Chosen)>)> {
+        let Context { options, interrupted, .. } = self.context;
+        let selected: Vec<_> = locked.iter().map(|(selected, _)| selected.clone()).collect();
+        // Releases are locked after jails, in their order, as by everybody.
+        let no_release = |one: &Selected| one.plan.record.kind != ResourceKind::Release;
+        let wait = options.wait && selected.iter().all(no_release);
+        let lock = |name: &str| {
+            let what = label(ResourceKind::Release, name);
+            let record = Record::new("restore", what.clone()).with_archive(&manifest.id, &self.source);
+            Lock::acquire(state, &what.replace(' ', "-"), &record, wait, interrupted)
+        };
+        let run = (Some(state), self.run_id());
+        let carried = carried::resolve(manifest, &selected, run, &lock, self.context)?;
+        locked.extend(carried.shipped);
+        locked.sort_by_key(|(selected, _)| selected.number);
+        self.several = self.several || locked.len() > 1;
+        Ok((locked, carried.known))
     }
 
     /// A resource cannot be restored, which is known before anything of it is made.
@@ -204,15 +253,38 @@ impl<'a> Restore<'a> {
     }
 }
 
+/// Adds the bases to `selected` that came along and would be restored. Those that the pool has.
+pub(super) fn foresee_bases(
+    manifest: &Manifest,
+    selected: &mut Vec<Selected>,
+    context: Context<'_>,
+) -> Result<Vec<(BaseRecord, Chosen)>> {
+    let state = context.pool.backend().existing_state_directory();
+    let state = state.map_err(Error::backend("look for the pool's state directory"))?;
+    let run = run::new_id();
+    let carried = carried::resolve(manifest, selected, (state.as_deref(), &run), &|_| Ok(()), context)?;
+    selected.extend(carried.shipped.into_iter().map(|(one, ())| one));
+    selected.sort_by_key(|one| one.number);
+    Ok(carried.known)
+}
+
 /// What would be made of a resource: fails where it could not be, and returns the label of its base.
-pub(super) fn foresee(plan: &Plan, selected: &[Selected], context: Context<'_>) -> Result<Option<String>> {
+pub(super) fn foresee(
+    plan: &Plan,
+    selected: &[Selected],
+    known: &[(BaseRecord, Chosen)],
+    context: Context<'_>,
+) -> Result<Option<String>> {
     let pool = context.pool;
     check(pool, plan)?;
     part::find(pool, plan, context.options.base.as_deref(), context.steps)?;
     let state = pool.backend().existing_state_directory();
     let state = state.map_err(Error::backend("look for the pool's state directory"))?;
-    let mut preparing =
-        Preparing { state: state.as_deref(), ..Preparing::new(run::new_id(), selected.iter()) };
+    let mut preparing = Preparing {
+        state: state.as_deref(),
+        known: known.to_vec(),
+        ..Preparing::new(run::new_id(), selected.iter())
+    };
     Ok(match onto(plan, &mut preparing, context)? {
         Onto::Base(chosen) => Some(chosen.base.label()),
         Onto::Staged(name) => Some(format!("{name} of the archive")),
@@ -229,7 +301,10 @@ fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Res
     if let Some((_, known)) = preparing.known.iter().find(|(record, _)| record == wanted) {
         return Ok(Onto::Base(known.clone()));
     }
-    let staged = preparing.releases.iter().find(|(name, _)| *name == wanted.name && options.base.is_none());
+    let staged = preparing.releases.iter().find(|release| options.base.is_none() && release.can_be(wanted));
+    if let Some(release) = staged.filter(|release| release.as_base.is_some()) {
+        return Ok(Onto::Staged(release.new_name.clone()));
+    }
     let wish = Wish { base: options.base.as_deref(), allow_mismatch: options.allow_base_mismatch };
     let chosen = steps.run(Step::CheckBase, Some(&wanted.name), None, |_| {
         let found = base::choose(pool, wanted, &wish, (preparing.state, &preparing.run), steps, interrupted);
@@ -243,7 +318,7 @@ fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Res
             preparing.known.push((wanted.clone(), chosen.clone()));
             Onto::Base(chosen)
         }
-        (None, Some((_, name))) => Onto::Staged(name.clone()),
+        (None, Some(release)) => Onto::Staged(release.new_name.clone()),
         (None, None) => Onto::Nothing, // it would have been an error
     })
 }
@@ -266,15 +341,21 @@ pub(super) fn check(pool: &Pool, plan: &Plan) -> Result<()> {
     check_streams(pool, plan)
 }
 
-/// An existing resource is never touched.
-fn check_free(pool: &Pool, plan: &Plan) -> Result<()> {
-    let place = pool.layout().place(plan.record.kind, &plan.name)?;
+/// Whether there is nothing in the place of a resource.
+pub(super) fn is_free(pool: &Pool, kind: ResourceKind, name: &str) -> Result<bool> {
+    let place = pool.layout().place(kind, name)?;
     let backend = pool.backend();
     let taken = backend.dataset(&place).map_err(Error::backend(format!("look {} up", place.as_str())))?;
-    let in_the_way = backend.directory().join(place.as_str());
-    if taken.is_none() && in_the_way.symlink_metadata().is_err() {
+    Ok(taken.is_none() && backend.directory().join(place.as_str()).symlink_metadata().is_err())
+}
+
+/// An existing resource is never touched.
+fn check_free(pool: &Pool, plan: &Plan) -> Result<()> {
+    if is_free(pool, plan.record.kind, &plan.name)? {
         return Ok(());
     }
+    let place = pool.layout().place(plan.record.kind, &plan.name)?;
+    let backend = pool.backend();
     let what = format!("The {}", label(plan.record.kind, &plan.name));
     let state =
         backend.existing_state_directory().map_err(Error::backend("open the pool's state directory"))?;

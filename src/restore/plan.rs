@@ -101,6 +101,12 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
             crate::tree::path::printable(base.name.as_bytes())
         ));
     }
+    if let Some(base) = &record.as_base {
+        let good = record.kind == ResourceKind::Release && check_name(&base.name).is_ok();
+        if !good || base.fingerprint.is_none() || record.mode != Mode::Standalone {
+            return refuse("its manifest says of a resource that it is a base, which it cannot be".into());
+        }
+    }
     if record.kind == ResourceKind::Plain {
         return refuse("it holds a plain dataset, which no layout of this version has a place for".into());
     }
@@ -177,6 +183,7 @@ mod tests {
             prefix: "./".into(),
             mode: Mode::Standalone,
             base: None,
+            as_base: None,
             snapshot: None,
             taken: None,
             consistent: true,
@@ -222,7 +229,7 @@ mod tests {
             };
         }
         plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
-        let attacks: [Change; 17] = [
+        let attacks: [Change; 18] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
@@ -250,6 +257,10 @@ mod tests {
             |r| {
                 r.datasets[1].encoding = Encoding::Delta;
                 r.datasets[1].member = member("data", Encoding::Delta);
+            },
+            |r| {
+                r.as_base =
+                    Some(BaseRecord { name: "x".into(), snapshot: None, guid: None, fingerprint: None });
             },
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];

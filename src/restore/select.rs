@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Options;
 use super::plan::{self, Plan};
 use crate::archive::Manifest;
+use crate::archive::manifest::ResourceRecord;
 use crate::error::{Error, Result};
 use crate::resource::label;
 use crate::selector::{Candidate, Chosen, Place, Selection, Unmatched, taken_since};
@@ -44,14 +45,26 @@ pub(super) fn select(
         let message = format!("is not in the archive: it failed while it was exported: {}", failed.error);
         steps.notice(&label(failed.kind, &name), message);
     }
-    let candidates: Vec<_> = manifest
+    // A base that came along is not asked for but by its very name.
+    let is_named = |record: &ResourceRecord| {
+        options.selection.patterns.iter().any(|pattern| pattern.name() == Some((record.kind, &record.name)))
+    };
+    let (indices, offered): (Vec<_>, Vec<_>) = manifest
         .resources
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.as_base.is_none() || is_named(record))
+        .unzip();
+    let candidates: Vec<_> = offered
         .iter()
         .map(|record| Candidate { kind: record.kind, name: &record.name, tags: &record.tags })
         .collect();
     let all = options.selection.all || options.selection.patterns.is_empty();
     let selection = Selection { all, ..options.selection.clone() };
-    let selected = selection.select(&candidates, &Place::Archive(source.to_owned()))?;
+    let mut selected = selection.select(&candidates, &Place::Archive(source.to_owned()))?;
+    for one in &mut selected.chosen {
+        one.index = indices[one.index];
+    }
     for notice in selected.notices {
         steps.notice(source, notice);
     }

@@ -228,6 +228,19 @@ impl Pool {
         self.jail_files(name, release);
     }
 
+    /// Makes a snapshot on ZFS.
+    pub(crate) fn snapshot(&self, dataset: &str, name: &str) {
+        zfs(["snapshot", &format!("{}/{dataset}@{name}", self.name)]);
+    }
+
+    /// Makes a jail on ZFS whose root is an unchanged clone of a snapshot.
+    pub(crate) fn clone_of(&self, snapshot: &str, name: &str) {
+        self.make(&format!("jails/{name}"));
+        zfs(["clone", &format!("{}/{snapshot}", self.name), &format!("{}/jails/{name}/root", self.name)]);
+        let release = snapshot.split('/').nth(1).expect("releases/NAME/root@SNAPSHOT");
+        self.jail_files(name, release);
+    }
+
     /// `data` and `data/db` of a jail; directories where there are no datasets.
     pub(crate) fn datasets(&self, jail: &str) {
         let parts = ["data", "data/db"].map(|part| format!("jails/{jail}/{part}"));

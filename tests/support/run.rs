@@ -59,6 +59,14 @@ impl Run {
         self
     }
 
+    /// Started by another program, which gets the same environment and no other directory.
+    pub(crate) fn through(self, outer: impl FnOnce(&Command) -> Command) -> Self {
+        let mut command = outer(&self.command);
+        command.env_clear().stdin(Stdio::null());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self { command, input: self.input }
+    }
+
     /// Gives it these bytes on its standard input.
     pub(crate) fn input(mut self, bytes: Vec<u8>) -> Self {
         self.input = Some(bytes);

@@ -74,6 +74,16 @@ impl EngineWord {
     }
 }
 
+/// `--hook-in`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HookWord {
+    /// On the host, in the environment of this command
+    Host,
+    /// In the jail; if that does not run, they are skipped
+    Jail,
+}
+
 /// `--identity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IdentityWord {

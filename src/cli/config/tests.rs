@@ -8,7 +8,8 @@ fn parse(text: &str) -> Result<Config, String> {
 fn every_key_is_read() {
     let text = "pool = \"tank/ioc\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
                 engine = \"rsync\"\nwait = true\nverify-key = [\"/root/web.pub\", \"RWQ\"]\nrequire-signature = true\n\
-                identity-file = [\"/root/age.key\"]\n";
+                identity-file = [\"/root/age.key\"]\npre-snapshot = [\"a b\"]\npost-snapshot = [\"c\"]\n\
+                hook-in = \"jail\"\nhook-timeout = \"5m\"\n";
     let expected = Config {
         pool: Some("tank/ioc".into()),
         format: Some(FormatWord::Directory),
@@ -19,6 +20,10 @@ fn every_key_is_read() {
         verify_key: vec!["/root/web.pub".into(), "RWQ".into()],
         require_signature: Some(true),
         identity_file: vec!["/root/age.key".into()],
+        pre_snapshot: vec!["a b".into()],
+        post_snapshot: vec!["c".into()],
+        hook_in: Some(HookWord::Jail),
+        hook_timeout: Some("5m".into()),
     };
     assert_eq!(parse(text).unwrap(), expected);
     assert_eq!(parse("").unwrap(), Config::default());
@@ -44,6 +49,8 @@ fn values_are_checked() {
         "compression = \"none\"\nlevel = 1",
         "compression = \"zstd\"\nlevel = -1",
         "pool = ",
+        "hook-timeout = \"0\"",
+        "hook-in = \"cellar\"",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

@@ -65,7 +65,7 @@ fn begin(total_bytes: Option<u64>) -> State {
 }
 
 fn end(done_entries: u64, done_bytes: u64) -> State {
-    State::End { done_bytes, done_entries }
+    State::End { done_bytes, done_entries, held_milliseconds: None }
 }
 
 fn failed(error: &str) -> State {

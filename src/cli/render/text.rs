@@ -21,8 +21,13 @@ pub(crate) fn label(event: &Event) -> String {
 pub(crate) fn finished(event: &Event, took: Option<Duration>) -> Option<String> {
     let label = label(event);
     Some(match &event.state {
-        State::End { done_bytes, done_entries } => {
-            let facts = facts(took, *done_entries, *done_bytes);
+        State::End { done_bytes, done_entries, held_milliseconds } => {
+            let mut facts = facts(took, *done_entries, *done_bytes);
+            if let Some(held) = held_milliseconds {
+                let state = if event.step == Step::Start { "stopped" } else { "frozen" };
+                let comma = if facts.is_empty() { "" } else { ", " };
+                facts = format!("{facts}{comma}{state} for {held} ms");
+            }
             if facts.is_empty() { format!("[+] {label}: OK") } else { format!("[+] {label}: OK [{facts}]") }
         }
         State::Skip { reason } => format!("[-] {label}: SKIPPED ({})", safe(reason)),

@@ -190,7 +190,7 @@ mod tests {
         let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
         let tree = Tree::new(target, 20);
         let begin = || State::Begin { total_bytes: None };
-        let end = || State::End { done_bytes: 2048, done_entries: 3 };
+        let end = || State::End { done_bytes: 2048, done_entries: 3, held_milliseconds: None };
         tell(&tree, &event(Step::ResourceBackup, None, 0, begin()));
         tell(&tree, &event(Step::ExportConfig, None, 1, begin()));
         tell(&tree, &event(Step::ExportConfig, None, 1, end()));
@@ -224,7 +224,7 @@ mod tests {
             let state = if number == 3 {
                 State::Fail { error: "x".into() }
             } else {
-                State::End { done_bytes: 0, done_entries: 0 }
+                State::End { done_bytes: 0, done_entries: 0, held_milliseconds: None }
             };
             tell(&tree, &event(Step::ExportOtherDataset, Some(&subject), 1, state));
         }
