@@ -203,41 +203,36 @@ fn a_link_in_the_place_of_a_config_is_no_config() {
 }
 
 #[test]
-fn properties_are_remembered_by_directories() {
-    let (pool, scratch) = (Pool::with_jail(&Place::dir(), Size::Small), Scratch::new());
-    let json = archive_of(&pool, &scratch);
-    let archive = scratch.join("properties.tar");
-    with_config(&json, "properties.json", &properties_json(), &archive);
-    pool.delete("jails/web01");
-    let ended = remand(["restore"]).on(&pool).arg(&archive).ends(0);
-    ended.tells("properties.json: it is properties, which this pool only remembers");
-    let found = listed(&pool, "web01");
-    assert_eq!(found["base"], "base-1.0");
-    sees_the_jail(&found, "properties");
-    assert!(
-        !pool.path("jails/web01/properties.json").exists() && !pool.path("jails/web01/config.json").exists()
-    );
-    let again = scratch.join("again.tar");
-    export(&pool, "web01", &again, &[]);
-    assert_eq!(member(&again, "./properties.json"), properties_json());
-    assert!(
-        Bundle::open(&again).manifest()["resources"][0].get("properties").is_none(),
-        "they are there once"
-    );
-    restore(
-        &pool,
-        &again,
-        &["--name", "web02", "--set", "boot=off", "--unset", "type", "--set", "user.new=1"],
-    );
-    let view = listed(&pool, "web02")["view"].clone();
-    assert_eq!((&view["boot"], &view["host_hostuuid"]), (&false.into(), &"web02".into()));
-    let third = scratch.join("third.tar");
-    export(&pool, "web02", &third, &[]);
-    let text = member(&third, "./properties.json");
-    assert!(
-        text.contains("user.new") && !text.contains("iocage:type") && !text.contains("ip4_addr"),
-        "{text}"
-    );
+fn properties_are_remembered_where_there_are_none() {
+    for place in [Some(Place::dir()), Place::btrfs("config forms")].into_iter().flatten() {
+        let (source, scratch) = (Pool::with_jail(&Place::dir(), Size::Small), Scratch::new());
+        let pool = Pool::with_release(&place, Size::Small);
+        let json = archive_of(&source, &scratch);
+        let archive = scratch.join("properties.tar");
+        with_config(&json, "properties.json", &properties_json(), &archive);
+        let ended = remand(["restore"]).on(&pool).arg(&archive).ends(0);
+        ended.tells("properties.json: it is properties, which this pool only remembers");
+        let found = listed(&pool, "web01");
+        assert_eq!(found["base"], "base-1.0");
+        sees_the_jail(&found, "properties");
+        for file in ["properties.json", "config.json", "config"] {
+            assert!(!pool.path("jails/web01").join(file).exists(), "{file}");
+        }
+        let again = scratch.join("again.tar");
+        export(&pool, "web01", &again, &[]);
+        assert_eq!(member(&again, "./properties.json"), properties_json());
+        let manifest = Bundle::open(&again).manifest();
+        assert!(manifest["resources"][0].get("properties").is_none(), "they are there once: {manifest}");
+        let options = ["--name", "web02", "--set", "boot=off", "--unset", "type", "--set", "user.new=1"];
+        restore(&pool, &again, &options);
+        let view = listed(&pool, "web02")["view"].clone();
+        assert_eq!((&view["boot"], &view["host_hostuuid"]), (&false.into(), &"web02".into()));
+        let third = scratch.join("third.tar");
+        export(&pool, "web02", &third, &[]);
+        let text = member(&third, "./properties.json");
+        assert!(text.contains("user.new") && !text.contains("iocage:type"), "{text}");
+        assert!(!text.contains("ip4_addr"), "{text}");
+    }
 }
 
 #[test]

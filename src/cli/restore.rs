@@ -117,7 +117,8 @@ fn with(one: &Restored) -> String {
         Some(value) => format!("with {key}={value}"),
         None => format!("without {key}"),
     };
-    one.assignments.iter().map(|assignment| format!(", {}", word(assignment))).collect()
+    let words: Vec<_> = one.assignments.iter().map(|assignment| format!(", {}", word(assignment))).collect();
+    words.concat()
 }
 
 fn summary(console: &Console, report: &Report) -> Vec<String> {

@@ -116,8 +116,8 @@ impl Document {
 fn typed_value(key: &str, typed: &str, now: Option<&Value>, dialect: Dialect) -> Value {
     // A leading zero or sign is not how a number would be printed again.
     let number = || {
-        let number = typed.parse::<i64>().ok().filter(|number| number.to_string() == typed);
-        number.map(Value::from)
+        let number = typed.parse::<serde_json::Number>().ok().filter(|number| number.to_string() == typed);
+        number.map(Value::Number)
     };
     let string = || Value::String(typed.to_owned());
     match now {

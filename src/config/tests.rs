@@ -144,15 +144,16 @@ fn keys_that_are_absurdly_long_are_left_out() {
 
 #[test]
 fn what_is_set_keeps_its_type_and_switches_are_as_the_manager_has_them() {
+    use Dialect::{Iocage, Libioc};
     let source = r#"{"priority": 7, "vnet": false, "tags": ["a"], "comment": "x", "boot": 1, "user": {"a": {"b": 1}}}"#;
     let set = |dialect, key: &str, value: &str| -> std::result::Result<serde_json::Value, String> {
         let mut c = config(source);
         c.assign(key, value, dialect)?;
         Ok(serde_json::from_slice(&c.into_bytes()).unwrap())
     };
-    use Dialect::{Iocage, Libioc};
     for (dialect, key, value, expected) in [
         (Libioc, "priority", "8", serde_json::json!(8)),
+        (Libioc, "priority", "-2.5", serde_json::json!(-2.5)),
         (Libioc, "priority", "08", serde_json::json!("08")),
         (Libioc, "priority", "high", serde_json::json!("high")),
         (Libioc, "vnet", "yes", serde_json::json!(true)),
@@ -212,7 +213,7 @@ fn written(form: Form, pairs: &[(String, String)]) -> Vec<u8> {
                         [number % 5];
                 format!("{key} {sign}{value}{end}")
             });
-            lines.collect::<String>().into_bytes()
+            lines.collect::<Vec<_>>().concat().into_bytes()
         }
     }
 }

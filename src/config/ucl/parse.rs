@@ -204,6 +204,9 @@ impl Parser<'_> {
             if matches!(self.peek(), Some(b'=' | b':')) {
                 self.at += 1;
                 self.blanks()?;
+                if matches!(self.peek(), Some(b'=' | b':')) {
+                    return Err(self.wrong("a key has = or : behind it once; put the value in quotes"));
+                }
                 break;
             }
             if matches!(self.peek(), Some(b'{' | b'[')) || !self.names_a_section() {

@@ -70,6 +70,8 @@ fn what_is_not_understood_says_where_and_what_to_do() {
         ("a = 2\na { b = 1 }", 2, "join both"),
         ("a =", 1, "no value"),
         ("a = ;", 1, "no value"),
+        ("a == x", 1, "once"),
+        ("a = :x", 1, "once"),
         ("a", 1, "behind a key"),
         ("s{ }", 1, "behind a key"),
         ("=x", 1, "begins with a letter"),
@@ -83,8 +85,8 @@ fn what_is_not_understood_says_where_and_what_to_do() {
     }
     let error = Document::parse(b"a = 1\nb = \xff".to_vec()).unwrap_err();
     assert!(error.starts_with("line 2: ") && error.contains("UTF-8"), "{error}");
-    let many = (0..30_000).map(|number| format!("a{number}=1\n")).collect::<String>();
-    assert!(Document::parse(many.into_bytes()).unwrap_err().contains("more values"));
+    let many: Vec<_> = (0..30_000).map(|number| format!("a{number}=1\n")).collect();
+    assert!(Document::parse(many.concat().into_bytes()).unwrap_err().contains("more values"));
     assert!(Document::parse(vec![b'#'; (1 << 20) + 1]).unwrap_err().contains("larger"));
 }
 
