@@ -6,6 +6,7 @@ pub mod libioc;
 
 use remand_backends::{Backend, DatasetName, Snapshot};
 
+use crate::config::{Dialect, Form};
 use crate::error::Result;
 use crate::resource::{Base, Resource, ResourceKind};
 
@@ -37,8 +38,13 @@ pub trait Layout: Send + Sync + std::fmt::Debug {
     /// resource. Both have been checked.
     fn base_part(&self, release: &str, part: &str) -> Result<DatasetName>;
 
-    /// File name of a jail's config.
-    fn config_name(&self) -> &'static str;
+    /// The forms of config that the manager reads, in the order in which it looks for them.
+    fn config_forms(&self) -> &'static [Form] {
+        &Form::ALL
+    }
+
+    /// How the manager writes a config: in the first of these forms, with values in this spelling.
+    fn dialect(&self) -> Dialect;
 
     /// Key of the config that names the release.
     fn release_key(&self) -> &'static str;

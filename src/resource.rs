@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use remand_backends::{DatasetKind, DatasetName, Snapshot};
 
 pub use crate::archive::manifest::ResourceKind;
+use crate::config::{Form, View};
 use crate::error::{Error, Result};
 use crate::tree::TreePath;
 
@@ -19,8 +20,10 @@ pub struct Resource {
     pub dataset: DatasetName,
     /// Where that dataset's files are: config, fstab and other files lie here.
     pub directory: PathBuf,
-    /// File name of the config, where there is one.
-    pub config: Option<&'static str>,
+    /// Form of the config, where there is one.
+    pub config: Option<Form>,
+    /// What the config says, with the pool's defaults; none where it cannot be understood.
+    pub view: Option<View>,
     /// Whether there is an fstab.
     pub fstab: bool,
     /// The base that its root was cloned from.

@@ -11,6 +11,7 @@
 pub(crate) mod base;
 mod begin;
 mod carried;
+mod config;
 mod conflict;
 mod files;
 mod links;
@@ -37,6 +38,7 @@ pub(crate) use resume::resumable_bytes;
 pub use salvage::{Salvage, Toll};
 
 use crate::archive::{self, Seal, Signed};
+use crate::config::Assignment;
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
@@ -84,6 +86,8 @@ pub struct Options {
     pub allow_base_mismatch: bool,
     /// By default conflicts fail with `base`, and the archive wins with `allow_base_mismatch`.
     pub on_conflict: Option<OnConflict>,
+    /// What is set in the configs, after name, base and identity.
+    pub assignments: Vec<Assignment>,
     /// Wait for a lock that another process holds.
     pub wait: bool,
     /// Restore of a damaged archive what is whole.
@@ -114,6 +118,8 @@ pub struct Restored {
     pub directory: Option<std::path::PathBuf>,
     /// Label of the base that it was restored onto.
     pub base: Option<String>,
+    /// What is set in its config, or taken away.
+    pub assignments: Vec<Assignment>,
     /// Why it was left out, if it was.
     pub failed: Option<String>,
     /// What it lacks, if it comes from a damaged archive and may not be whole.
@@ -123,7 +129,8 @@ pub struct Restored {
 impl Restored {
     fn new(plan: &plan::Plan) -> Self {
         let (resource, name) = (label(plan.record.kind, &plan.name), plan.name.clone());
-        Self { resource, name, directory: None, base: None, failed: None, salvaged: None }
+        let assignments = plan.assignments.clone();
+        Self { resource, name, directory: None, base: None, assignments, failed: None, salvaged: None }
     }
 
     fn failed(plan: &plan::Plan, error: &Error) -> Self {

@@ -4,6 +4,7 @@
 mod archives;
 mod attributes;
 mod chunks;
+mod configs;
 mod forged;
 mod frames;
 mod host;
@@ -24,11 +25,13 @@ pub(crate) use seeds::seeds;
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target.
-pub(crate) const ALL: [(&str, Check); 24] = [
+pub(crate) const ALL: [(&str, Check); 26] = [
     ("archive", archives::archive),
     ("attributes", attributes::attributes),
     ("chunks", chunks::chunks),
-    ("config", words::config),
+    ("config", configs::json),
+    ("config_properties", configs::properties),
+    ("config_ucl", configs::ucl),
     ("forged", forged::forged_check),
     ("fstab", words::fstab),
     ("gzip", frames::gzip),

@@ -1,9 +1,8 @@
-//! What users and managers write: words of the command line, config files, fstab.
+//! What users write: words of the command line, fstab.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use remand::config::Config;
 use remand::fstab;
 use remand::locator::Locator;
 use remand::resource::{ResourceKind, Selector, check_name};
@@ -89,43 +88,6 @@ fn selections(words: &[String]) {
             Err(error) => is_fit(&error),
         }
     }
-}
-
-/// A config that nobody changes stays byte for byte. What is set is found, and nothing else changes.
-pub(super) fn config(data: &[u8]) {
-    let parse = |bytes: &[u8]| Config::parse(bytes.to_vec(), "config.json");
-    let config = match parse(data) {
-        Ok(config) => config,
-        Err(error) => return is_fit(&error),
-    };
-    assert_eq!(config.clone().into_bytes(), data);
-    let keys = ["release", "id", "user.comment", "host_hostuuid", "ip4_addr", "vnet0_mac", "a.b.c", ""];
-    for key in keys {
-        let mut changed = config.clone();
-        let before: Vec<_> = keys.iter().map(|key| changed.get(key)).collect();
-        changed.set(key, "new");
-        assert_eq!(changed.get(key).as_deref(), Some("new"), "{key}");
-        let again = parse(&changed.into_bytes()).expect("it was printed");
-        for (other, before) in keys.iter().zip(before).filter(|(other, _)| **other != key) {
-            assert_eq!(again.get(other), before, "{other} after {key}");
-        }
-        assert_eq!(again.get(key).as_deref(), Some("new"), "{key}");
-    }
-    let mut renewed = config.clone();
-    let mut next = 0_u8;
-    let told = renewed.renew_identity("web01", "web02", |buffer| {
-        for byte in buffer {
-            next = next.wrapping_add(37);
-            *byte = next;
-        }
-    });
-    for one in told {
-        assert_eq!(renewed.get(&one.key), one.value, "{}", one.key);
-    }
-    parse(&renewed.into_bytes()).expect("it was printed");
-    let mut renamed = config;
-    renamed.rename("web01", "web02");
-    assert!(["id", "name"].iter().all(|key| renamed.get(key).as_deref() != Some("web01")));
 }
 
 /// The bytes of a line that neither side touches.

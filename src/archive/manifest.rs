@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::is_manifest_too_big;
 pub use super::record::{ExportRecord, ExportResult};
 use crate::change::Fingerprint;
+use crate::config::View;
 
 /// Value of [`Manifest::format`].
 pub const FORMAT: &str = "remand-archive";
@@ -155,9 +156,12 @@ pub struct ResourceRecord {
     pub taken: Option<String>,
     /// Whether all datasets were read as of one moment.
     pub consistent: bool,
-    /// Member of the config, below the prefix (`config.json`).
+    /// Member of the config, below the prefix (`config.json`, `config`, `properties.json`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// What the config says, with the defaults of its pool. Since version 1.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
     /// Member of the fstab, below the prefix (`fstab`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fstab: Option<String>,

@@ -125,6 +125,7 @@ pub(super) fn manifest() -> Manifest {
             taken: None,
             consistent: false,
             config: Some("config.json".to_owned()),
+            view: None,
             fstab: Some("fstab".to_owned()),
             base_directories: Vec::new(),
             properties: BTreeMap::new(),

@@ -235,6 +235,7 @@ Examples:
   remand restore /backup/web01.tar.gz
   remand restore --name web02 web01.tar.gz      a second jail, with an identity of its own
   remand restore all.tar.gz web01 db01=db02     two resources of many, one under another name
+  remand restore --set boot=no --unset ip4_addr web01.tar.gz
   remand restore --base 14.3-RELEASE --on-conflict theirs web01.tar.gz
   ssh host-a remand export web01 - | remand restore -
   remand restore web01.tar.gz web01:/etc/nginx --to /tmp/old     a directory out of it")]
@@ -260,7 +261,7 @@ pub(crate) struct Restore {
         long,
         value_name = "DIR",
         requires = "selectors",
-        conflicts_with_all = ["name", "base", "identity", "allow_base_mismatch", "on_conflict", "dry_run", "exclude", "newer", "keep_going"]
+        conflicts_with_all = ["name", "base", "identity", "set", "unset", "allow_base_mismatch", "on_conflict", "dry_run", "exclude", "newer", "keep_going"]
     )]
     pub(crate) to: Option<PathBuf>,
     /// With --to: the dataset that PATH is in [default: root]
@@ -275,6 +276,12 @@ pub(crate) struct Restore {
     /// Name, MAC addresses, host id and host UUID [default: new with --name, else keep]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(crate) identity: Option<IdentityWord>,
+    /// Set a key of the restored config, of all resources or of one; can be given several times
+    #[arg(long, value_name = "[NAME:]KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Take a key of the restored config away; can be given several times
+    #[arg(long, value_name = "[NAME:]KEY")]
+    pub(crate) unset: Vec<String>,
     /// Go on although the base is not the one that the archive was made against
     #[arg(long)]
     pub(crate) allow_base_mismatch: bool,

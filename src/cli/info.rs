@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use remand::archive::manifest::{DatasetRecord, Encoding, ExportRecord, Mode, ResourceRecord};
 use remand::archive::{Manifest, Signed};
+use remand::config::{Address, View};
 use remand::resource::{kind_name, label};
 use remand::verify::info;
 use serde_json::json;
@@ -116,6 +117,9 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
     if !parts.is_empty() {
         field(out, "config", &parts.join(", "));
     }
+    if let Some(view) = &resource.view {
+        view_fields(out, view);
+    }
     if !resource.base_directories.is_empty() {
         let paths: Vec<_> =
             resource.base_directories.iter().map(|directory| directory.path.as_str()).collect();
@@ -132,6 +136,21 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
         for line in table(["REV", "BEGUN", "HOST", "BASE", "SIZE", "DESTINATION", "RESULT"], &rows).lines() {
             let _ = writeln!(out, "  {line}");
         }
+    }
+}
+
+/// What the config says.
+fn view_fields(out: &mut String, view: &View) {
+    field(out, "  boot", if view.boot { "yes" } else { "no" });
+    if let Some(kind) = &view.basejail {
+        field(out, "  basejail", kind);
+    }
+    if view.template {
+        field(out, "  template", "yes");
+    }
+    let addresses: Vec<_> = view.ip4.iter().chain(&view.ip6).map(Address::text).collect();
+    if !addresses.is_empty() {
+        field(out, "  addresses", &addresses.join(", "));
     }
 }
 
@@ -210,6 +229,10 @@ mod tests {
                 "base": { "name": "14.2-RELEASE", "snapshot": "p3", "guid": "1234" },
                 "snapshot": "remand-20260102T030405Z-0a1b2c3d", "consistent": true,
                 "config": "config.json", "fstab": "fstab",
+                "view": {
+                    "boot": true, "basejail": "nullfs", "template": true,
+                    "ip4": [{ "interface": "vnet0", "address": "192.0.2.7/24" }, { "address": "dhcp" }]
+                },
                 "datasets": [
                     { "name": "root", "encoding": "delta", "member": "root" },
                     { "name": "data", "encoding": "zfs", "member": "data.zfs", "snapshots": ["a", "b"],

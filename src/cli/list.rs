@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use remand::config::Form;
 use remand::event::{Observer, Warning};
 use remand::records::{Annotations, Records};
 use remand::resource::{Base, Basejail, Resource, ResourceKind, kind_name};
@@ -103,6 +104,8 @@ fn record(resource: &Resource, runs: Option<bool>, given: &Annotations) -> serde
         "running": runs,
         "base": resource.base.as_ref().map(Base::label),
         "basejail": resource.basejail.as_ref().map(Basejail::name),
+        "config": resource.config.map(Form::name),
+        "view": resource.view,
         "datasets": names(resource),
         "directory": path_name(&resource.directory),
     });
@@ -114,6 +117,7 @@ fn record(resource: &Resource, runs: Option<bool>, given: &Annotations) -> serde
 
 #[cfg(test)]
 mod tests {
+    use remand::config::View;
     use remand::resource::Part;
     use remand_backends::{DatasetName, Snapshot, SnapshotName};
 
@@ -137,7 +141,8 @@ mod tests {
             kind,
             name: directory.rsplit('/').next().unwrap().into(),
             directory: format!("/iocage/{directory}").into(),
-            config: None,
+            config: (kind == ResourceKind::Jail).then_some(Form::Ucl),
+            view: (kind == ResourceKind::Jail).then(|| View { boot: true, ..View::default() }),
             fstab: false,
             basejail: None,
             base: base.map(|name| Base { name: name.into(), snapshot, parted_seconds: Some(0) }),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use remand::config::Assignment;
 use remand::extract;
 use remand::locator::Locator;
 use remand::restore::{Identity, OnConflict, Options, Report, Restored, Salvage, dry_run, restore};
@@ -31,7 +32,9 @@ pub(super) fn run(session: &Session, args: &Restore) -> Result<Outcome, Failure>
     outcome.result = record(args, &report);
     if args.dry_run {
         let all = report.resources.iter().filter(|one| one.failed.is_none());
-        console.plan(&all.map(|one| format!("{}{}", one.resource, onto(one))).collect::<Vec<_>>())?;
+        console.plan(
+            &all.map(|one| format!("{}{}{}", one.resource, onto(one), with(one))).collect::<Vec<_>>(),
+        )?;
         outcome.summary.push("Nothing was restored: this was a dry run".into());
     } else {
         outcome.summary.extend(summary(console, &report));
@@ -81,8 +84,11 @@ fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
         args.newer.as_deref(),
         now,
     )?;
+    let set = args.set.iter().map(|word| Assignment::set(word));
+    let unset = args.unset.iter().map(|word| Assignment::unset(word));
     Ok(Options {
         selection,
+        assignments: set.chain(unset).collect::<remand::error::Result<_>>()?,
         keep_going: args.keep_going,
         name: args.name.clone(),
         base: args.base.clone(),
@@ -103,6 +109,16 @@ fn options(args: &Restore, config: &Config) -> Result<Options, Failure> {
 
 fn onto(one: &Restored) -> String {
     one.base.as_ref().map(|base| format!(" onto {base}")).unwrap_or_default()
+}
+
+/// What is set in its config.
+fn with(one: &Restored) -> String {
+    let word = |Assignment { key, value, .. }: &Assignment| match value {
+        Some(value) => format!("with {key}={value}"),
+        None => format!("without {key}"),
+    };
+    let words: Vec<_> = one.assignments.iter().map(|assignment| format!(", {}", word(assignment))).collect();
+    words.concat()
 }
 
 fn summary(console: &Console, report: &Report) -> Vec<String> {
@@ -150,11 +166,20 @@ fn record(args: &Restore, report: &Report) -> Map<String, Value> {
 }
 
 fn resource_record(one: &Restored) -> Value {
+    let set: Map<_, _> = one
+        .assignments
+        .iter()
+        .filter_map(|assignment| Some((assignment.key.clone(), json!(assignment.value.as_ref()?))))
+        .collect();
+    let unset: Vec<_> =
+        one.assignments.iter().filter(|one| one.value.is_none()).map(|one| one.key.as_str()).collect();
     json!({
         "resource": one.resource,
         "name": one.name,
         "directory": one.directory.as_deref().map(path_name),
         "base": one.base,
+        "set": set,
+        "unset": unset,
         "failed": one.failed,
         "salvaged": one.salvaged.map(|toll| json!({
             "lost": toll.lost,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use remand_backends::{DatasetKind, Snapshot, SnapshotName};
+use remand_backends::{Backend, DatasetKind, Snapshot, SnapshotName};
 use serde_json::{Value, json};
 
 use super::Options;
@@ -14,8 +14,10 @@ use crate::archive::manifest::{
     Manifest, ResourceRecord, Tool, Version,
 };
 use crate::change::{Fingerprint, Scope, walk};
+use crate::config::{Config, Form};
 use crate::error::{Error, Result};
 use crate::event::Warning;
+use crate::resource::Resource;
 use crate::run;
 use crate::tree;
 
@@ -97,12 +99,11 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
         snapshot: job.transport().name.as_ref().map(|name| name.as_str().to_owned()),
         taken: Some(taken.into()),
         consistent,
-        config: resource.config.map(str::to_owned),
+        config: resource.config.map(|form| form.member().to_owned()),
         fstab: resource.fstab.then(|| "fstab".into()),
         base_directories: left_out.to_vec(),
-        properties: backend
-            .local_properties(&resource.dataset)
-            .map_err(Error::backend(format!("read the properties of {}", resource.dataset.as_str())))?,
+        view: resource.view.clone(),
+        properties: own_properties(backend, resource)?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
         revision: remembered.revision,
         tags: remembered.annotations.tags,
@@ -110,6 +111,17 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
         keep: remembered.annotations.keep,
         records: remembered.earlier,
     })
+}
+
+/// Those of the resource's own dataset, but for those that are its config: that has a member.
+fn own_properties(backend: &dyn Backend, resource: &Resource) -> Result<BTreeMap<String, String>> {
+    let failed = Error::backend(format!("read the properties of {}", resource.dataset.as_str()));
+    let mut found = backend.local_properties(&resource.dataset).map_err(failed)?;
+    if resource.config == Some(Form::Properties) {
+        let config = Config::of_properties(&found);
+        found.retain(|name, _| !config.properties().is_some_and(|own| own.contains_key(name)));
+    }
+    Ok(found)
 }
 
 fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<DatasetRecord> {

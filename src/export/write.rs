@@ -13,7 +13,7 @@ use super::recorded::Recorded;
 use super::selected::{Failures, Selected};
 use super::shared::SharedFiles;
 use super::snapshot::Moment;
-use super::{Options, basejail, carried, encryption, side_by_side};
+use super::{Options, basejail, carried, encryption, own, side_by_side};
 use crate::archive::manifest::{BaseDirectory, ResourceKind, ResourceRecord};
 use crate::archive::{Failure, Seal, Writer};
 use crate::base::OpenBase;
@@ -151,15 +151,8 @@ fn keep_changed(
         let view = format!("{}-own", context.run);
         let resource = &mut selected.resource;
         crate::pool::with_view(context.pool.backend(), &moment.snapshot, &view, steps, |view| {
-            let directory = view.tree.root();
-            let has = |name: &str| {
-                let stat = directory.stat(name.as_bytes());
-                stat.map_err(crate::error::Error::tree(format!("look for {name}"))).map(|stat| stat.is_some())
-            };
             if resource.kind == ResourceKind::Jail {
-                let config = context.pool.layout().config_name();
-                resource.config = has(config)?.then_some(config);
-                resource.fstab = has("fstab")?;
+                own::look(context.pool, resource, &view.tree, steps)?;
             }
             Ok(())
         })?;

@@ -2,17 +2,14 @@
 
 mod basejail;
 
-use std::path::Path;
-
 use remand_backends::{Backend, Dataset, DatasetKind, DatasetName, Snapshot};
 
 use super::Layout;
-use crate::config::Config;
+use crate::config::{Dialect, Place, View};
 use crate::error::{Error, Result};
 use crate::resource::{Base, Basejail, Part, Resource, ResourceKind, check_name, label};
 
 const ROOT: &str = "root";
-const CONFIG: &str = "config.json";
 
 /// libioc's layout.
 #[derive(Debug)]
@@ -52,13 +49,21 @@ impl Layout for Libioc {
             )));
         };
         let is_file = |name: &str| directory.join(name).symlink_metadata().is_ok_and(|found| found.is_file());
-        let config = (kind == ResourceKind::Jail && is_file(CONFIG)).then_some(CONFIG);
+        let place = Place { backend, dataset: &dataset, directory: &directory };
+        let config = if kind == ResourceKind::Jail { place.form(self.config_forms())? } else { None };
+        let (view, unclear) = match config.map(|form| place.view(form, &what)).transpose() {
+            Ok(view) => (view, None),
+            // It travels as it is.
+            Err(error @ Error::Malformed { .. }) => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
         let fstab = kind == ResourceKind::Jail && is_file("fstab");
         let base = match (kind, &root.origin) {
             (ResourceKind::Jail, Some(origin)) => self.base_of_clone(backend, &root, origin)?,
-            (ResourceKind::Jail, None) if root.kind == DatasetKind::Directory => {
-                self.configured_base(backend, &directory, config, &what)?
-            }
+            (ResourceKind::Jail, None) if root.kind == DatasetKind::Directory => match unclear {
+                Some(error) => return Err(error),
+                None => self.configured_base(backend, view.as_ref())?,
+            },
             _ => None,
         };
         let mut datasets = vec![part(ROOT, root, None)];
@@ -77,10 +82,10 @@ impl Layout for Libioc {
         let enclosed = backend
             .enclosed(&dataset)
             .map_err(Error::backend(format!("look for snapshots in the {what}")))?;
-        let basejail = match config.filter(|_| kind == ResourceKind::Jail) {
-            _ if datasets.iter().any(|part| part.base.is_some()) => Some(Basejail::Cloned),
-            Some(config) => basejail::configured(backend, &directory.join(config), &what)?,
-            None => None,
+        let basejail = if datasets.iter().any(|part| part.base.is_some()) {
+            Some(Basejail::Cloned)
+        } else {
+            view.as_ref().and_then(basejail::configured)
         };
         let name = name.to_owned();
         Ok(Some(Resource {
@@ -89,6 +94,7 @@ impl Layout for Libioc {
             dataset,
             directory,
             config,
+            view,
             fstab,
             base,
             basejail,
@@ -138,8 +144,8 @@ impl Layout for Libioc {
         basejail::place(release, part)
     }
 
-    fn config_name(&self) -> &'static str {
-        CONFIG
+    fn dialect(&self) -> Dialect {
+        Dialect::Libioc
     }
 
     fn release_key(&self) -> &'static str {
@@ -164,19 +170,9 @@ impl Libioc {
 
     /// Of a root that is no clone the config alone tells the release. One that is not in the pool is no base: nothing could be
     /// restored against it.
-    fn configured_base(
-        &self,
-        backend: &dyn Backend,
-        directory: &Path,
-        config: Option<&str>,
-        what: &str,
-    ) -> Result<Option<Base>> {
-        let Some(config) = config else { return Ok(None) };
-        let path = directory.join(config);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", path.display()))?;
-        let release = Config::parse(bytes, &format!("{config} of the {what}"))?.get(self.release_key());
-        match release {
-            Some(release) if check_name(&release).is_ok() => Ok(self.bases(backend, &release)?.pop()),
+    fn configured_base(&self, backend: &dyn Backend, view: Option<&View>) -> Result<Option<Base>> {
+        match view.and_then(|view| view.release.as_ref()) {
+            Some(release) if check_name(release).is_ok() => Ok(self.bases(backend, release)?.pop()),
             _ => Ok(None),
         }
     }

@@ -18,6 +18,7 @@ use super::work::{Context, Onto, Work};
 use super::{OnConflict, Restored, no_streams, part};
 use crate::archive::Manifest;
 use crate::archive::manifest::{BaseRecord, Mode, ResourceKind};
+use crate::config::{Assignment, Dialect};
 use crate::error::{Error, Result};
 use crate::event::Step;
 use crate::lock::Lock;
@@ -338,7 +339,21 @@ fn merge(chosen: &Chosen, run: &str, number: usize, context: Context<'_>) -> Res
 /// What can be told without making anything.
 pub(super) fn check(pool: &Pool, plan: &Plan) -> Result<()> {
     check_free(pool, plan)?;
-    check_streams(pool, plan)
+    check_streams(pool, plan)?;
+    check_assignments(pool, plan)
+}
+
+/// What remand decides by itself nobody sets behind its back.
+fn check_assignments(pool: &Pool, plan: &Plan) -> Result<()> {
+    let dialect = pool.layout().dialect();
+    let stays = Dialect::of_layout(&plan.record.layout).is_none_or(|from| from == dialect);
+    for Assignment { key, .. } in &plan.assignments {
+        let by_form = plan.form.filter(|_| stays).and_then(|form| form.check_key(key).err());
+        if let Some(why) = dialect.decided(key).map(str::to_owned).or(by_form) {
+            return Err(Error::Usage(format!("{key} cannot be set: {why}")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is nothing in the place of a resource.

@@ -1,16 +1,8 @@
-//! Config and fstab on their way back.
+//! Config and fstab on their way back, which are held in memory.
 
-use crate::config::Config;
+use crate::config::MAX_BYTES;
 use crate::error::{Error, Result};
-use crate::resource::ResourceKind;
-use crate::restore::Identity;
-use crate::restore::plan::Plan;
-use crate::run::fill_random;
-use crate::step::Steps;
 use crate::tree::Content;
-
-/// More than any config or fstab has; they are held in memory.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// The whole content, in memory.
 pub(super) fn read_all(name: &str, content: &mut dyn Content) -> Result<Vec<u8>> {
@@ -26,42 +18,6 @@ pub(super) fn read_all(name: &str, content: &mut dyn Content) -> Result<Vec<u8>>
         slot.copy_from_slice(data);
     }
     Ok(bytes)
-}
-
-/// The config of the restored resource: byte for byte the archive's, unless name, base or identity change.
-pub(super) fn config(
-    bytes: Vec<u8>,
-    plan: &Plan,
-    release: Option<(&str, &str)>,
-    identity: Identity,
-    steps: &Steps<'_>,
-) -> Result<Vec<u8>> {
-    if plan.record.kind != ResourceKind::Jail {
-        return Ok(bytes);
-    }
-    let renamed = plan.name != plan.record.name;
-    if !renamed && release.is_none() && identity == Identity::Keep {
-        return Ok(bytes);
-    }
-    let mut config = Config::parse(bytes, "config.json in the archive")?;
-    if renamed {
-        config.rename(&plan.record.name, &plan.name);
-    }
-    if let Some((key, release)) = release {
-        config.set(key, release);
-    }
-    if identity == Identity::New {
-        for renewed in config.renew_identity(&plan.record.name, &plan.name, fill_random) {
-            steps.notice(
-                "config.json",
-                match renewed.value {
-                    Some(value) => format!("new identity: {} is now {value}", renewed.key),
-                    None => format!("new identity: {} was taken away; set one that is free", renewed.key),
-                },
-            );
-        }
-    }
-    Ok(config.into_bytes())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::archive::manifest::{
     BaseRecord, DatasetRecord, Encoding, EntryFlags, Mode, ResourceKind, ResourceRecord,
 };
+use crate::config::{Assignment, Form};
 use crate::error::{Error, Result};
 use crate::export::plan::member;
 use crate::resource::check_name;
@@ -34,6 +35,9 @@ pub(crate) struct Plan {
     /// Name that it gets.
     pub(crate) name: String,
     pub(crate) config: Option<TreePath>,
+    pub(crate) form: Option<Form>,
+    /// What the user sets in it.
+    pub(crate) assignments: Vec<Assignment>,
     pub(crate) fstab: Option<TreePath>,
     pub(crate) files: TreePath,
     pub(crate) datasets: Vec<Target>,
@@ -54,6 +58,8 @@ pub(crate) fn plan(record: &ResourceRecord, name: Option<&str>) -> Result<Plan> 
     Ok(Plan {
         name: name.unwrap_or(&record.name).to_owned(),
         config: record.config.as_deref().map(below).transpose()?,
+        form: record.config.as_deref().and_then(Form::of_member),
+        assignments: Vec::new(),
         fstab: record.fstab.as_deref().map(below).transpose()?,
         files: below("files")?,
         datasets: record
@@ -110,7 +116,7 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
     if record.kind == ResourceKind::Plain {
         return refuse("it holds a plain dataset, which no layout of this version has a place for".into());
     }
-    if record.config.as_deref().is_some_and(|config| config != "config.json") {
+    if record.config.as_deref().is_some_and(|config| Form::of_member(config).is_none()) {
         return refuse(format!("its config {:?} has a form that this version does not know", record.config));
     }
     if record.fstab.as_deref().is_some_and(|fstab| fstab != "fstab") {
@@ -188,6 +194,7 @@ mod tests {
             taken: None,
             consistent: true,
             config: Some("config.json".into()),
+            view: None,
             fstab: None,
             base_directories: Vec::new(),
             properties: std::collections::BTreeMap::new(),
@@ -229,10 +236,11 @@ mod tests {
             };
         }
         plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
-        let attacks: [Change; 18] = [
+        let attacks: [Change; 19] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
+            |r| r.config = Some("config.yaml".into()),
             |r| r.datasets[1].name = "../x".into(),
             |r| r.datasets[1].member = "root.zfs".into(),
             |r| r.datasets[1].name = "root".into(),

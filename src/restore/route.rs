@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::plan::{Plan, Target};
 use super::work::Work;
 use crate::archive::MemberName;
+use crate::config::Form;
 use crate::tree::TreePath;
 
 /// A part of a resource in an archive.
@@ -74,11 +75,17 @@ pub(super) fn is_taken(plan: &Plan, place: &Place) -> bool {
         Section::Dataset(at) => is_shadowed(&plan.datasets, &plan.datasets[at].name, &place.path),
         Section::Files => {
             let first = place.path.components().next();
-            let mut own = [&plan.config, &plan.fstab].into_iter().flatten();
-            own.any(|own| own.split().is_some_and(|(_, name)| first == Some(name)))
-                || is_shadowed(&plan.datasets, "", &place.path)
+            let fstab = plan.fstab.iter().filter_map(|fstab| fstab.split()).map(|(_, name)| name);
+            let configs = plan.form.map(hides).unwrap_or_default().into_iter().map(str::as_bytes);
+            configs.chain(fstab).any(|own| first == Some(own)) || is_shadowed(&plan.datasets, "", &place.path)
         }
     }
+}
+
+/// The files that no other file of the resource may be: the config, and what a manager would take for it.
+fn hides(form: Form) -> Vec<&'static str> {
+    let at = Form::ALL.iter().position(|other| *other == form).unwrap_or_default();
+    Form::ALL[..=at].iter().filter_map(|form| form.file()).collect()
 }
 
 /// Whether `path`, in a dataset called `dataset` ("" is the resource's own directory), is or lies below the place of another dataset.

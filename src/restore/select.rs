@@ -6,8 +6,9 @@ use super::Options;
 use super::plan::{self, Plan};
 use crate::archive::Manifest;
 use crate::archive::manifest::ResourceRecord;
+use crate::config::Assignment;
 use crate::error::{Error, Result};
-use crate::resource::label;
+use crate::resource::{Selector, label};
 use crate::selector::{Candidate, Chosen, Place, Selection, Unmatched, taken_since};
 use crate::step::Steps;
 
@@ -101,7 +102,37 @@ pub(super) fn select(
         };
         Ok(Selected { number: chosen.index, plan: plan::plan(&manifest.resources[chosen.index], name)? })
     });
-    planned.collect()
+    let mut planned = planned.collect::<Result<Vec<_>>>()?;
+    assign(&options.assignments, &mut planned, steps)?;
+    Ok(planned)
+}
+
+/// Gives each resource what is set in its config.
+fn assign(all: &[Assignment], selected: &mut [Selected], steps: &Steps<'_>) -> Result<()> {
+    let named = all.iter().filter_map(|one| one.resource.as_ref());
+    let of = |record: &ResourceRecord, name: &Selector| {
+        (record.kind, record.name.as_str()) == (name.kind, name.name.as_str())
+    };
+    for name in named {
+        if !selected.iter().any(|one| of(&one.plan.record, name)) {
+            let what = label(name.kind, &name.name);
+            return Err(Error::Usage(format!("Something is set in the {what}, which is not restored")));
+        }
+    }
+    let any = selected.iter().any(|one| one.plan.form.is_some());
+    for one in selected {
+        let record = &one.plan.record;
+        let assignments = Assignment::of(all, record.kind, &record.name)?;
+        let own = |assignment: &Assignment| assignment.resource.is_some();
+        if one.plan.form.is_some() || assignments.is_empty() {
+            one.plan.assignments = assignments;
+        } else if any && !assignments.iter().any(own) {
+            steps.notice(&one.label(), "it has no config, so nothing is set in it".into());
+        } else {
+            return Err(Error::Usage(format!("The {} has no config to set something in", one.label())));
+        }
+    }
+    Ok(())
 }
 
 /// What there is not, where a resource is asked for as of another snapshot than the one that the archive has it of.

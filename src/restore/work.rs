@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::base::Chosen;
+use super::config::{Becomes, Change};
 use super::files;
 use super::links::Copies;
 use super::merge::Merge;
@@ -18,6 +19,7 @@ use super::{Identity, Options, Toll};
 use crate::archive::Line;
 use crate::archive::index::Role;
 use crate::archive::manifest::Encoding;
+use crate::config::Form;
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::fstab::Leads;
@@ -144,7 +146,10 @@ impl<'a> Work<'a> {
         let bytes = files::read_all(&line.name.to_string(), content)?;
         let (name, bytes) = match section {
             Section::Fstab => ("fstab", self.fstab(bytes, run)?),
-            _ => ("config.json", self.config(bytes, run)?),
+            _ => match self.config(bytes, run)? {
+                Becomes::File(name, bytes) => (name, bytes),
+                Becomes::Properties(all) => return self.stage.set_config(&all, run.steps),
+            },
         };
         let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
         let entry = Entry { size: bytes.len() as u64, ..entry.clone() };
@@ -152,7 +157,8 @@ impl<'a> Work<'a> {
         self.stage.own()?.put(&name, &entry, Some(content)).map_err(misplaced(line))
     }
 
-    fn config(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {
+    fn config(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Becomes> {
+        let Context { pool, steps, .. } = context;
         let plan = &self.plan;
         let renamed = plan.name != plan.record.name;
         let identity =
@@ -161,8 +167,9 @@ impl<'a> Work<'a> {
         let release = self
             .release()
             .filter(|release| Some(*release) != was)
-            .map(|release| (context.pool.layout().release_key(), release));
-        files::config(bytes, plan, release, identity, context.steps)
+            .map(|release| (pool.layout().release_key(), release));
+        let form = plan.form.unwrap_or(Form::Json);
+        Change { pool, plan, release, identity, steps }.of(form, bytes)
     }
 
     fn fstab(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {

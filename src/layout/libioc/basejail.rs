@@ -5,13 +5,10 @@
 //! clone, with iocage nothing. A *zfs* basejail has a dataset for each, `jails/NAME/root/bin`, that is a clone of
 //! `base/RELEASE/root/bin`; libioc throws them away and clones them anew at each start.
 
-use std::io::ErrorKind;
-use std::path::Path;
-
 use remand_backends::{Backend, Dataset, DatasetName};
 
 use super::{ROOT, check_name, join};
-use crate::config::Config;
+use crate::config::View;
 use crate::error::{Error, Result};
 use crate::resource::{Base, Basejail};
 use crate::tree::TreePath;
@@ -34,46 +31,16 @@ const DIRECTORIES: [&str; 14] = [
     "usr/share",
 ];
 
-/// What holds for jails whose config says nothing.
-const DEFAULTS: &str = "defaults.json";
-
 /// What the config says, or the pool's defaults.
-pub(super) fn configured(backend: &dyn Backend, config: &Path, what: &str) -> Result<Option<Basejail>> {
-    let Some(own) = read(config, &format!("config of the {what}"))? else { return Ok(None) };
-    let defaults = read(&backend.directory().join(DEFAULTS), DEFAULTS)?;
-    let get = |key: &str| own.get(key).or_else(|| defaults.as_ref()?.get(key));
-    // iocage's first version has a type in place of the switch.
-    let old_type = own.get("type").is_some_and(|kind| kind == "basejail");
-    if !old_type && !get("basejail").is_some_and(|value| is_true(&value)) {
-        return Ok(None);
-    }
-    Ok(Some(match get("basejail_type").as_deref() {
-        Some("zfs") => Basejail::Cloned,
+pub(super) fn configured(view: &View) -> Option<Basejail> {
+    Some(match view.basejail.as_deref()? {
+        "zfs" => Basejail::Cloned,
         _ => Basejail::Mounted(directories()),
-    }))
+    })
 }
 
 fn directories() -> Vec<TreePath> {
     DIRECTORIES.iter().map(|path| TreePath::new(path.as_bytes()).expect("paths in a tree")).collect()
-}
-
-/// As libioc and iocage read a switch.
-fn is_true(value: &str) -> bool {
-    ["yes", "true", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
-}
-
-/// A config that is there and can be understood. One that cannot travels as it is, and makes no basejail.
-fn read(path: &Path, subject: &str) -> Result<Option<Config>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path.display())(error)),
-    };
-    match Config::parse(bytes, subject) {
-        Ok(config) => Ok(Some(config)),
-        Err(Error::Malformed { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// `base/RELEASE/root/bin` for `root/bin`.
@@ -102,16 +69,12 @@ pub(super) fn base_of_part(backend: &dyn Backend, part: &str, dataset: &Dataset)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Form};
 
     fn kind(config: &str, defaults: Option<&str>) -> Option<&'static str> {
-        let pool = tempfile::tempdir().unwrap();
-        if let Some(defaults) = defaults {
-            std::fs::write(pool.path().join(DEFAULTS), defaults).unwrap();
-        }
-        let path = pool.path().join("config.json");
-        std::fs::write(&path, config).unwrap();
-        let backend = remand_backends::open(pool.path().to_str().unwrap()).unwrap();
-        configured(backend.as_ref(), &path, "jail x").unwrap().map(|found| found.name())
+        let parse = |text: &str| Config::parse(Form::Json, text.into(), "config.json").unwrap();
+        let view = View::of(&parse(config), defaults.map(parse).as_ref());
+        configured(&view).map(|found| found.name())
     }
 
     #[test]
@@ -124,7 +87,6 @@ mod tests {
         }
         assert_eq!(kind(r#"{"type": "basejail"}"#, None), Some("nullfs"));
         assert_eq!(kind(r#"{"basejail": "yes", "basejail_type": "zfs"}"#, None), Some("zfs"));
-        assert_eq!(kind("no JSON", None), None);
     }
 
     #[test]

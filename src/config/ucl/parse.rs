@@ -1,0 +1,483 @@
+//! Reads UCL, as far as it is understood. What a file can make this do is bounded: size, depth, length of keys, number of values.
+
+use std::collections::HashMap;
+
+use super::{Item, Known, Value};
+use crate::tree::path::printable;
+
+const MAX_BYTES: usize = 1 << 20;
+const MAX_DEPTH: usize = 8;
+const MAX_KEY_BYTES: usize = 255;
+const MAX_ITEMS: usize = 10_000;
+
+/// What a file holds.
+pub(super) struct Parsed {
+    pub(super) items: Vec<Item>,
+    pub(super) known: HashMap<String, Known>,
+    /// Where a new key goes.
+    pub(super) end: usize,
+}
+
+type Result<T> = std::result::Result<T, String>;
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+    items: Vec<Item>,
+    known: HashMap<String, Known>,
+}
+
+/// A value that was read, and its place.
+struct Read {
+    value: Value,
+    start: usize,
+    end: usize,
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
+    if bytes.len() > MAX_BYTES {
+        return Err(format!("it is larger than {MAX_BYTES} bytes"));
+    }
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let line = line_of(bytes, error.valid_up_to());
+        return Err(format!("line {line}: it is no UTF-8 text; write it as such"));
+    }
+    let mut parser = Parser { text: bytes, at: 0, items: Vec::new(), known: HashMap::new() };
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        parser.at = 3;
+    }
+    parser.blanks()?;
+    let braced = parser.eat(b'{');
+    let mut end = parser.section("", 0, braced)?;
+    if braced {
+        parser.blanks()?;
+        if parser.at < bytes.len() {
+            return Err(parser.wrong("something comes after the last }; take it away"));
+        }
+    } else {
+        end = bytes.len();
+    }
+    Ok(Parsed { items: parser.items, known: parser.known, end })
+}
+
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    bytes[..at.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+}
+
+fn is_key_start(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'/') || byte >= 0x80
+}
+
+fn is_key(byte: u8) -> bool {
+    is_key_start(byte) || matches!(byte, b'-' | b'.')
+}
+
+/// What ends a value without quotes.
+fn ends_word(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | b'#' | b',' | b';' | b']' | b'}')
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let is_it = self.peek() == Some(byte);
+        self.at += usize::from(is_it);
+        is_it
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("line {}: {what}", line_of(self.text, self.at))
+    }
+
+    fn begins_comment(&self) -> bool {
+        matches!(self.text[self.at..], [b'#', ..] | [b'/', b'*', ..])
+    }
+
+    /// Skips blanks of a line.
+    fn spaces(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    /// Skips blanks, lines and comments; whether there was anything that ends a value.
+    fn blanks(&mut self) -> Result<bool> {
+        let mut ended = false;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b' ' | b'\t' => self.at += 1,
+                b'\n' | b'\r' => {
+                    ended = true;
+                    self.at += 1;
+                }
+                _ if self.begins_comment() => {
+                    ended = true;
+                    self.comment()?;
+                }
+                _ => break,
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Skips a comment. In one of several lines quotes hide its marks, as libucl has it.
+    fn comment(&mut self) -> Result<()> {
+        if self.eat(b'#') {
+            while self.peek().is_some_and(|byte| byte != b'\n') {
+                self.at += 1;
+            }
+            return Ok(());
+        }
+        let begin = self.at;
+        let (mut depth, mut quoted) = (0_usize, false);
+        while let Some(byte) = self.peek() {
+            let pair = (byte, self.text.get(self.at + 1).copied());
+            match pair {
+                (b'"', _) if self.text[self.at - 1] != b'\\' => quoted = !quoted,
+                _ if quoted => {}
+                (b'/', Some(b'*')) => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                (b'*', Some(b'/')) => {
+                    depth -= 1;
+                    self.at += 1;
+                }
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+        self.at = begin;
+        Err(self.wrong("the comment that begins here does not end; close it with */"))
+    }
+
+    /// Reads keys and values until the section ends, with its brace; where that is.
+    fn section(&mut self, above: &str, depth: usize, braced: bool) -> Result<usize> {
+        if depth > MAX_DEPTH {
+            return Err(self.wrong("more sections lie in one another than a config has"));
+        }
+        let mut ended = true;
+        loop {
+            ended |= self.blanks()?;
+            while matches!(self.peek(), Some(b';' | b',')) {
+                ended = true;
+                self.at += 1;
+                self.blanks()?;
+            }
+            match self.peek() {
+                None if braced => return Err(self.wrong("a section does not end; close it with }")),
+                None => return Ok(self.at),
+                Some(b'}') if braced => {
+                    self.at += 1;
+                    return Ok(self.at - 1);
+                }
+                Some(b'}') => return Err(self.wrong("a } closes no section")),
+                Some(_) if !ended => {
+                    return Err(self.wrong(
+                        "a value does not end; write ; behind it, or the next key on a line of its own",
+                    ));
+                }
+                Some(_) => self.entry(above, depth)?,
+            }
+            ended = self.text[self.at - 1] == b'}';
+        }
+    }
+
+    /// Reads a key and what it has.
+    fn entry(&mut self, above: &str, depth: usize) -> Result<()> {
+        let start = self.at;
+        let mut key = join(above, &self.key()?);
+        let mut levels = depth;
+        let mut sections = Vec::new();
+        loop {
+            self.spaces();
+            while self.begins_comment() && self.text[self.at] == b'/' {
+                self.comment()?;
+                self.spaces();
+            }
+            if matches!(self.peek(), Some(b'=' | b':')) {
+                self.at += 1;
+                self.blanks()?;
+                if matches!(self.peek(), Some(b'=' | b':')) {
+                    return Err(self.wrong("a key has = or : behind it once; put the value in quotes"));
+                }
+                break;
+            }
+            if matches!(self.peek(), Some(b'{' | b'[')) || !self.names_a_section() {
+                break;
+            }
+            levels += 1;
+            if levels > MAX_DEPTH {
+                return Err(self.wrong("a section has more names than one can have"));
+            }
+            sections.push(key.clone());
+            let name = self.key()?;
+            key = join(&key, &name);
+        }
+        if self.eat(b'{') {
+            sections.push(key.clone());
+            for section in &sections {
+                self.enter(section, start)?;
+            }
+            self.section(&key, levels + 1, true)?;
+            for section in sections {
+                self.known.insert(section, Known::Section(start..self.at));
+            }
+            return Ok(());
+        }
+        if !sections.is_empty() {
+            return Err(self.wrong("a list has several names; put it into a section"));
+        }
+        let Read { value, start: from, end } = self.value()?;
+        self.spaces();
+        let separated = matches!(self.peek(), Some(b';' | b','));
+        let whole = start..if separated { self.at + 1 } else { end };
+        self.at = if separated { self.at } else { end };
+        self.add(key, value, from..end, whole)
+    }
+
+    /// Whether what follows is the name of a section, and no value: libucl looks for what comes first on the line.
+    fn names_a_section(&self) -> bool {
+        let ahead = self.text[self.at..].iter().take(MAX_DEPTH * (MAX_KEY_BYTES + 2));
+        let first = ahead.copied().find(|byte| matches!(byte, b',' | b';' | b'\n' | b'\r' | b'{' | b'['));
+        matches!(first, Some(b'{' | b'['))
+    }
+
+    fn enter(&mut self, key: &str, start: usize) -> Result<()> {
+        match self.known.get(key) {
+            None => {
+                self.count()?;
+                self.known.insert(key.to_owned(), Known::Section(start..start));
+                Ok(())
+            }
+            Some(_) => {
+                let key = printable(key.as_bytes());
+                Err(self.wrong(&format!("the section {key} is there twice; join both")))
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        key: String,
+        value: Value,
+        at: std::ops::Range<usize>,
+        whole: std::ops::Range<usize>,
+    ) -> Result<()> {
+        self.count()?;
+        let number = self.items.len();
+        match self.known.entry(key.clone()).or_insert_with(|| Known::Values(Vec::new())) {
+            Known::Values(all) => all.push(number),
+            Known::Section(_) => {
+                let key = printable(key.as_bytes());
+                return Err(self.wrong(&format!("{key} is a section and a value; take one away")));
+            }
+        }
+        self.items.push(Item { key, value, at, whole, new: None, removed: false });
+        Ok(())
+    }
+
+    fn count(&self) -> Result<()> {
+        if self.known.len() + self.items.len() > 2 * MAX_ITEMS {
+            return Err(self.wrong("it has more values than a config has"));
+        }
+        Ok(())
+    }
+
+    fn key(&mut self) -> Result<String> {
+        let start = self.at;
+        let key = if self.eat(b'"') {
+            self.quoted()?
+        } else {
+            match self.peek() {
+                Some(b'.') => {
+                    return Err(self.wrong("macros of UCL are not understood; write out what it includes"));
+                }
+                Some(byte) if is_key_start(byte) => {}
+                _ => return Err(self.wrong("a key begins with a letter or a digit; put it in quotes")),
+            }
+            while self.peek().is_some_and(is_key) && !self.begins_comment() {
+                self.at += 1;
+            }
+            if !matches!(self.peek(), Some(b' ' | b'\t' | b'=' | b':')) {
+                return Err(self.wrong("behind a key comes a blank, = or :"));
+            }
+            text(&self.text[start..self.at])
+        };
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            return Err(self.wrong("a key is empty, or longer than one can be"));
+        }
+        Ok(key)
+    }
+
+    fn value(&mut self) -> Result<Read> {
+        let start = self.at;
+        let value = match self.peek() {
+            None => return Err(self.wrong("a key has no value")),
+            Some(b'"') => {
+                self.at += 1;
+                Value::Text { text: self.quoted()?, quoted: true }
+            }
+            Some(b'\'') => {
+                self.at += 1;
+                Value::Text { text: self.single_quoted()?, quoted: true }
+            }
+            Some(b'[') => {
+                self.at += 1;
+                self.list(1)?
+            }
+            Some(_) => return self.word(),
+        };
+        Ok(Read { value, start, end: self.at })
+    }
+
+    /// A value without quotes, up to what ends it.
+    fn word(&mut self) -> Result<Read> {
+        let start = self.at;
+        while let Some(byte) = self.peek() {
+            if ends_word(byte) || self.begins_comment() {
+                break;
+            }
+            if matches!(byte, b'\\' | b'{' | b'[' | b'"' | b'\'') || byte < b' ' && byte != b'\t' {
+                let shown = printable(&[byte]);
+                return Err(self.wrong(&format!("a value has {shown} in it; put the value in quotes")));
+            }
+            self.at += 1;
+        }
+        let word = self.text[start..self.at].trim_ascii_end();
+        if word.starts_with(b"<<") {
+            return Err(self.wrong("text over several lines is not understood; put it in quotes, with \\n"));
+        }
+        if word.is_empty() {
+            return Err(self.wrong("a key has no value; write \"\" for none"));
+        }
+        let end = start + word.len();
+        let value =
+            if word == b"null" { Value::Null } else { Value::Text { text: text(word), quoted: false } };
+        Ok(Read { value, start, end })
+    }
+
+    /// Text behind a quote, up to the next.
+    fn quoted(&mut self) -> Result<String> {
+        let mut out = Vec::new();
+        loop {
+            match self.peek() {
+                None => return Err(self.wrong("text in quotes does not end")),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(text(&out));
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.extend(self.escape()?.to_string().into_bytes());
+                }
+                Some(byte) if byte < b' ' => {
+                    return Err(self.wrong(
+                        "text in quotes has a line break or control character in it; write it as \\n or \\u",
+                    ));
+                }
+                Some(byte) => out.push(byte),
+            }
+            self.at += 1;
+        }
+    }
+
+    /// What stands for a character, behind its backslash; leaves the place at its last byte.
+    fn escape(&mut self) -> Result<char> {
+        Ok(match self.peek() {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'u') => {
+                let digits = self.text.get(self.at + 1..self.at + 5);
+                let number = digits
+                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+                    .and_then(|digits| u32::from_str_radix(&text(digits), 16).ok());
+                let found = number.and_then(char::from_u32).filter(|found| *found != '\0');
+                let found =
+                    found.ok_or_else(|| self.wrong("\\u has no character of four digits behind it"))?;
+                self.at += 4;
+                found
+            }
+            _ => return Err(self.wrong("a backslash has no meaning before what follows it; write \\\\")),
+        })
+    }
+
+    fn single_quoted(&mut self) -> Result<String> {
+        let start = self.at;
+        while let Some(byte) = self.peek() {
+            if byte == b'\'' {
+                self.at += 1;
+                return Ok(text(&self.text[start..self.at - 1]));
+            }
+            if byte == b'\\' || byte < b' ' && byte != b'\t' {
+                return Err(self
+                    .wrong("text in single quotes has a backslash or line break in it; use double quotes"));
+            }
+            self.at += 1;
+        }
+        Err(self.wrong("text in quotes does not end"))
+    }
+
+    /// A list, behind its bracket.
+    fn list(&mut self, depth: usize) -> Result<Value> {
+        if depth > MAX_DEPTH {
+            return Err(self.wrong("more lists lie in one another than a config has"));
+        }
+        let mut all = Some(Vec::new());
+        let mut items = 0;
+        let mut ended = true;
+        loop {
+            ended |= self.blanks()?;
+            while matches!(self.peek(), Some(b';' | b',')) {
+                ended = true;
+                self.at += 1;
+                self.blanks()?;
+            }
+            items += 1;
+            if items > MAX_ITEMS {
+                return Err(self.wrong("a list has more items than one of a config has"));
+            }
+            match self.peek() {
+                None => return Err(self.wrong("a list does not end; close it with ]")),
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(all.map_or(Value::Opaque, Value::List));
+                }
+                Some(_) if !ended => return Err(self.wrong("items of a list have a comma between them")),
+                Some(b'{') => return Err(self.wrong("sections in a list are not understood")),
+                Some(b'[') => {
+                    self.at += 1;
+                    self.list(depth + 1)?;
+                    all = None;
+                }
+                Some(_) => match self.value()? {
+                    Read { value: Value::Text { text, .. }, end, .. } => {
+                        self.at = end;
+                        all.iter_mut().for_each(|all| all.push(text.clone()));
+                    }
+                    _ => all = None,
+                },
+            }
+            ended = self.text[self.at - 1] == b']';
+        }
+    }
+}
+
+fn join(above: &str, key: &str) -> String {
+    if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") }
+}
+
+/// Bytes between places that are never inside a character.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
