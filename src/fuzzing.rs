@@ -33,7 +33,7 @@ pub type Dataset = (String, Option<TreePath>);
 
 /// What a restore is going to make of a resource: its name, and its datasets.
 pub fn restored(record: &ResourceRecord, name: Option<&str>) -> Result<(String, Vec<Dataset>)> {
-    let plan = crate::restore::plan::plan(record, name)?;
+    let plan = crate::restore::plan::plan(record, name, false)?;
     let datasets = plan.datasets.into_iter().map(|target| (target.name, target.member)).collect();
     Ok((plan.name, datasets))
 }

@@ -143,6 +143,7 @@ pub(super) fn manifest() -> Manifest {
         failed: Vec::new(),
         signed_by: None,
         options: BTreeMap::new(),
+        foreign: None,
     }
 }
 

@@ -59,8 +59,12 @@ impl Base {
             _ => None,
         };
         let opened = (|| {
-            let wish = Wish { base: None, allow_mismatch: false };
+            let wish = Wish { base: None, allow_mismatch: false, unproven: part.is_foreign };
             let chosen = choose(&pool, wanted, &wish, (state.as_deref(), &id), steps, interrupted)?;
+            if part.is_foreign {
+                let message = "is what entries that the archive has not are taken from; whether they were there, and the same, it does not say";
+                steps.warn(&Warning { subject: chosen.base.label(), message: message.into() });
+            }
             let view = View::open(backend, &chosen.base.snapshot, &format!("{id}-base"))?;
             Ok((view, chosen.base.label()))
         })();

@@ -29,13 +29,13 @@ use crate::undo::chain;
 /// holds is extracted alone, and that is a warning; if it holds nothing, the missing base is the error.
 pub fn extract(
     pool: FindPool<'_>,
-    input: Input,
+    mut input: Input,
     (locator, dataset): (&Locator, &str),
     to: &Path,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
-    let allowed = super::allowed(pool)?.and_below(to);
+    let allowed = super::allowed(pool)?.and_below(to).and_temporary(input.is_foreign()?);
     let mut destination = Destination::open(to)?;
     let extracted = confine::run(&allowed, || {
         build(pool, input, (locator, dataset), &destination, observer, interrupted)
