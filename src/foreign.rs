@@ -12,7 +12,8 @@
 //! ([`Foreign`](crate::archive::manifest::Foreign)), which they cannot write themselves. Nothing is copied: a file or a directory is read
 //! twice or more. A pipe is, since it can be read once.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,6 +42,11 @@ pub(crate) use sort::{Sort, sort_of_path, sort_of_stream};
 
 use place::{About, Place};
 
+/// More than any jail has.
+const MAX_STREAMS: usize = 10_000;
+/// More than ZFS lets datasets lie in each other.
+const MAX_DEPTH: usize = 50;
+
 /// Where a foreign archive is.
 pub(crate) enum Where {
     /// A directory.
@@ -60,6 +66,7 @@ pub(crate) trait Receiver {
 /// A stream that is taken over.
 struct Item {
     source: MemberName,
+    dataset: String,
     /// The member that it becomes.
     target: String,
     /// Whether something that is no stream comes behind it.
@@ -70,8 +77,10 @@ struct Item {
 struct Survey {
     manifest: Manifest,
     foreign: Foreign,
-    /// Its streams in the order in which they are received: what others lie in comes before them.
+    /// Its streams.
     items: Vec<Item>,
+    /// Members that are streams, and places where a dataset other than the root is.
+    taken: HashSet<Vec<u8>>,
     /// Whether the root is one of them.
     standalone: bool,
     /// Whether config and fstab are members, and not in a stream.
@@ -79,8 +88,20 @@ struct Survey {
 }
 
 impl Survey {
-    fn is_stream(&self, name: &MemberName) -> bool {
-        self.items.iter().any(|item| item.source == *name)
+    fn new(manifest: Manifest, foreign: Foreign, items: Vec<Item>) -> Self {
+        let standalone = items.iter().any(|item| item.dataset == "root");
+        let names = items.iter().filter(|item| item.dataset != "root");
+        let places = names.map(|item| item.dataset.clone().into_bytes());
+        let sources = items.iter().map(|item| item.source.path().as_bytes().to_vec());
+        let taken = places.chain(sources).collect();
+        Self { manifest, foreign, items, taken, standalone, has_files: true }
+    }
+
+    /// Whether a member is a stream, or lies where another dataset is.
+    fn is_taken(&self, path: &TreePath) -> bool {
+        let bytes = path.as_bytes();
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        ends.chain([bytes.len()]).any(|end| self.taken.contains(&bytes[..end]))
     }
 }
 
@@ -200,39 +221,42 @@ impl Adapter {
         writer.finish().map(drop)
     }
 
-    /// All members: first those that are no streams, then the streams in their order. Each walk through the source takes as many streams
-    /// as lie in that order.
+    /// All members: those that are no streams in the first walk through the source, and each stream as soon as that of the dataset
+    /// which it lies in has come. So there are no more walks than datasets lie in each other.
     fn members(&self, writer: &mut Writer) -> Result<()> {
-        let next = Cell::new(0);
         let items = &self.survey.items;
+        let by_source: HashMap<&[u8], &Item> =
+            items.iter().map(|item| (item.source.path().as_bytes(), item)).collect();
+        let waiting: RefCell<HashSet<&str>> =
+            items.iter().map(|item| item.dataset.as_str()).collect::<HashSet<_>>().into();
         for walk in 0.. {
-            let before = next.get();
-            let target = |line: &Line| match walk {
-                0 => libioc::target(&self.survey, line),
-                _ => None,
-            };
-            let is_next = |line: &Line| {
-                let item = items.get(next.get()).filter(|item| walk > 0 || !item.early);
-                item.is_some_and(|item| item.source == line.name)
+            let before = waiting.borrow().len();
+            let target = |line: &Line| if walk == 0 { libioc::target(&self.survey, line) } else { None };
+            let stream = |line: &Line| {
+                let item =
+                    by_source.get(line.name.path().as_bytes()).filter(|item| walk > 0 || !item.early)?;
+                let waiting = waiting.borrow();
+                let above = item.dataset.rsplit_once('/').is_some_and(|(above, _)| waiting.contains(above));
+                (waiting.contains(&*item.dataset) && !above).then_some(*item)
             };
             self.place.each(
                 &self.about,
-                &mut |line| target(line).is_some() || is_next(line),
+                &mut |line| target(line).is_some() || stream(line).is_some(),
                 &mut |line, content| {
-                    if target(line).is_some() {
+                    let Some(item) = stream(line) else {
                         return put(moved(line, &Clone::clone), content, writer);
-                    }
-                    let item = &items[next.get()];
-                    next.set(next.get() + 1);
+                    };
+                    waiting.borrow_mut().remove(&*item.dataset);
                     let path = TreePath::new(item.target.as_bytes());
                     let path = path.map_err(|error| Error::Refused(error.to_string()))?;
                     put(moved(line, &|_| MemberName::new(path.clone())), content, writer)
                 },
             )?;
-            if next.get() == items.len() {
+            let left = waiting.borrow().len();
+            if left == 0 {
                 break;
             }
-            if walk > 0 && next.get() == before {
+            if walk > 0 && left == before {
                 return Err(changed(&self.about));
             }
         }
@@ -263,6 +287,30 @@ fn put(line: Line, content: Option<&mut dyn Content>, writer: &mut Writer) -> Re
         Written::Done(_) => Ok(()),
         Written::Unstable(line) => writer.line(line),
     }
+}
+
+/// The order of datasets in a manifest: the root first, then by name, what lies in what behind it.
+fn order(dataset: &str) -> (bool, Vec<&str>) {
+    (dataset != "root", dataset.split('/').collect())
+}
+
+/// What a dataset lies in must be there too.
+fn check_nesting<'a>(name: &str, datasets: impl Iterator<Item = &'a str>) -> Result<()> {
+    let known: HashSet<&str> = datasets.collect();
+    for dataset in &known {
+        if dataset.split('/').count() > MAX_DEPTH {
+            return Err(Error::Refused(format!("{name} has datasets that lie more than {MAX_DEPTH} deep")));
+        }
+        match dataset.rsplit_once('/') {
+            Some((above, _)) if !known.contains(above) => {
+                return Err(Error::Refused(format!(
+                    "{name} has the dataset {dataset}, but not {above}, which that lies in"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The manifest of what one resource is.

@@ -4,6 +4,7 @@
 mod archives;
 mod attributes;
 mod chunks;
+mod foreign;
 mod forged;
 mod frames;
 mod host;
@@ -24,11 +25,12 @@ pub(crate) use seeds::seeds;
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target.
-pub(crate) const ALL: [(&str, Check); 24] = [
+pub(crate) const ALL: [(&str, Check); 25] = [
     ("archive", archives::archive),
     ("attributes", attributes::attributes),
     ("chunks", chunks::chunks),
     ("config", words::config),
+    ("foreign", foreign::foreign),
     ("forged", forged::forged_check),
     ("fstab", words::fstab),
     ("gzip", frames::gzip),

@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::is_manifest_too_big;
-pub use super::record::{ExportRecord, ExportResult};
+pub use super::record::{ExportRecord, ExportResult, Foreign};
 use crate::change::Fingerprint;
 
 /// Value of [`Manifest::format`].
@@ -59,20 +59,6 @@ pub struct Manifest {
     /// What another tool's archive cannot guarantee. No archive says this of itself: it is set by the reader that adapts such a one.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
-}
-
-/// An archive that another tool wrote. Its manifest, index and seal are made while it is read, so they prove nothing of
-/// what came before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Foreign {
-    /// Which tool's: `libioc`, `iocage`.
-    pub tool: String,
-    /// Its form, for people.
-    pub form: String,
-    /// What it cannot guarantee, each as a sentence.
-    pub limits: Vec<String>,
-    /// What else there is to know, each as a sentence: nothing is lost by it.
-    pub notices: Vec<String>,
 }
 
 /// A resource that is not in an archive though it was asked for.

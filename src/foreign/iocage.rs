@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::place::{About, Place, is_in};
 use super::stream::{Head, Sort};
-use super::{Item, Survey, libioc};
+use super::{Item, MAX_STREAMS, Survey, check_nesting, libioc, order};
 use crate::archive::manifest::{Encoding, Foreign, Mode};
 use crate::archive::{Body, Error, Line, MemberName, Result, Writer};
 use crate::resource::check_name;
@@ -45,7 +45,8 @@ impl Name {
         let (at, _) = name.char_indices().rev().find(|&(at, _)| is_date(&name[at..]))?;
         let jail = name[..at].strip_suffix('_').filter(|jail| check_name(jail).is_ok())?;
         let (date, rest) = name[at..].split_at(DATE_BYTES);
-        let rest = if rest.is_empty() { rest } else { rest.strip_prefix('_').filter(|rest| !rest.is_empty())? };
+        let rest =
+            if rest.is_empty() { rest } else { rest.strip_prefix('_').filter(|rest| !rest.is_empty())? };
         Some(Self { jail: jail.to_owned(), date: date.to_owned(), rest: rest.to_owned() })
     }
 }
@@ -87,12 +88,20 @@ pub(super) fn survey(place: &Place, about: &About, sum: Option<&Sum>) -> Result<
         let parsed = Name::parse(line.name.path().as_bytes());
         let parsed = parsed.ok_or_else(|| refused("is not called as what iocage exports is"))?;
         let head = Head::read(content)?;
-        let head = head.ok_or_else(|| Error::Damaged(format!("{} in {name} does not begin as ZFS streams do", line.name)))?;
+        let head = head.ok_or_else(|| {
+            Error::Damaged(format!("{} in {name} does not begin as ZFS streams do", line.name))
+        })?;
         if head.sort == Sort::Package {
             return Err(refused("is a stream of several snapshots or datasets, which iocage does not write"));
         }
         let mut found = found.borrow_mut();
-        if found.first().is_some_and(|first| (&first.name.jail, &first.name.date) != (&parsed.jail, &parsed.date)) {
+        if found.len() == MAX_STREAMS {
+            return Err(Error::Refused(format!("{name} has more than {MAX_STREAMS} streams")));
+        }
+        if found
+            .first()
+            .is_some_and(|first| (&first.name.jail, &first.name.date) != (&parsed.jail, &parsed.date))
+        {
             return Err(refused("is of another jail than what is before it"));
         }
         found.push(Found { source: line.name.clone(), name: parsed, head });
@@ -117,7 +126,9 @@ fn describe(name: &str, found: Vec<Found>, sum: Option<&Sum>) -> Result<(Survey,
     let mut seconds = 0;
     for part in &found {
         let head = &part.head;
-        hasher.update(format!("{} {}@{} {}\n", part.source, head.dataset, head.snapshot, head.seconds).as_bytes());
+        hasher.update(
+            format!("{} {}@{} {}\n", part.source, head.dataset, head.snapshot, head.seconds).as_bytes(),
+        );
         seconds = seconds.max(head.seconds);
         if !part.name.rest.is_empty() {
             let dataset = dataset_of(part, &found[own].head, &mut foreign);
@@ -132,11 +143,7 @@ fn describe(name: &str, found: Vec<Found>, sum: Option<&Sum>) -> Result<(Survey,
     if !names.contains("root") {
         return Err(refused("has no stream of the dataset root".into()));
     }
-    if let Some((dataset, _)) =
-        parts.iter().find(|(dataset, _)| dataset.rsplit_once('/').is_some_and(|(above, _)| !names.contains(above)))
-    {
-        return Err(refused(format!("has the dataset {dataset}, but not that which it lies in")));
-    }
+    check_nesting(name, names.iter().copied())?;
     limits(&mut foreign, sum);
     let first = found[own].head.snapshot.clone();
     let snapshot = Some(first).filter(|first| found.iter().all(|part| part.head.snapshot == *first));
@@ -145,18 +152,16 @@ fn describe(name: &str, found: Vec<Found>, sum: Option<&Sum>) -> Result<(Survey,
     for (dataset, part) in &parts {
         let record = libioc::dataset(dataset, Encoding::Zfs, part.head.sort == Sort::Volume);
         // Nothing that is no stream comes from there.
-        items.push(Item { source: part.source.clone(), target: record.member.clone(), early: false });
+        let (source, dataset) = (part.source.clone(), dataset.clone());
+        items.push(Item { source, dataset, target: record.member.clone(), early: false });
         datasets.push(record);
     }
     let mut record = super::record(found[own].name.jail.clone(), "iocage", datasets);
     (record.mode, record.snapshot, record.consistent) = (Mode::Standalone, snapshot, true);
     let id = hasher.finalize().to_hex()[..32].to_owned();
     let manifest = super::manifest(&foreign, id, seconds, record);
-    Ok((Survey { manifest, foreign, items, standalone: true, has_files: false }, found[own].source.clone()))
-}
-
-fn order(dataset: &str) -> (bool, Vec<&str>) {
-    (dataset != "root", dataset.split('/').collect())
+    let survey = Survey { has_files: false, ..Survey::new(manifest, foreign, items) };
+    Ok((survey, found[own].source.clone()))
 }
 
 /// The stream says which dataset it is of. Where that does not go with the name of its file, it is what iocage itself makes of that
@@ -212,7 +217,9 @@ impl Sum {
     /// Looks for that of the archive at `path`: `NAME_DATE.sha256` beside `NAME_DATE.zip`.
     pub(super) fn beside(path: &Path) -> Result<Option<Self>> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(stem) = name.strip_suffix(".zip").or_else(|| name.strip_suffix(".tar.xz")) else { return Ok(None) };
+        let Some(stem) = name.strip_suffix(".zip").or_else(|| name.strip_suffix(".tar.xz")) else {
+            return Ok(None);
+        };
         let path = path.with_file_name(format!("{stem}.sha256"));
         let shown = path.display().to_string();
         let failed = |source| Error::Io { action: "read", subject: shown.clone(), source };
@@ -248,7 +255,11 @@ impl Sum {
         if found == self.hex {
             return Ok(());
         }
-        Err(Error::Damaged(format!("the SHA-256 of {name} is {found}, and {} says {}", self.path.display(), self.hex)))
+        Err(Error::Damaged(format!(
+            "the SHA-256 of {name} is {found}, and {} says {}",
+            self.path.display(),
+            self.hex
+        )))
     }
 }
 
@@ -303,11 +314,14 @@ impl Own {
         writer.member(Line::member(files, root.entry), Body::Empty, 1)?;
         let datasets = &survey.manifest.resources[0].datasets;
         let is_file = |name: &MemberName| {
-            let own = [libioc::CONFIG, libioc::FSTAB].iter().any(|own| name.path().as_bytes() == own.as_bytes());
+            let own =
+                [libioc::CONFIG, libioc::FSTAB].iter().any(|own| name.path().as_bytes() == own.as_bytes());
             !own && !datasets.iter().any(|dataset| is_in(name.path(), &dataset.name))
         };
         let below = |name: &MemberName| {
-            MemberName::new(name.path().components().fold(TreePath::root().join(b"files"), |path, part| path.join(part)))
+            MemberName::new(
+                name.path().components().fold(TreePath::root().join(b"files"), |path, part| path.join(part)),
+            )
         };
         let place = Place::Directory(self.tree.clone());
         place.each(about, &mut |line| is_file(&line.name), &mut |line, content| {

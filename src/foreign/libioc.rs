@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use super::place::{About, Place, is_in};
 use super::stream::{Head, Sort};
-use super::{Item, Survey, no_manifest};
+use super::{Item, MAX_STREAMS, Survey, check_nesting, no_manifest, order};
 use crate::archive::format::{INDEX, MANIFEST};
 use crate::archive::index::Role;
 use crate::archive::manifest::{BaseRecord, DatasetRecord, Encoding, Foreign, Mode};
@@ -22,13 +22,13 @@ use crate::export::plan::member;
 use crate::resource::check_name;
 use crate::tree::{Content, Kind, TreePath};
 
+mod limits;
+
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const FSTAB: &str = "fstab";
 const ROOT: &str = "root";
 /// Longest config that is looked at, in bytes.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
-/// More than any jail has.
-const MAX_STREAMS: usize = 10_000;
 /// Names that are told of what is left out.
 const TOLD: usize = 5;
 
@@ -170,7 +170,10 @@ impl Scan {
                 return Ok(());
             }
             _ => {
-                return Err(Error::Damaged(format!("{} in {name} does not begin as ZFS streams do", line.name)));
+                return Err(Error::Damaged(format!(
+                    "{} in {name} does not begin as ZFS streams do",
+                    line.name
+                )));
             }
         };
         if head.sort == Sort::Package {
@@ -197,7 +200,8 @@ impl Scan {
 /// twelve), and microseconds.
 fn is_of_export(snapshot: &str) -> bool {
     snapshot.strip_prefix("backup").is_some_and(|time| {
-        time.len() >= 14 && time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-'))
+        time.len() >= 14
+            && time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-'))
     })
 }
 
@@ -207,9 +211,8 @@ pub(super) fn survey(place: &Place, about: &About, stem: Option<&str>) -> Result
     let scan = RefCell::new(Scan::default());
     let about = About { proves: false, ..about.clone() };
     let mut wants = |line: &Line| scan.borrow_mut().wants(line);
-    let mut take = |line: &Line, content: Option<&mut dyn Content>| {
-        scan.borrow_mut().take(line, content, name)
-    };
+    let mut take =
+        |line: &Line, content: Option<&mut dyn Content>| scan.borrow_mut().take(line, content, name);
     place.each(&about, &mut wants, &mut take)?;
     let mut scan = scan.into_inner();
     let Some(config) = scan.config.take() else {
@@ -219,31 +222,13 @@ pub(super) fn survey(place: &Place, about: &About, stem: Option<&str>) -> Result
     streams.sort_by(|a, b| order(&a.dataset).cmp(&order(&b.dataset)));
     let standalone = streams.first().is_some_and(|first| first.dataset == ROOT);
     if !standalone && !scan.delta {
-        return Err(Error::Refused(format!("{name} has neither root nor root.zfs, so nothing can be made of it")));
+        return Err(Error::Refused(format!(
+            "{name} has neither root nor root.zfs, so nothing can be made of it"
+        )));
     }
-    check_parents(name, &streams)?;
+    check_nesting(name, streams.iter().map(|found| found.dataset.as_str()).chain([ROOT]))?;
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
     Ok(describe(&scan, &streams, &config, standalone, stem))
-}
-
-/// The root first, then what lies in what.
-fn order(dataset: &str) -> (bool, Vec<&str>) {
-    (dataset != ROOT, dataset.split('/').collect())
-}
-
-/// What a dataset lies in must be there before it.
-fn check_parents(name: &str, streams: &[Found]) -> Result<()> {
-    let known: BTreeSet<&str> = streams.iter().map(|found| found.dataset.as_str()).chain([ROOT]).collect();
-    let orphan = streams.iter().find_map(|found| {
-        let (above, _) = found.dataset.rsplit_once('/')?;
-        (!known.contains(above)).then_some((&found.dataset, above))
-    });
-    match orphan {
-        Some((dataset, above)) => {
-            Err(Error::Refused(format!("{name} has the dataset {dataset}, but not {above}, which that lies in")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn describe(
@@ -260,7 +245,7 @@ fn describe(
         notices: Vec::new(),
     };
     let release = config["release"].as_str().and_then(base);
-    limits(&mut foreign, scan, standalone, release.as_ref());
+    limits::add(&mut foreign, scan, standalone, release.as_ref());
     let (name, told) = resource_name(streams, config, stem);
     if let Some(told) = told {
         foreign.notices.push(told);
@@ -281,17 +266,18 @@ fn describe(
             ));
         }
         let early = found.number <= scan.last;
-        items.push(Item { source: found.source.clone(), target: record.member.clone(), early });
+        let (source, dataset) = (found.source.clone(), found.dataset.clone());
+        items.push(Item { source, dataset, target: record.member.clone(), early });
         datasets.push(record);
     }
     let mut record = super::record(name, "libioc", datasets);
-    (record.mode, record.base) =
-        (if standalone { Mode::Standalone } else { Mode::Differential }, release);
+    (record.mode, record.base) = (if standalone { Mode::Standalone } else { Mode::Differential }, release);
     (record.snapshot, record.consistent) = (snapshot, standalone);
     record.config = Some(CONFIG.into());
     record.fstab = scan.fstab.then(|| FSTAB.into());
     let id = scan.hasher.finalize().to_hex()[..32].to_owned();
-    Survey { manifest: super::manifest(&foreign, id, scan.seconds, record), foreign, items, standalone, has_files: true }
+    let manifest = super::manifest(&foreign, id, scan.seconds, record);
+    Survey::new(manifest, foreign, items)
 }
 
 pub(super) fn dataset(name: &str, encoding: Encoding, volume: bool) -> DatasetRecord {
@@ -341,40 +327,6 @@ fn resource_name(
     (name.to_owned(), Some(told))
 }
 
-fn limits(foreign: &mut Foreign, scan: &Scan, standalone: bool, release: Option<&BaseRecord>) {
-    let mut limit = |text: String| foreign.limits.push(text);
-    limit("it has no digests and no seal: damage that its compression does not show is not seen".into());
-    if standalone {
-        limit("properties of its datasets are not in it".into());
-    } else {
-        limit("what was deleted from the release is not in it, and comes back".into());
-        limit(
-            "access control lists, extended attributes, file flags, holes and sockets are not in it, unless its tar file has them; times may be rounded"
-                .into(),
-        );
-        limit("absolute symbolic links, and those that lead out of the root, are not in it".into());
-        limit("it was made of the live files, which may have changed meanwhile".into());
-        limit(match release {
-            Some(BaseRecord { name, snapshot: Some(level), .. }) => format!(
-                "it says that it was made against {name} at patch level {level}, but not what that held"
-            ),
-            Some(BaseRecord { name, .. }) => format!(
-                "it says that it was made against {name}, but not at which patch level; the newest is taken"
-            ),
-            None => "it does not say which release it was made against, so it cannot be restored".into(),
-        });
-    }
-    limit("files beside config.json and fstab are not in it".into());
-    if standalone && scan.files_in_root > 0 {
-        limit(format!("{} files in ./root are left out, because ./root.zfs has the root", scan.files_in_root));
-    }
-    if scan.left_out > 0 {
-        let more = scan.left_out - scan.told.len() as u64;
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        limit(format!("left out, since libioc does not write such: {}{more}", scan.told.join(", ")));
-    }
-}
-
 /// Where a member that is no stream goes in an archive of remand's; nowhere if it is not taken over.
 pub(super) fn target(survey: &Survey, line: &Line) -> Option<MemberName> {
     let path = line.name.path();
@@ -385,16 +337,10 @@ pub(super) fn target(survey: &Survey, line: &Line) -> Option<MemberName> {
     if own {
         return Some(line.name.clone());
     }
-    if survey.standalone || !is_in(path, ROOT) || survey.is_stream(&line.name) || is_covered(survey, path) {
+    if survey.standalone || !is_in(path, ROOT) || survey.is_taken(path) {
         return None;
     }
     Some(line.name.clone())
-}
-
-/// Whether another dataset lies at this path or above it.
-fn is_covered(survey: &Survey, path: &TreePath) -> bool {
-    let datasets = &survey.manifest.resources[0].datasets;
-    datasets.iter().skip(1).any(|dataset| is_in(path, &dataset.name))
 }
 
 #[cfg(test)]

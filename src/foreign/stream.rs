@@ -55,7 +55,8 @@ impl Head {
             _ => return None,
         };
         let name = head[NAME_AT..NAME_AT + NAME_BYTES].split(|&byte| byte == 0).next()?;
-        let (dataset, snapshot) = std::str::from_utf8(name).ok()?.split_once('@')?;
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.contains(char::is_control))?;
+        let (dataset, snapshot) = name.split_once('@')?;
         let (dataset, snapshot) = (dataset.to_owned(), snapshot.to_owned());
         Some(Self { dataset, snapshot, seconds: i64::try_from(long(24)).ok()?, sort })
     }
@@ -134,7 +135,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_no_head() {
-        for (name, version, objects) in [("a/b", 1, 2), ("a/b@s", 0, 2), ("a/b@s", 1, 9), ("a\u{0}@s", 1, 2)] {
+        for (name, version, objects) in
+            [("a/b", 1, 2), ("a/\u{1b}b@s", 1, 2), ("a/b@s", 0, 2), ("a/b@s", 1, 9), ("a\u{0}@s", 1, 2)]
+        {
             assert_eq!(Head::parse(&head(name, version, objects, true)), None, "{name} {version} {objects}");
         }
         let good = head("a/b@s", 1, 2, true);

@@ -3,7 +3,7 @@
 //! Headers, names, sizes and compression are checked as those of remand's own archives are. What the members may be is for the
 //! caller to know.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,11 +22,6 @@ pub(crate) type Take<'a> = dyn FnMut(&Line, Option<&mut dyn Content>) -> Result<
 /// All bytes of a file, from front to back.
 pub(crate) fn whole(file: &Arc<dyn ReadAt>) -> Box<dyn Read + Send> {
     Box::new(Range::whole(file))
-}
-
-/// So many bytes of a file at a place; fewer where it ends before.
-pub(crate) fn bytes_at(file: &dyn ReadAt, at: u64, length: usize) -> io::Result<Vec<u8>> {
-    read_vec(file, at, length)
 }
 
 /// Hands over those members of the tar file called `name` that are wanted, in its order; the others are passed by.
