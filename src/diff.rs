@@ -14,7 +14,7 @@ use crate::change::content::Content as ByContent;
 use crate::change::{self, Change, Differs, Engine, Trees, What};
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
-use crate::event::{Observer, Step};
+use crate::event::{Observer, Step, Warning};
 use crate::input::Input;
 use crate::pool::{Pool, with_view};
 use crate::resource::{Base, Basejail, Part, Resource, Selector};
@@ -95,12 +95,13 @@ pub fn diff(
 /// What an archive changes in its base, from its index. The whole archive is read and proven; where a signature is required nothing is
 /// handed over before that is proven.
 pub fn diff_archive(
-    input: Input,
+    mut input: Input,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
     consume: &mut (dyn FnMut(Difference) -> Result<()> + Send),
 ) -> Result<String> {
-    let allowed = Allowed::nothing().and_temporary(input.must_be_signed());
+    let is_foreign = input.is_foreign()?;
+    let allowed = Allowed::nothing().and_temporary(input.must_be_signed() || is_foreign);
     confine::run(&allowed, || read_archive(input, observer, interrupted, consume))
 }
 
@@ -113,6 +114,12 @@ fn read_archive(
     let steps = Steps::new(observer, &input.name());
     steps.run(Step::Compare, None, None, |_| {
         let opened = input.open(interrupted)?;
+        if let Some(origin) = &opened.origin {
+            let unknown = "it does not say which entries are new, and which the release has otherwise: all are told as added";
+            for limit in origin.foreign.limits.iter().map(String::as_str).chain([unknown]) {
+                steps.warn(&Warning { subject: opened.name.clone(), message: limit.to_owned() });
+            }
+        }
         let mut visitor = IndexDiff { consume, roots: Vec::new(), base: String::new() };
         let read = archive::read(opened.source, &opened.name, &mut visitor).map_err(Error::from);
         if interrupted.load(Ordering::Relaxed) {
@@ -307,7 +314,7 @@ impl Visitor for IndexDiff<'_> {
 
     fn manifest(&mut self, manifest: &Manifest) -> archive::Result<()> {
         for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
-            let root = crate::restore::plan::plan(record, None)?;
+            let root = crate::restore::plan::plan(record, None, manifest.foreign.is_some())?;
             self.roots.extend(root.datasets.first().and_then(|target| target.member.clone()));
             self.base = record.base.as_ref().map(|base| base.name.clone()).unwrap_or_default();
         }

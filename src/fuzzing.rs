@@ -1,7 +1,10 @@
 //! Doors for the fuzz targets in `fuzz/`: parsers that nobody else reaches alone. Those of an archive's parts are in
 //! [`crate::archive::fuzzing`].
 
+use std::sync::Arc;
+
 use crate::archive::manifest::ResourceRecord;
+use crate::archive::{self, Seal, Visitor};
 use crate::change::rsync::{self, Line};
 use crate::error::Result;
 use crate::tree::TreePath;
@@ -33,9 +36,35 @@ pub type Dataset = (String, Option<TreePath>);
 
 /// What a restore is going to make of a resource: its name, and its datasets.
 pub fn restored(record: &ResourceRecord, name: Option<&str>) -> Result<(String, Vec<Dataset>)> {
-    let plan = crate::restore::plan::plan(record, name)?;
+    let plan = crate::restore::plan::plan(record, name, false)?;
     let datasets = plan.datasets.into_iter().map(|target| (target.name, target.member)).collect();
     Ok((plan.name, datasets))
+}
+
+/// Reads a file as an archive of another tool. `None` if it is of none that is known.
+pub fn foreign(bytes: &[u8], visitor: &mut dyn Visitor) -> Option<archive::Result<Seal>> {
+    let (sort, _) = crate::foreign::sort_of_stream(Box::new(std::io::Cursor::new(bytes.to_vec())), "it");
+    let file = crate::foreign::Where::File(Arc::new(Bytes(bytes.to_vec())), "it.tar".into());
+    let adapted = crate::foreign::adapt(sort?, file, ("it", &Arc::default()), None);
+    Some(adapted.and_then(|(source, origin)| {
+        let read = archive::read(source, "it", visitor);
+        origin.wait();
+        read
+    }))
+}
+
+/// A file in memory.
+struct Bytes(Vec<u8>);
+
+impl archive::ReadAt for Bytes {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        std::io::Read::read(&mut &self.0[offset..], buffer)
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
 }
 
 /// Text of an ACL in the form of the kernel.

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::archive::reader::Origin;
 use crate::archive::{ReadAt, Source};
+use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
+use crate::foreign::{self, Receiver, Sort, Where};
 use crate::keys::Keys;
 
 /// An archive to read.
@@ -39,6 +42,19 @@ pub(crate) struct Opened {
     pub(crate) read_bytes: Arc<AtomicU64>,
     /// Whether somebody who is trusted must have signed it.
     pub(crate) must_be_signed: bool,
+    /// Where it comes from, if another tool wrote it.
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+impl Opened {
+    /// Refuses what another tool wrote: of that what is damaged cannot be told from what is not.
+    pub(crate) fn must_be_ours(&self) -> Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        Err(Error::Unsupported(format!(
+            "{} was written by {}, whose archives have no index: what of one is whole cannot be told. Restore it as it is",
+            self.name, origin.foreign.tool
+        )))
+    }
 }
 
 impl Input {
@@ -86,38 +102,115 @@ impl Input {
         Ok((Plain::Stream(Box::new(file)), keys))
     }
 
+    /// Whether another tool wrote it, so that reading it takes temporary files. No more of a pipe is read than that takes.
+    pub(crate) fn is_foreign(&mut self) -> Result<bool> {
+        match self {
+            Self::Keyed(input, _) => input.is_foreign(),
+            Self::Path(path) if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
+                let file = File::open(&*path).map_err(Error::io("open", path.display()))?;
+                *self = Self::Stream(Box::new(file));
+                self.is_foreign()
+            }
+            Self::Path(path) => {
+                confine::run(&Allowed::nothing(), || Ok(foreign::sort_of_path(path).is_some()))
+            }
+            Self::Stream(stream) => {
+                let inner: Box<dyn Read + Send> = std::mem::replace(stream, Box::new(io::empty()));
+                confine::run(&Allowed::nothing(), || {
+                    let (sort, whole) = foreign::sort_of_stream(inner, "standard input");
+                    *stream = whole;
+                    Ok(sort.is_some())
+                })
+            }
+        }
+    }
+
     /// Opens it; reading stops when the user wants to.
     pub(crate) fn open(self, interrupted: &Arc<AtomicBool>) -> Result<Opened> {
+        self.open_with(interrupted, None)
+    }
+
+    /// The same, with somebody who can receive a stream that has to be looked into.
+    pub(crate) fn open_with(
+        self,
+        interrupted: &Arc<AtomicBool>,
+        receiver: Option<&mut dyn Receiver>,
+    ) -> Result<Opened> {
         let name = self.name();
         let (plain, keys) = self.split();
         let read_bytes = Arc::new(AtomicU64::new(0));
-        let counted = |inner| {
-            let counter = Arc::clone(&read_bytes);
-            Source::Stream(Box::new(Counted { inner, counter, interrupted: Arc::clone(interrupted) }))
-        };
-        let (source, total_bytes) = match plain {
-            Plain::Stream(stream) => (counted(stream), None),
-            Plain::Path(path) if path.is_dir() => (Source::Path(path), None),
-            Plain::Path(path) => {
-                let failed = |error: io::Error| match error.kind() {
-                    io::ErrorKind::NotFound => Error::Archive(crate::archive::Error::NotFound(name.clone())),
-                    _ => Error::io("open", &name)(error),
-                };
-                let file = File::open(&path).map_err(failed)?;
-                let metadata = file.metadata().map_err(Error::io("open", &name))?;
-                if metadata.is_file() {
-                    let (read, interrupted) = (Arc::clone(&read_bytes), Arc::clone(interrupted));
-                    let file = Counted { inner: file, counter: read, interrupted };
-                    (Source::File(Arc::new(file)), Some(metadata.len()))
-                } else {
-                    (counted(Box::new(file)), None)
-                }
+        let counting = Counting { counter: Arc::clone(&read_bytes), interrupted: Arc::clone(interrupted) };
+        let (source, total_bytes, origin) = match counting.found(plain, &name)? {
+            Found::Ours(source, total_bytes) => (source, total_bytes, None),
+            Found::Foreign(sort, _) if keys.requires_signature() => {
+                let message = format!("{name} was written by {}, which signs nothing", sort.tool());
+                return Err(Error::Archive(crate::archive::Error::NotTrusted(message)));
+            }
+            Found::Foreign(sort, found) => {
+                let (source, origin) = foreign::adapt(sort, found, (&name, interrupted), receiver)?;
+                (source, None, Some(origin))
             }
         };
         let must_be_signed = keys.requires_signature();
         let source = Source::Interruptible(Box::new(source), Arc::clone(interrupted));
         let source = Source::Keyed(Box::new(source), keys);
-        Ok(Opened { source, name, total_bytes, read_bytes, must_be_signed })
+        Ok(Opened { source, name, total_bytes, read_bytes, must_be_signed, origin })
+    }
+}
+
+/// What an input turned out to be.
+enum Found {
+    /// An archive of remand's, or of nobody who is known, and the length of its file.
+    Ours(Source, Option<u64>),
+    Foreign(Sort, Where),
+}
+
+/// Counts what is read, until the user wants no more.
+struct Counting {
+    counter: Arc<AtomicU64>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Counting {
+    fn counted<R>(&self, inner: R) -> Counted<R> {
+        Counted { inner, counter: Arc::clone(&self.counter), interrupted: Arc::clone(&self.interrupted) }
+    }
+
+    fn found(&self, plain: Plain, name: &str) -> Result<Found> {
+        let path = match plain {
+            Plain::Stream(stream) => return Ok(self.stream(stream, name)),
+            Plain::Path(path) => path,
+        };
+        let sort = foreign::sort_of_path(&path);
+        if path.is_dir() {
+            return Ok(match sort {
+                Some(sort) => Found::Foreign(sort, Where::Directory(path)),
+                None => Found::Ours(Source::Path(path), None),
+            });
+        }
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Archive(crate::archive::Error::NotFound(name.to_owned())),
+            _ => Error::io("open", name)(error),
+        };
+        let file = File::open(&path).map_err(failed)?;
+        let metadata = file.metadata().map_err(Error::io("open", name))?;
+        if !metadata.is_file() {
+            return Ok(self.stream(Box::new(file), name));
+        }
+        let file: Arc<dyn ReadAt> = Arc::new(self.counted(file));
+        Ok(match sort {
+            Some(sort) => Found::Foreign(sort, Where::File(file, path)),
+            None => Found::Ours(Source::File(file), Some(metadata.len())),
+        })
+    }
+
+    fn stream(&self, stream: Box<dyn Read + Send>, name: &str) -> Found {
+        let (sort, stream) = foreign::sort_of_stream(stream, name);
+        let stream = Box::new(self.counted(stream));
+        match sort {
+            Some(sort) => Found::Foreign(sort, Where::Stream(stream)),
+            None => Found::Ours(Source::Stream(stream), None),
+        }
     }
 }
 

@@ -96,6 +96,7 @@ mod basejail;
 mod confine;
 mod draft;
 mod file_system;
+mod foreign;
 mod room;
 mod scratch;
 mod step;

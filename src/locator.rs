@@ -55,6 +55,8 @@ pub(crate) struct Part {
     pub(crate) path: TreePath,
     /// Whether the dataset holds only what differs from the base.
     pub(crate) is_delta: bool,
+    /// Whether another tool wrote the archive.
+    pub(crate) is_foreign: bool,
 }
 
 impl Part {
@@ -98,7 +100,8 @@ impl Part {
             format!("{}{}", record.prefix.strip_prefix("./").unwrap_or(&record.prefix), found.member);
         let root = TreePath::new(member.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
         let is_delta = found.encoding == Encoding::Delta && record.mode == Mode::Differential;
-        Ok(Self { resource, record: record.clone(), root, path: locator.path.clone(), is_delta })
+        let (path, is_foreign) = (locator.path.clone(), manifest.foreign.is_some());
+        Ok(Self { resource, record: record.clone(), root, path, is_delta, is_foreign })
     }
 
     /// Path in the dataset of a member of it.

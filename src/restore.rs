@@ -16,6 +16,7 @@ mod conflict;
 mod files;
 mod links;
 mod merge;
+mod own;
 mod part;
 pub(crate) mod plan;
 mod properties;
@@ -42,7 +43,7 @@ use crate::config::Assignment;
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
-use crate::input::Input;
+use crate::input::{Input, Opened};
 use crate::pool::Pool;
 use crate::resource::{Base, label};
 use crate::selector::Selection;
@@ -148,7 +149,7 @@ impl Restored {
 pub fn restore(
     pool: &Pool,
     options: &Options,
-    input: Input,
+    mut input: Input,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
@@ -158,7 +159,8 @@ pub fn restore(
                 .into(),
         ));
     }
-    let allowed = Allowed::nothing().and_in(pool)?.and_temporary(options.salvage.is_some());
+    let is_foreign = input.is_foreign()?;
+    let allowed = Allowed::nothing().and_in(pool)?.and_temporary(options.salvage.is_some() || is_foreign);
     confine::run(&allowed, || build(pool, options, input, observer, interrupted))
 }
 
@@ -171,10 +173,31 @@ fn build(
 ) -> Result<Report> {
     let subject = options.name.clone().unwrap_or_else(|| input.name());
     let steps = Steps::new(observer, &subject);
-    let opened = input.open(interrupted)?;
+    let mut own = own::Own::new(pool, &steps, interrupted);
+    let outcome = input.open_with(interrupted, Some(&mut own)).and_then(|opened| {
+        let origin = opened.origin.clone();
+        let outcome = apply((pool, options), opened, (&steps, &subject), interrupted);
+        if let Some(origin) = origin {
+            // What lies in the stream of a jail's own dataset is read where that was received.
+            origin.wait();
+        }
+        outcome
+    });
+    own.conclude(outcome).map(|report| Report { warnings: steps.warnings(), ..report })
+}
+
+fn apply(
+    (pool, options): (&Pool, &Options),
+    opened: Opened,
+    (steps, subject): (&Steps<'_>, &str),
+    interrupted: &Arc<AtomicBool>,
+) -> Result<Report> {
+    if options.salvage.is_some() {
+        opened.must_be_ours()?;
+    }
     steps.run(Step::ResourceRestore, None, opened.total_bytes, |whole| {
-        let context = work::Context { pool, options, steps: &steps, interrupted };
-        let mut run = visitor::Restore::new(context, whole, &subject, &opened);
+        let context = work::Context { pool, options, steps, interrupted };
+        let mut run = visitor::Restore::new(context, whole, subject, &opened);
         // Of what is not selected no more is read than must be.
         let everything = options.selection.is_everything();
         let read = if everything { archive::read } else { archive::select };
@@ -190,11 +213,12 @@ fn build(
 pub fn dry_run(
     pool: &Pool,
     options: &Options,
-    input: Input,
+    mut input: Input,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
-    confine::run(&Allowed::nothing().and_in(pool)?, || foresee(pool, options, input, observer, interrupted))
+    let allowed = Allowed::nothing().and_in(pool)?.and_temporary(input.is_foreign()?);
+    confine::run(&allowed, || foresee(pool, options, input, observer, interrupted))
 }
 
 fn foresee(
@@ -208,6 +232,7 @@ fn foresee(
     let opened = input.open(interrupted)?;
     let name = opened.name.clone();
     let (manifest, signed) = crate::verify::described(opened, interrupted)?;
+    begin::tell(&manifest, &name, &steps);
     let mut selected = select::select(&manifest, options, &name, &steps)?;
     let context = work::Context { pool, options, steps: &steps, interrupted };
     let known = begin::foresee_bases(&manifest, &mut selected, context)?;
@@ -227,9 +252,10 @@ fn foresee(
     Ok(Report { resources, seal: None, signed, warnings: steps.warnings() })
 }
 
-fn no_streams(pool: &Pool, target: &plan::Target) -> Error {
+fn no_streams(pool: &Pool, plan: &plan::Plan, target: &plan::Target) -> Error {
+    let way = if plan.is_foreign { "restore it to a pool of ZFS" } else { "export it with --portable" };
     Error::Unsupported(format!(
-        "The dataset {} is a native stream of {}, which the pool {} ({}) cannot receive; export it with --portable",
+        "The dataset {} is a native stream of {}, which the pool {} ({}) cannot receive; {way}",
         target.name,
         target.encoding.name(),
         pool.label(),

@@ -31,8 +31,9 @@ pub struct Report {
 }
 
 /// Reads the whole archive `input`.
-pub fn verify(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
-    confine::run(&Allowed::nothing(), || prove(input, observer, interrupted))
+pub fn verify(mut input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
+    let allowed = Allowed::nothing().and_temporary(input.is_foreign()?);
+    confine::run(&allowed, || prove(input, observer, interrupted))
 }
 
 fn prove(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Report> {
@@ -61,9 +62,11 @@ fn prove(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -
 
 /// What an archive says that it holds: its manifest, from the head of a file or pipe.
 ///
-/// Where a signature is required, the index is read too, and of a pipe everything, to prove it; only then it is told.
-pub fn info(input: Input, interrupted: &Arc<AtomicBool>) -> Result<(Manifest, Option<Signed>)> {
-    confine::run(&Allowed::nothing(), || described(input.open(interrupted)?, interrupted))
+/// Where a signature is required, the index is read too, and of a pipe everything, to prove it; only then it is told. Of what another
+/// tool wrote all headers are read.
+pub fn info(mut input: Input, interrupted: &Arc<AtomicBool>) -> Result<(Manifest, Option<Signed>)> {
+    let allowed = Allowed::nothing().and_temporary(input.is_foreign()?);
+    confine::run(&allowed, || described(input.open(interrupted)?, interrupted))
 }
 
 pub(crate) fn described(opened: Opened, interrupted: &AtomicBool) -> Result<(Manifest, Option<Signed>)> {

@@ -5,6 +5,7 @@ mod archives;
 mod attributes;
 mod chunks;
 mod configs;
+mod foreign;
 mod forged;
 mod frames;
 mod host;
@@ -25,13 +26,14 @@ pub(crate) use seeds::seeds;
 pub(crate) type Check = fn(&[u8]);
 
 /// Every target.
-pub(crate) const ALL: [(&str, Check); 26] = [
+pub(crate) const ALL: [(&str, Check); 27] = [
     ("archive", archives::archive),
     ("attributes", attributes::attributes),
     ("chunks", chunks::chunks),
     ("config", configs::json),
     ("config_properties", configs::properties),
     ("config_ucl", configs::ucl),
+    ("foreign", foreign::foreign),
     ("forged", forged::forged_check),
     ("fstab", words::fstab),
     ("gzip", frames::gzip),

@@ -10,7 +10,7 @@ use super::{Line, pax};
 
 mod decode;
 
-pub(super) use decode::{Decoded, Extended, decode, field_name, is_zero, verify_checksum};
+pub(super) use decode::{Decoded, Extended, decode, decode_foreign, field_name, is_zero, verify_checksum};
 
 /// Record by which a reader knows that a member takes the place of the one before it.
 pub(super) const ATTEMPT: &str = "REMAND.attempt";

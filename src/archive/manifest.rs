@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::bounds::is_manifest_too_big;
-pub use super::record::{ExportRecord, ExportResult};
+pub use super::record::{ExportRecord, ExportResult, Foreign};
 use crate::change::Fingerprint;
 use crate::config::View;
 
@@ -57,6 +57,9 @@ pub struct Manifest {
     /// The options that it was made with, for people.
     #[serde(default)]
     pub options: BTreeMap<String, serde_json::Value>,
+    /// What another tool's archive cannot guarantee. No archive says this of itself: it is set by the reader that adapts such a one.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
 }
 
 /// A resource that is not in an archive though it was asked for.

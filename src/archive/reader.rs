@@ -24,6 +24,8 @@ mod held;
 mod index;
 mod judge;
 mod lines;
+pub(crate) mod members;
+mod origin;
 mod pieces;
 mod runs;
 mod salvage;
@@ -36,6 +38,7 @@ mod walk;
 mod window;
 
 pub use file::ReadAt;
+pub use origin::Origin;
 pub use pieces::Range;
 pub use salvage::salvage;
 pub use survey::{Fault, Finding, IndexState, Rescue, Survey, survey};
@@ -92,6 +95,8 @@ pub enum Source {
     Keyed(Box<Source>, Keys),
     /// Any of these, as long as the flag is not set; then reading fails, also over a hole that takes hours.
     Interruptible(Box<Source>, Arc<AtomicBool>),
+    /// Any of these, made while it is read of what another tool wrote.
+    Adapted(Box<Source>, Arc<Origin>),
 }
 
 impl Source {
@@ -105,6 +110,9 @@ impl Source {
             Self::Interruptible(source, flag) => {
                 Some(Self::Interruptible(Box::new(source.again()?), Arc::clone(flag)))
             }
+            Self::Adapted(source, origin) => {
+                Some(Self::Adapted(Box::new(source.again()?), Arc::clone(origin)))
+            }
         }
     }
 }
@@ -114,14 +122,17 @@ impl Source {
 /// After a failure a thread may still wait for a stream's next bytes, until they come or the stream ends.
 pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
     let (opened, terms) = open(source, name)?;
-    match opened {
-        Opened::Stream(stream) => read_whole(decrypted(stream, &terms)?, &terms, visitor),
+    let read = match opened {
+        Opened::Stream(stream) => {
+            decrypted(stream, &terms).and_then(|stream| read_whole(stream, &terms, visitor))
+        }
         Opened::File(file) => {
             let stream = decrypted(Box::new(file::Range::whole(&file)), &terms)?;
             read_whole(stream, &terms, visitor)
         }
         Opened::Directory(tree) => directory::read(&tree, &terms, true, visitor),
-    }
+    };
+    read.map_err(|error| terms.cause(error))
 }
 
 /// Reads of an archive what the visitor wants, and no more of its other members than it must: a file's table of offsets leads to
@@ -132,11 +143,12 @@ pub fn read(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Sea
 /// Of the others it is not known whether they are whole.
 pub fn select(source: Source, name: &str, visitor: &mut dyn Visitor) -> Result<Seal> {
     let (opened, terms) = open_decrypted(source, name)?;
-    match opened {
+    let read = match opened {
         Opened::Stream(stream) => read_stream(stream, &terms, None, visitor),
         Opened::File(file) => selected::read(&file, &terms, visitor),
         Opened::Directory(tree) => directory::read(&tree, &terms, false, visitor),
-    }
+    };
+    read.map_err(|error| terms.cause(error))
 }
 
 /// Reads the manifest alone, and no more of the source than it must.
@@ -148,7 +160,8 @@ pub fn read_manifest(source: Source, name: &str) -> Result<Manifest> {
         Opened::Directory(tree) => return directory::read_manifest(&tree, name),
     };
     let stream = decompress::open(decrypted(stream, &terms)?, decompress::Ahead::No, &Audit::default());
-    tar::read_manifest(Box::new(stream.map_err(|error| input_error(name, error))?), &terms)
+    let stream = stream.map_err(|error| input_error(name, error))?;
+    tar::read_manifest(Box::new(stream), &terms).map_err(|error| terms.cause(error))
 }
 
 /// The same without its encryption, if it has one.
@@ -197,11 +210,21 @@ struct Terms {
     name: String,
     keys: Keys,
     interrupted: Arc<AtomicBool>,
+    /// Of what another tool wrote.
+    origin: Option<Arc<Origin>>,
 }
 
 impl Terms {
     fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Why reading failed.
+    fn cause(&self, seen: Error) -> Error {
+        match &self.origin {
+            Some(origin) => origin.cause(seen),
+            None => seen,
+        }
     }
 
     /// Asked where bytes are not read for long.
@@ -218,6 +241,10 @@ fn open(source: Source, name: &str) -> Result<(Opened, Terms)> {
         }
         Source::Interruptible(source, interrupted) => {
             return open(*source, name).map(|(opened, terms)| (opened, Terms { interrupted, ..terms }));
+        }
+        Source::Adapted(source, origin) => {
+            return open(*source, name)
+                .map(|(opened, terms)| (opened, Terms { origin: Some(origin), ..terms }));
         }
         Source::Stream(stream) => Opened::Stream(stream),
         Source::File(file) => Opened::File(file),

@@ -122,6 +122,20 @@ impl ExportRecord {
     }
 }
 
+/// An archive that another tool wrote. Its manifest, index and seal are made while it is read, so they prove nothing of
+/// what came before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Foreign {
+    /// Which tool's: `libioc`, `iocage`.
+    pub tool: String,
+    /// Its form, for people.
+    pub form: String,
+    /// What it cannot guarantee, each as a sentence.
+    pub limits: Vec<String>,
+    /// What else there is to know, each as a sentence: nothing is lost by it.
+    pub notices: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,7 @@ pub(super) fn manifest() -> Manifest {
         failed: Vec::new(),
         signed_by: None,
         options: BTreeMap::new(),
+        foreign: None,
     }
 }
 

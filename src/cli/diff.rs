@@ -19,7 +19,8 @@ use super::render::{Console, Outcome, escape::safe, table::table, units};
 use super::{Session, open_pool};
 
 /// Suffixes by which an argument is taken for an archive.
-const ARCHIVES: [&str; 9] = ["/", ".age", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz"];
+const ARCHIVES: [&str; 10] =
+    ["/", ".age", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.xz", ".txz", ".zip"];
 
 pub(super) fn run(session: &Session, args: &Diff) -> Result<Outcome, Failure> {
     let Session { console, interrupted } = session;

@@ -43,9 +43,13 @@ fn page(name: &str, manifest: &Manifest, signed: Option<&Signed>) -> String {
     let host = &manifest.host;
     let system = [&host.os, &host.release, &host.architecture].map(String::as_str).join(" ");
     field(&mut out, "archive", name);
-    field(&mut out, "format", &format!("version {}.{}", manifest.version.major, manifest.version.minor));
-    field(&mut out, "made by", &format!("{} {}", manifest.tool.name, manifest.tool.version));
-    field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
+    let version = format!("version {}.{}", manifest.version.major, manifest.version.minor);
+    let foreign = manifest.foreign.as_ref();
+    field(&mut out, "format", foreign.map_or(&version, |foreign| &foreign.form));
+    field(&mut out, "made by", format!("{} {}", manifest.tool.name, manifest.tool.version).trim_end());
+    if !host.name.is_empty() {
+        field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
+    }
     field(&mut out, "at", &manifest.created);
     field(&mut out, "id", &manifest.id);
     if let Some(signed) = signed {
@@ -66,6 +70,14 @@ fn page(name: &str, manifest: &Manifest, signed: Option<&Signed>) -> String {
             "resources one after the other"
         };
         field(&mut out, "resources", &format!("{}, {moment}", units::count(manifest.resources.len() as u64)));
+    }
+    if let Some(foreign) = foreign {
+        for (number, limit) in foreign.limits.iter().enumerate() {
+            field(&mut out, if number == 0 { "limits" } else { "" }, limit);
+        }
+        for (number, notice) in foreign.notices.iter().enumerate() {
+            field(&mut out, if number == 0 { "notes" } else { "" }, notice);
+        }
     }
     for failed in &manifest.failed {
         field(&mut out, "missing", &format!("{}: {}", label(failed.kind, &failed.name), failed.error));
@@ -99,11 +111,9 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
             field(out, "  entries", &units::count(fingerprint.entries));
         }
     }
-    field(
-        out,
-        "from",
-        &format!("{} ({}, {} layout)", resource.mountpoint, resource.backend, resource.layout),
-    );
+    let place =
+        if resource.mountpoint.is_empty() { "a place that is not told" } else { &resource.mountpoint };
+    field(out, "from", &format!("{place} ({}, {} layout)", resource.backend, resource.layout));
     let moment = match (&resource.snapshot, resource.consistent) {
         (Some(snapshot), true) => format!("{snapshot}, all datasets of one moment"),
         (Some(snapshot), false) => format!("{snapshot}, datasets one after the other"),

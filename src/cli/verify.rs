@@ -43,14 +43,27 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> 
         .map(|(_, record)| label(record.kind, &record.name))
         .collect();
     let held = if resources.is_empty() { "no resource".into() } else { resources.join(", ") };
+    let foreign = report.manifest.foreign.as_ref();
+    for limit in foreign.iter().flat_map(|foreign| &foreign.limits) {
+        console.warning(&Warning { subject: name.clone(), message: limit.clone() });
+    }
+    for notice in foreign.iter().flat_map(|foreign| &foreign.notices) {
+        console.notice(&Warning { subject: name.clone(), message: notice.clone() });
+    }
+    let is = if foreign.is_some() { "can be read to its end" } else { "is whole" };
     outcome.summary.push(format!(
-        "{name} is whole: {}, {}, {} of content in {}",
+        "{name} {is}: {}, {}, {} of content in {}",
         held,
         units::counted(report.seal.entries, "entry", "entries"),
         units::bytes(report.seal.bytes),
         units::duration(console.elapsed())
     ));
-    outcome.summary.push(format!("It is {}", signature_text(report.signed.as_ref())));
+    outcome.summary.push(match foreign {
+        Some(foreign) => {
+            format!("{} wrote it: nothing in it proves that it is as it was written", foreign.tool)
+        }
+        None => format!("It is {}", signature_text(report.signed.as_ref())),
+    });
     let fields = [
         ("command", json!("verify")),
         ("source", json!(name)),
@@ -60,7 +73,9 @@ pub(super) fn run(session: &Session, args: &Verify) -> Result<Outcome, Failure> 
             failed.iter().map(|(resource, error)| json!({ "resource": resource, "error": error })).collect(),
         ),
         ("unstable", json!(report.unstable)),
-        ("seal", seal_record(&report.seal)),
+        // What another tool wrote has no seal: the one that was read was made on the way.
+        ("seal", if foreign.is_some() { json!(null) } else { seal_record(&report.seal) }),
+        ("foreign", json!(foreign)),
         ("signature", signature_record(report.signed.as_ref())),
     ];
     outcome.result = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

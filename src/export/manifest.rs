@@ -72,6 +72,7 @@ pub(super) fn manifest(
         failed,
         signed_by: options.signer.as_ref().map(|signer| signer.public().to_string()),
         options: self::options(options, engines),
+        foreign: None,
     }
 }
 

@@ -41,6 +41,13 @@ impl Base {
         let record = &part.record;
         let wanted =
             record.base.as_ref().ok_or_else(|| Error::Refused("it does not say what its base is".into()))?;
+        if part.is_foreign {
+            return Err(Error::Unsupported(format!(
+                "The archive does not say what of its base {} is unchanged; restore the {} to have that too",
+                wanted.name,
+                part.resource_label()
+            )));
+        }
         let pool = pool()?;
         let backend = pool.backend();
         let makes_views = backend.capabilities().consistent_while_running;
@@ -59,7 +66,7 @@ impl Base {
             _ => None,
         };
         let opened = (|| {
-            let wish = Wish { base: None, allow_mismatch: false };
+            let wish = Wish { base: None, allow_mismatch: false, unproven: false };
             let chosen = choose(&pool, wanted, &wish, (state.as_deref(), &id), steps, interrupted)?;
             let view = View::open(backend, &chosen.base.snapshot, &format!("{id}-base"))?;
             Ok((view, chosen.base.label()))

@@ -29,13 +29,13 @@ use crate::undo::chain;
 /// holds is extracted alone, and that is a warning; if it holds nothing, the missing base is the error.
 pub fn extract(
     pool: FindPool<'_>,
-    input: Input,
+    mut input: Input,
     (locator, dataset): (&Locator, &str),
     to: &Path,
     observer: &dyn Observer,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Report> {
-    let allowed = super::allowed(pool)?.and_below(to);
+    let allowed = super::allowed(pool)?.and_below(to).and_temporary(input.is_foreign()?);
     let mut destination = Destination::open(to)?;
     let extracted = confine::run(&allowed, || {
         build(pool, input, (locator, dataset), &destination, observer, interrupted)
@@ -101,13 +101,17 @@ struct Extraction<'a> {
 impl Extraction<'_> {
     fn begin(&mut self, manifest: &Manifest) -> Result<()> {
         let part = Part::find(manifest, self.locator, self.dataset)?;
+        if part.is_foreign && part.is_delta {
+            let message = "what it left to its base is not extracted: it does not say what that is";
+            self.steps.warn(&Warning { subject: part.resource_label(), message: message.into() });
+        }
         let name = match part.path.split() {
             Some((_, name)) => name.to_vec(),
             None => part.record.name.clone().into_bytes(),
         };
         let staged = Staged::create(self.to, &name, &run::new_id())?;
         let (mut base, mut without_base) = (None, None);
-        if part.is_delta && !self.complete {
+        if part.is_delta && !self.complete && !part.is_foreign {
             let opened = self.steps.run(Step::CheckBase, None, None, |_| {
                 match Base::open(self.pool, &part, self.steps, self.interrupted) {
                     Ok(base) => Ok(Ok(base)),

@@ -27,6 +27,8 @@ pub(crate) struct Wish<'a> {
     /// `RELEASE` or `RELEASE@SNAPSHOT`.
     pub(crate) base: Option<&'a str>,
     pub(crate) allow_mismatch: bool,
+    /// Whether the archive need not say what its base held: another tool wrote it.
+    pub(crate) unproven: bool,
 }
 
 /// Chooses: the snapshot that holds what `record` says, whatever its name; otherwise the one that the user named.
@@ -72,11 +74,15 @@ pub(crate) fn choose_of(
     steps: &Steps<'_>,
     interrupted: &AtomicBool,
 ) -> Result<Chosen> {
-    let wanted =
-        record.fingerprint.as_ref().ok_or_else(|| Error::Refused("its base has no fingerprint".into()))?;
     // The newest first, but before all others the one of the same name: most often it is the one.
     bases.reverse();
     bases.sort_by_key(|base| name_of(base) != record.snapshot);
+    let Some(wanted) = &record.fingerprint else {
+        return match bases.into_iter().next() {
+            Some(base) if wish.unproven => Ok(Chosen { base, exact: true }),
+            _ => Err(Error::Refused("its base has no fingerprint".into())),
+        };
+    };
     let mut nearest: Option<(Base, Fingerprint)> = None;
     let mut nearest_but_mtimes = None;
     for (at, base) in bases.iter().enumerate() {

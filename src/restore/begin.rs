@@ -20,11 +20,12 @@ use crate::archive::Manifest;
 use crate::archive::manifest::{BaseRecord, Mode, ResourceKind};
 use crate::config::{Assignment, Dialect};
 use crate::error::{Error, Result};
-use crate::event::Step;
+use crate::event::{Step, Warning};
 use crate::lock::Lock;
 use crate::pool::{Pool, View};
 use crate::resource::label;
 use crate::run::{self, Record, Run};
+use crate::step::Steps;
 use crate::undo::Undo;
 
 /// What the resources of one run need to know of it.
@@ -74,6 +75,7 @@ impl<'a> Restore<'a> {
         let Context { pool, options, steps, .. } = self.context;
         pool.remark(steps);
         self.manifest = Some(manifest.clone());
+        tell(manifest, &self.source, steps);
         let selected = select(manifest, options, &self.source, steps)?;
         self.several = selected.len() > 1;
         let mut free = Vec::new();
@@ -244,7 +246,7 @@ impl<'a> Restore<'a> {
         let root = below.stage.dataset.join(&root).map_err(|error| Error::Refused(error.to_string()))?;
         let bases = base::staged(pool, root, &name, record.snapshot.as_deref())?;
         let chosen = steps.run(Step::CheckBase, Some(&name), None, |_| {
-            let wish = Wish { base: None, allow_mismatch: options.allow_base_mismatch };
+            let wish = Wish { base: None, allow_mismatch: options.allow_base_mismatch, unproven: false };
             base::choose_of(pool, bases, &record, &wish, (None, self.run_id()), steps, interrupted)
         })?;
         let merge = merge(&chosen, self.run_id(), self.works[at].number, self.context)?;
@@ -267,6 +269,17 @@ pub(super) fn foresee_bases(
     selected.extend(carried.shipped.into_iter().map(|(one, ())| one));
     selected.sort_by_key(|one| one.number);
     Ok(carried.known)
+}
+
+/// What the archive of another tool cannot guarantee.
+pub(super) fn tell(manifest: &Manifest, source: &str, steps: &Steps<'_>) {
+    let Some(foreign) = &manifest.foreign else { return };
+    for limit in &foreign.limits {
+        steps.warn(&Warning { subject: source.to_owned(), message: limit.clone() });
+    }
+    for notice in &foreign.notices {
+        steps.notice(source, notice.clone());
+    }
 }
 
 /// What would be made of a resource: fails where it could not be, and returns the label of its base.
@@ -306,7 +319,11 @@ fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Res
     if let Some(release) = staged.filter(|release| release.as_base.is_some()) {
         return Ok(Onto::Staged(release.new_name.clone()));
     }
-    let wish = Wish { base: options.base.as_deref(), allow_mismatch: options.allow_base_mismatch };
+    let wish = Wish {
+        base: options.base.as_deref(),
+        allow_mismatch: options.allow_base_mismatch,
+        unproven: plan.is_foreign,
+    };
     let chosen = steps.run(Step::CheckBase, Some(&wanted.name), None, |_| {
         let found = base::choose(pool, wanted, &wish, (preparing.state, &preparing.run), steps, interrupted);
         match (found, staged) {
@@ -388,7 +405,7 @@ fn check_streams(pool: &Pool, plan: &Plan) -> Result<()> {
     let received = pool.backend().streams().map(|_| crate::export::native_encoding(pool.backend().kind()));
     let mut native = plan.datasets.iter().filter(|target| target.encoding.is_native());
     match native.find(|target| Some(target.encoding) != received) {
-        Some(target) => Err(no_streams(pool, target)),
+        Some(target) => Err(no_streams(pool, plan, target)),
         None => Ok(()),
     }
 }

@@ -136,7 +136,7 @@ impl Looking<'_> {
         steps.run(Step::CheckBase, Some(name), None, |_| {
             // Who names a release gets it, equal or not; here it must be equal.
             let record = BaseRecord { name: name.to_owned(), ..self.base.clone() };
-            let wish = Wish { base: None, allow_mismatch: false };
+            let wish = Wish { base: None, allow_mismatch: false, unproven: false };
             match base::choose(pool, &record, &wish, self.run, steps, interrupted) {
                 Ok(chosen) => Ok(Some(chosen)),
                 Err(Error::BaseMissing { .. } | Error::BaseDiffers { .. }) => Ok(None),
@@ -146,7 +146,7 @@ impl Looking<'_> {
     }
 
     fn shipped(&self, name: &str) -> Result<Decided> {
-        let plan = plan::plan(self.record, Some(name))?;
+        let plan = plan::plan(self.record, Some(name), false)?;
         begin::check(self.context.pool, &plan)?;
         Ok(Decided::Shipped(Selected { number: self.number, plan }))
     }

@@ -41,11 +41,13 @@ pub(crate) struct Plan {
     pub(crate) fstab: Option<TreePath>,
     pub(crate) files: TreePath,
     pub(crate) datasets: Vec<Target>,
+    /// Whether another tool wrote the archive, which need not say what its base held.
+    pub(crate) is_foreign: bool,
 }
 
 /// Decides on one resource. `name` is the name that the user wants.
-pub(crate) fn plan(record: &ResourceRecord, name: Option<&str>) -> Result<Plan> {
-    check_record(record)?;
+pub(crate) fn plan(record: &ResourceRecord, name: Option<&str>, is_foreign: bool) -> Result<Plan> {
+    check_record(record, is_foreign)?;
     if let Some(name) = name {
         check_name(name)?;
     }
@@ -71,6 +73,7 @@ pub(crate) fn plan(record: &ResourceRecord, name: Option<&str>) -> Result<Plan> 
             })
             .collect::<Result<_>>()?,
         record: record.clone(),
+        is_foreign,
     })
 }
 
@@ -93,7 +96,7 @@ fn entry_flags(entry: &EntryFlags) -> Result<(TreePath, String)> {
     Ok((path, entry.flags.clone()))
 }
 
-fn check_record(record: &ResourceRecord) -> Result<()> {
+fn check_record(record: &ResourceRecord, is_foreign: bool) -> Result<()> {
     let refuse = |reason: String| Err(Error::Refused(reason));
     if check_name(&record.name).is_err() {
         return refuse(format!(
@@ -128,9 +131,8 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
                 && (root.encoding == Encoding::Delta) == (record.mode == Mode::Differential) => {}
         _ => return refuse("its manifest has no root, or not in the form that its mode says".into()),
     }
-    if record.mode == Mode::Differential
-        && record.base.as_ref().and_then(|base| base.fingerprint.as_ref()).is_none()
-    {
+    let base = record.base.as_ref().filter(|base| is_foreign || base.fingerprint.is_some());
+    if record.mode == Mode::Differential && base.is_none() {
         return refuse("it is differential, but does not say against which base".into());
     }
     let mut names = std::collections::BTreeSet::new();
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_good_one_is_planned() {
-        let plan = plan(&record(|_| {}), Some("web02")).unwrap();
+        let plan = plan(&record(|_| {}), Some("web02"), false).unwrap();
         assert_eq!(plan.name, "web02");
         assert_eq!(plan.datasets[1].member.as_ref().unwrap().as_bytes(), b"data.zfs");
     }
@@ -235,7 +237,7 @@ mod tests {
                 ..r.datasets[1].clone()
             };
         }
-        plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
+        plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None, false).unwrap();
         let attacks: [Change; 19] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
@@ -273,8 +275,8 @@ mod tests {
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];
         for (at, attack) in attacks.into_iter().enumerate() {
-            assert_eq!(plan(&record(attack), None).unwrap_err().exit_status(), 23, "attack {at}");
+            assert_eq!(plan(&record(attack), None, false).unwrap_err().exit_status(), 23, "attack {at}");
         }
-        assert_eq!(plan(&record(|_| {}), Some("../x")).unwrap_err().exit_status(), 2);
+        assert_eq!(plan(&record(|_| {}), Some("../x"), false).unwrap_err().exit_status(), 2);
     }
 }

@@ -122,7 +122,7 @@ mod tests {
             record.datasets.push(dataset);
         }
         (record.config, record.fstab) = (Some("config.json".into()), None);
-        super::super::plan::plan(&record, None).unwrap()
+        super::super::plan::plan(&record, None, false).unwrap()
     }
 
     #[test]

@@ -100,7 +100,8 @@ pub(super) fn select(
             }
             (new, name) => new.as_deref().or(name.as_deref()),
         };
-        Ok(Selected { number: chosen.index, plan: plan::plan(&manifest.resources[chosen.index], name)? })
+        let plan = plan::plan(&manifest.resources[chosen.index], name, manifest.foreign.is_some())?;
+        Ok(Selected { number: chosen.index, plan })
     });
     let mut planned = planned.collect::<Result<Vec<_>>>()?;
     assign(&options.assignments, &mut planned, steps)?;

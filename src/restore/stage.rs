@@ -221,14 +221,14 @@ impl<'a> Stage<'a> {
     /// Receives a dataset that arrives as a native stream, or what is missing of it.
     pub(super) fn receive(
         &mut self,
-        target: &Target,
-        transport: Option<&str>,
+        (plan, target): (&Plan, &Target),
         content: &mut dyn Content,
         run: &mut Receiving<'_, '_>,
     ) -> Result<()> {
         let backend = self.pool.backend();
+        let transport = plan.record.snapshot.as_deref();
         let steps = run.steps;
-        let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, target))?;
+        let streams = backend.streams().ok_or_else(|| super::no_streams(self.pool, plan, target))?;
         let dataset = name(&self.dataset, &target.name)?;
         let properties = shaping(&target.properties);
         let mut options =

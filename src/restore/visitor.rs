@@ -292,13 +292,12 @@ impl<'a> Restore<'a> {
             Section::Dataset(at) if work.plan.datasets[at].encoding.is_native() => {
                 let missing = || Error::Refused(format!("{} has no content", line.name));
                 let target = &work.plan.datasets[at];
-                let transport = work.plan.record.snapshot.as_deref();
                 let mut run = Receiving {
                     steps: self.context.steps,
                     earlier: self.earlier.as_mut().ok_or_else(no_manifest)?,
                     interrupted: self.context.interrupted,
                 };
-                return work.stage.receive(target, transport, content.ok_or_else(missing)?, &mut run);
+                return work.stage.receive((&work.plan, target), content.ok_or_else(missing)?, &mut run);
             }
             Section::Files | Section::Dataset(_) => {}
         }

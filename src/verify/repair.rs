@@ -39,6 +39,7 @@ pub fn examine(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBo
 fn survey(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) -> Result<Survey> {
     let steps = Steps::new(observer, &input.name());
     let opened = input.open(interrupted)?;
+    opened.must_be_ours()?;
     steps.run(Step::Verify, None, opened.total_bytes, |meter| {
         let again = opened.source.again();
         let stop = || interrupted.load(Ordering::Relaxed);

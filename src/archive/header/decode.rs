@@ -64,6 +64,22 @@ fn number<T: std::str::FromStr>(value: &[u8], key: &str) -> Result<T, String> {
 
 /// Takes a header apart. The error is a sentence's end about the member.
 pub(in crate::archive) fn decode(header: &tar::Header, extended: &Extended) -> Result<Decoded, Wrong> {
+    decode_named(header, extended, clean_name)
+}
+
+/// The same of a member that another program wrote: its name, and that of what it is a link to, need no `./`, and may be `.`.
+pub(in crate::archive) fn decode_foreign(
+    header: &tar::Header,
+    extended: &Extended,
+) -> Result<Decoded, Wrong> {
+    decode_named(header, extended, clean_foreign_name)
+}
+
+fn decode_named(
+    header: &tar::Header,
+    extended: &Extended,
+    clean_name: fn(&[u8], bool) -> Result<MemberName, Wrong>,
+) -> Result<Decoded, Wrong> {
     let records = pax::parse(&extended.records)?;
     let get = |key: &str| -> Value<'_> { records.get(key.as_bytes()).copied() };
     let (kind, is_link) = kind(header.entry_type())?;
@@ -219,10 +235,25 @@ fn clean_name(name: &[u8], directory: bool) -> Result<MemberName, Wrong> {
         .filter(|path| !path.is_empty() && path.len() < MAX_NAME_BYTES)
         .and_then(|path| TreePath::new(path).ok())
         .map(MemberName::new)
-        .ok_or_else(|| {
-            let name = crate::tree::path::printable_start(name);
-            Wrong::Forbidden(format!("\"{name}\" is no name of a member"))
-        })
+        .ok_or_else(|| no_name(name))
+}
+
+/// The same, with or without `./`. The archive's own root is a directory in it.
+fn clean_foreign_name(name: &[u8], directory: bool) -> Result<MemberName, Wrong> {
+    let path = if directory { name.strip_suffix(b"/").unwrap_or(name) } else { name };
+    if directory && path == b"." {
+        return Ok(MemberName::new(TreePath::root()));
+    }
+    Some(path.strip_prefix(b"./").unwrap_or(path))
+        .filter(|path| !path.is_empty() && path.len() < MAX_NAME_BYTES)
+        .and_then(|path| TreePath::new(path).ok())
+        .map(MemberName::new)
+        .ok_or_else(|| no_name(name))
+}
+
+fn no_name(name: &[u8]) -> Wrong {
+    let name = crate::tree::path::printable_start(name);
+    Wrong::Forbidden(format!("\"{name}\" is no name of a member"))
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {

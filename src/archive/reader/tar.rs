@@ -9,10 +9,11 @@ use crate::archive::check::Checker;
 use crate::archive::format::{INDEX, MANIFEST, SIGNATURE};
 use crate::archive::header::{self, Decoded, Extended};
 use crate::archive::index::Role;
-use crate::archive::manifest::Unusable;
+use crate::archive::manifest::{Foreign, Unusable};
 use crate::archive::signature::Expected;
 use crate::archive::sparse::{BLOCK, MapParser};
 use crate::archive::writer::padding;
+use crate::archive::wrong::Wrong;
 use crate::archive::{Error, Line, Manifest, MemberName, Result, Seal, pax};
 use crate::tree::{Extent, Kind};
 
@@ -62,13 +63,20 @@ pub(super) fn is_named(name: &MemberName, own: &str) -> bool {
 pub(super) struct Tar {
     pub(super) input: Input,
     name: String,
+    /// What another tool wrote is told apart from what the bytes say of themselves.
+    foreign: Option<Foreign>,
     /// Where the first block of the last header was.
     pub(super) began_at: u64,
 }
 
 impl Tar {
     pub(super) fn new(stream: Box<dyn TarStream>, terms: &Terms) -> Self {
-        Self { input: Input::new(stream, terms), name: terms.name.clone(), began_at: 0 }
+        Self {
+            input: Input::new(stream, terms),
+            name: terms.name.clone(),
+            foreign: terms.origin.as_ref().map(|origin| origin.foreign.clone()),
+            began_at: 0,
+        }
     }
 
     /// The first member, with its bytes.
@@ -92,7 +100,8 @@ impl Tar {
             return Err(Error::Refused(format!("the manifest of {} is too long", self.name)));
         }
         let json = self.input.read_vec(member.stored_bytes)?;
-        let manifest = Manifest::from_json(&json).map_err(|error| unusable(&self.name, &error))?;
+        let mut manifest = Manifest::from_json(&json).map_err(|error| unusable(&self.name, &error))?;
+        manifest.foreign.clone_from(&self.foreign);
         self.padding(member.stored_bytes)?;
         Ok((manifest, json))
     }
@@ -105,11 +114,19 @@ impl Tar {
         }
     }
 
+    /// The same in a file that another program wrote.
+    pub(super) fn next_foreign(&mut self) -> Result<Option<Decoded>> {
+        let Some((header, extended)) = self.header()? else { return Ok(None) };
+        header::decode_foreign(&header, &extended).map_err(|wrong| self.about(wrong, &header)).map(Some)
+    }
+
     fn decode(&self, header: &tar::Header, extended: &Extended) -> Result<Decoded> {
-        header::decode(header, extended).map_err(|wrong| {
-            let name = crate::tree::path::printable(&header::field_name(header));
-            wrong.about(&format!("{name} in {}", self.name))
-        })
+        header::decode(header, extended).map_err(|wrong| self.about(wrong, header))
+    }
+
+    fn about(&self, wrong: Wrong, header: &tar::Header) -> Error {
+        let name = crate::tree::path::printable(&header::field_name(header));
+        wrong.about(&format!("{name} in {}", self.name))
     }
 
     /// Blocks up to and including a member's own header.
@@ -178,7 +195,7 @@ impl Tar {
     }
 
     /// Passes by a member's content without reading it; `None` if that is not possible.
-    fn skip(&mut self, member: &Decoded) -> Option<()> {
+    pub(super) fn skip(&mut self, member: &Decoded) -> Option<()> {
         let bytes = member.stored_bytes.checked_add(padding(member.stored_bytes) as u64)?;
         self.input.skip(bytes)
     }

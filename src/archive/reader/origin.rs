@@ -1,0 +1,65 @@
+//! Where an archive comes from that is made while it is read.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::archive::Error;
+use crate::archive::manifest::Foreign;
+
+/// An archive of another tool on its way through an adapter, which works on a thread of its own.
+#[derive(Debug)]
+pub struct Origin {
+    /// What it is, and what it cannot guarantee.
+    pub(crate) foreign: Foreign,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    works: bool,
+    failure: Option<Error>,
+}
+
+/// The adapter at work. Gone with its thread.
+pub(crate) struct AtWork(std::sync::Arc<Origin>);
+
+impl Origin {
+    pub(crate) fn new(foreign: Foreign) -> Self {
+        Self { foreign, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The adapter begins.
+    pub(crate) fn begin(self: &std::sync::Arc<Self>) -> AtWork {
+        self.state().works = true;
+        AtWork(std::sync::Arc::clone(self))
+    }
+
+    /// Waits until the adapter holds nothing open any more. The reader of what it makes must be gone, or at its end.
+    pub(crate) fn wait(&self) {
+        let waited = self.changed.wait_while(self.state(), |state| state.works);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Why reading failed: what went wrong in the adapter explains what the reader saw of it.
+    pub(super) fn cause(&self, seen: Error) -> Error {
+        self.state().failure.take().unwrap_or(seen)
+    }
+}
+
+impl AtWork {
+    /// The adapter cannot go on. Must be told before its reader comes to the end.
+    pub(crate) fn fail(&self, error: Error) {
+        self.0.state().failure.get_or_insert(error);
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.state().works = false;
+        self.0.changed.notify_all();
+    }
+}
