@@ -61,7 +61,7 @@ fn config(form: Form, data: &[u8]) {
     let view = View::of(&config, None);
     let text = serde_json::to_string(&view).expect("it has a JSON form");
     assert_eq!(serde_json::from_str::<View>(&text).expect("it was printed"), view);
-    who(form, config);
+    who(form, &config);
     let Ok(text) = std::str::from_utf8(data) else { return };
     for word in text.lines().take(3) {
         for parsed in [Assignment::set(word), Assignment::unset(word)] {
@@ -74,7 +74,7 @@ fn config(form: Form, data: &[u8]) {
 }
 
 /// A new identity and a new name are there, and told.
-fn who(form: Form, config: Config) {
+fn who(form: Form, config: &Config) {
     let mut renewed = config.clone();
     let mut next = 0_u8;
     let told = renewed.renew_identity("web01", "web02", |buffer| {

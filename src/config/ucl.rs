@@ -12,6 +12,9 @@ mod parse;
 use std::collections::HashMap;
 use std::ops::Range;
 
+/// Keys with their values.
+pub(super) type Values = Vec<(String, Option<String>)>;
+
 /// A config in UCL form.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
@@ -161,7 +164,7 @@ impl Document {
     }
 
     /// Every key with its value, and what is not of the kind that a value can be: key and why.
-    pub(super) fn values(&self) -> (Vec<(String, Option<String>)>, Vec<(String, String)>) {
+    pub(super) fn values(&self) -> (Values, Vec<(String, String)>) {
         let opaque = |key: &String| self.items(key).any(|item| matches!(item.value, Value::Opaque));
         let (lost, good): (Vec<_>, Vec<_>) = self.keys().into_iter().partition(opaque);
         let why = |key| (key, "a list of sections, or of lists, is not taken over".to_owned());
@@ -240,7 +243,7 @@ fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c < ' ' => out.extend(format!("\\u{:04x}", u32::from(c)).chars()),
             c => out.push(c),
         }
     }

@@ -152,12 +152,12 @@ pub(super) fn look(pool: &Pool, resource: &mut Resource, tree: &Tree, steps: &St
     })?;
     let fstab = is_file("fstab")? == Some(true);
     let subject = format!("config of the {}", resource.label());
-    let read = form.map(|form| match form.file() {
-        Some(name) => Config::parse(form, small(tree, name, &subject)?.1, &subject),
-        None => {
-            steps.notice("config", "it is properties, and as they are now: a snapshot holds none".into());
-            place.of_properties()
+    let read = form.map(|form| {
+        if let Some(name) = form.file() {
+            return Config::parse(form, small(tree, name, &subject)?.1, &subject);
         }
+        steps.notice("config", "it is properties, and as they are now: a snapshot holds none".into());
+        place.of_properties()
     });
     let view = match read.transpose() {
         Ok(Some(config)) => Some(Defaults::of(pool.backend())?.view(&config)),

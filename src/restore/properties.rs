@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use remand_backends::{Backend, BackendKind, Created};
 
+use super::plan::Plan;
+use crate::config::{Form, PREFIX};
+use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::step::Steps;
 use crate::undo::chain;
@@ -93,6 +96,24 @@ pub(super) fn shaping(properties: &BTreeMap<String, String>) -> BTreeMap<String,
     found.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
+/// Makes properties of the resource's own dataset its config. Without them it would be no jail, so they must be set.
+pub(super) fn set_config(
+    backend: &dyn Backend,
+    created: &Created,
+    all: &BTreeMap<String, String>,
+    steps: &Steps<'_>,
+) -> Result<()> {
+    for (name, value) in all {
+        let failed = Error::backend(format!("set the property {name}"));
+        backend.set_property(created, name, value).map_err(failed)?;
+    }
+    if backend.kind() != BackendKind::Zfs {
+        let message = "it is properties, which this pool only remembers: remand alone sees it here";
+        steps.notice(Form::Properties.member(), message.into());
+    }
+    Ok(())
+}
+
 /// Sets the properties of one dataset: first those that shape content, in the end all others.
 #[derive(Debug)]
 pub(super) struct Setting {
@@ -108,6 +129,15 @@ pub(super) struct Setting {
 impl Setting {
     pub(super) fn new(subject: &str, properties: &BTreeMap<String, String>, native: bool) -> Self {
         Self { subject: subject.to_owned(), properties: properties.clone(), native, unknown: Vec::new() }
+    }
+
+    /// Of the resource's own dataset. Those that are its config come from the config's member alone.
+    pub(super) fn of_own(plan: &Plan) -> Self {
+        let mut setting = Self::new(&plan.name, &plan.record.properties, false);
+        if plan.form == Some(Form::Properties) {
+            setting.properties.retain(|name, _| !name.starts_with(PREFIX));
+        }
+        setting
     }
 
     /// Before content is written, or as soon as there is a dataset.

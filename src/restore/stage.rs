@@ -7,15 +7,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use remand_backends::{
-    BackendKind, Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName,
-};
+use remand_backends::{Created, DatasetKind, DatasetName, Encryption, ReceiveOptions, SnapshotName};
 
 use super::plan::{Plan, Target};
-use super::properties::{Setting, shaping};
+use super::properties::{self, Setting, shaping};
 use super::resume::{Earlier, KEEP_FROM_BYTES};
 use crate::archive::manifest::Encoding;
-use crate::config::{self, Form};
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::pool::{Pool, with_view};
@@ -73,12 +70,7 @@ impl<'a> Stage<'a> {
         let backend = pool.backend();
         let dataset = super::resume::staging(run, number)?;
         let created = backend.create(&dataset).map_err(Error::backend("make a staging dataset"))?;
-        let mut properties = plan.record.properties.clone();
-        if plan.form == Some(Form::Properties) {
-            // Those of a config come from its member alone.
-            properties.retain(|name, _| !name.starts_with(config::PREFIX));
-        }
-        let mut setting = Setting::new(&plan.name, &properties, false);
+        let mut setting = Setting::of_own(plan);
         setting.before(backend, &created, steps);
         let created = Rc::new(RefCell::new(Some(created)));
         let token = Rc::clone(&created);
@@ -103,20 +95,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Makes properties of the resource's own dataset its config. Without them it would be no jail, so they must be set.
+    /// Makes properties of the resource's own dataset its config.
     pub(super) fn set_config(&self, all: &BTreeMap<String, String>, steps: &Steps<'_>) -> Result<()> {
-        let backend = self.pool.backend();
-        if let Some(created) = &*self.created.borrow() {
-            for (name, value) in all {
-                let failed = Error::backend(format!("set the property {name}"));
-                backend.set_property(created, name, value).map_err(failed)?;
-            }
+        match &*self.created.borrow() {
+            Some(created) => properties::set_config(self.pool.backend(), created, all, steps),
+            None => Ok(()),
         }
-        if backend.kind() != BackendKind::Zfs {
-            let message = "it is properties, which this pool only remembers: remand alone sees it here";
-            steps.notice(Form::Properties.member(), message.into());
-        }
-        Ok(())
     }
 
     /// Whether a dataset has been made.

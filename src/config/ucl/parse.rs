@@ -1,5 +1,7 @@
 //! Reads UCL, as far as it is understood. What a file can make this do is bounded: size, depth, length of keys, number of values.
 
+mod words;
+
 use std::collections::HashMap;
 
 use super::{Item, Known, Value};
@@ -61,7 +63,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
 }
 
 fn line_of(bytes: &[u8], at: usize) -> usize {
-    bytes[..at.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+    bytes[..at.min(bytes.len())].split(|&byte| byte == b'\n').count()
 }
 
 fn is_key_start(byte: u8) -> bool {
@@ -70,11 +72,6 @@ fn is_key_start(byte: u8) -> bool {
 
 fn is_key(byte: u8) -> bool {
     is_key_start(byte) || matches!(byte, b'-' | b'.')
-}
-
-/// What ends a value without quotes.
-fn ends_word(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\r' | b'#' | b',' | b';' | b']' | b'}')
 }
 
 impl Parser<'_> {
@@ -90,10 +87,6 @@ impl Parser<'_> {
 
     fn wrong(&self, what: &str) -> String {
         format!("line {}: {what}", line_of(self.text, self.at))
-    }
-
-    fn begins_comment(&self) -> bool {
-        matches!(self.text[self.at..], [b'#', ..] | [b'/', b'*', ..])
     }
 
     /// Skips blanks of a line.
@@ -121,40 +114,6 @@ impl Parser<'_> {
             }
         }
         Ok(ended)
-    }
-
-    /// Skips a comment. In one of several lines quotes hide its marks, as libucl has it.
-    fn comment(&mut self) -> Result<()> {
-        if self.eat(b'#') {
-            while self.peek().is_some_and(|byte| byte != b'\n') {
-                self.at += 1;
-            }
-            return Ok(());
-        }
-        let begin = self.at;
-        let (mut depth, mut quoted) = (0_usize, false);
-        while let Some(byte) = self.peek() {
-            let pair = (byte, self.text.get(self.at + 1).copied());
-            match pair {
-                (b'"', _) if self.text[self.at - 1] != b'\\' => quoted = !quoted,
-                _ if quoted => {}
-                (b'/', Some(b'*')) => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                (b'*', Some(b'/')) => {
-                    depth -= 1;
-                    self.at += 1;
-                }
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return Ok(());
-            }
-        }
-        self.at = begin;
-        Err(self.wrong("the comment that begins here does not end; close it with */"))
     }
 
     /// Reads keys and values until the section ends, with its brace; where that is.
@@ -250,17 +209,13 @@ impl Parser<'_> {
     }
 
     fn enter(&mut self, key: &str, start: usize) -> Result<()> {
-        match self.known.get(key) {
-            None => {
-                self.count()?;
-                self.known.insert(key.to_owned(), Known::Section(start..start));
-                Ok(())
-            }
-            Some(_) => {
-                let key = printable(key.as_bytes());
-                Err(self.wrong(&format!("the section {key} is there twice; join both")))
-            }
+        if self.known.contains_key(key) {
+            let key = printable(key.as_bytes());
+            return Err(self.wrong(&format!("the section {key} is there twice; join both")));
         }
+        self.count()?;
+        self.known.insert(key.to_owned(), Known::Section(start..start));
+        Ok(())
     }
 
     fn add(
@@ -337,97 +292,6 @@ impl Parser<'_> {
         Ok(Read { value, start, end: self.at })
     }
 
-    /// A value without quotes, up to what ends it.
-    fn word(&mut self) -> Result<Read> {
-        let start = self.at;
-        while let Some(byte) = self.peek() {
-            if ends_word(byte) || self.begins_comment() {
-                break;
-            }
-            if matches!(byte, b'\\' | b'{' | b'[' | b'"' | b'\'') || byte < b' ' && byte != b'\t' {
-                let shown = printable(&[byte]);
-                return Err(self.wrong(&format!("a value has {shown} in it; put the value in quotes")));
-            }
-            self.at += 1;
-        }
-        let word = self.text[start..self.at].trim_ascii_end();
-        if word.starts_with(b"<<") {
-            return Err(self.wrong("text over several lines is not understood; put it in quotes, with \\n"));
-        }
-        if word.is_empty() {
-            return Err(self.wrong("a key has no value; write \"\" for none"));
-        }
-        let end = start + word.len();
-        let value =
-            if word == b"null" { Value::Null } else { Value::Text { text: text(word), quoted: false } };
-        Ok(Read { value, start, end })
-    }
-
-    /// Text behind a quote, up to the next.
-    fn quoted(&mut self) -> Result<String> {
-        let mut out = Vec::new();
-        loop {
-            match self.peek() {
-                None => return Err(self.wrong("text in quotes does not end")),
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text(&out));
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    out.extend(self.escape()?.to_string().into_bytes());
-                }
-                Some(byte) if byte < b' ' => {
-                    return Err(self.wrong(
-                        "text in quotes has a line break or control character in it; write it as \\n or \\u",
-                    ));
-                }
-                Some(byte) => out.push(byte),
-            }
-            self.at += 1;
-        }
-    }
-
-    /// What stands for a character, behind its backslash; leaves the place at its last byte.
-    fn escape(&mut self) -> Result<char> {
-        Ok(match self.peek() {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'u') => {
-                let digits = self.text.get(self.at + 1..self.at + 5);
-                let number = digits
-                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-                    .and_then(|digits| u32::from_str_radix(&text(digits), 16).ok());
-                let found = number.and_then(char::from_u32).filter(|found| *found != '\0');
-                let found =
-                    found.ok_or_else(|| self.wrong("\\u has no character of four digits behind it"))?;
-                self.at += 4;
-                found
-            }
-            _ => return Err(self.wrong("a backslash has no meaning before what follows it; write \\\\")),
-        })
-    }
-
-    fn single_quoted(&mut self) -> Result<String> {
-        let start = self.at;
-        while let Some(byte) = self.peek() {
-            if byte == b'\'' {
-                self.at += 1;
-                return Ok(text(&self.text[start..self.at - 1]));
-            }
-            if byte == b'\\' || byte < b' ' && byte != b'\t' {
-                return Err(self
-                    .wrong("text in single quotes has a backslash or line break in it; use double quotes"));
-            }
-            self.at += 1;
-        }
-        Err(self.wrong("text in quotes does not end"))
-    }
-
     /// A list, behind its bracket.
     fn list(&mut self, depth: usize) -> Result<Value> {
         if depth > MAX_DEPTH {
@@ -463,7 +327,9 @@ impl Parser<'_> {
                 Some(_) => match self.value()? {
                     Read { value: Value::Text { text, .. }, end, .. } => {
                         self.at = end;
-                        all.iter_mut().for_each(|all| all.push(text.clone()));
+                        if let Some(all) = &mut all {
+                            all.push(text);
+                        }
                     }
                     _ => all = None,
                 },
