@@ -20,7 +20,7 @@ use crate::archive::manifest::{BaseRecord, DatasetRecord, Encoding, Foreign, Mod
 use crate::archive::{Error, Line, MemberName, Result};
 use crate::export::plan::member;
 use crate::resource::check_name;
-use crate::tree::{Content, Kind, TreePath};
+use crate::tree::{Content, Kind};
 
 mod limits;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::foreign::stream::tests::head;
+use crate::tree::TreePath;
 
 #[test]
 fn names_of_releases_with_and_without_patch_level() {
