@@ -20,6 +20,7 @@
 //! - [`tree`] reads and writes entries with all their attributes, relative to descriptors and never through a link.
 //! - [`archive`] is the format: TAR or DIRECTORY, manifest first, index and seal last.
 //! - [`restore`] builds in a staging dataset what a reader yields, and makes it visible by one rename.
+//! - What libioc and iocage wrote is recognised when it is opened, and becomes an archive on its way to the reader (`foreign`).
 //! - [`listing`] and [`extract`] show and take single files of an archive, which a [`locator`] names.
 //! - [`verify`], [`diff`] and [`cleanup`] are the other operations; each takes options and an [`event::Observer`] and returns a
 //!   report. The command line is a thin client of them.

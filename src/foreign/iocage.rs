@@ -108,10 +108,10 @@ pub(super) fn survey(place: &Place, about: &About, sum: Option<&Sum>) -> Result<
         Ok(())
     };
     place.each(&about, &mut wants, &mut take)?;
-    describe(name, found.into_inner(), sum)
+    describe(name, &found.into_inner(), sum)
 }
 
-fn describe(name: &str, found: Vec<Found>, sum: Option<&Sum>) -> Result<(Survey, MemberName)> {
+fn describe(name: &str, found: &[Found], sum: Option<&Sum>) -> Result<(Survey, MemberName)> {
     let refused = |why: String| Error::Refused(format!("{name} {why}"));
     let own = found.iter().position(|found| found.name.rest.is_empty());
     let own = own.ok_or_else(|| refused("has no stream of the jail's own dataset".into()))?;
@@ -124,7 +124,7 @@ fn describe(name: &str, found: Vec<Found>, sum: Option<&Sum>) -> Result<(Survey,
     let mut hasher = blake3::Hasher::new();
     let mut parts = Vec::new();
     let mut seconds = 0;
-    for part in &found {
+    for part in found {
         let head = &part.head;
         hasher.update(
             format!("{} {}@{} {}\n", part.source, head.dataset, head.snapshot, head.seconds).as_bytes(),

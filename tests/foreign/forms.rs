@@ -100,7 +100,7 @@ fn a_directory_whatever_its_name() {
     std::fs::write(place.join("config.json"), &config().data).unwrap();
     let new = At::open(&place.join("root/new"));
     new.write("file", "new\n");
-    new.link("file", &new, "again");
+    new.link("again", &new, "file");
     new.symlink("link", "file");
     let pool = target();
     remand(["restore"]).on(&pool).arg(&place).ends(3);

@@ -57,7 +57,7 @@ fn jail(place: &Place) -> Pool {
     let root = At::open(&pool.root("web01"));
     root.write("bin.zfs", "a file that is only called so\n");
     root.write("hard", "two names\n");
-    root.link("hard", &root, "hard-too");
+    root.link("hard-too", &root, "hard");
     root.symlink("absolute", "/etc/passwd");
     pool
 }
