@@ -42,7 +42,8 @@ fn places_of_the_pool_are_those_of_the_target() {
     // Nor is it lost on the way back.
     let back = scratch.join("back.tar.gz");
     export(&target, "web01", &back, &["--standalone"]);
-    let there = Pool::with_release(&Place::dir(), Size::Small);
+    let there = Pool::empty(&Place::dir());
+    there.release("base-2.0", Size::Small);
     restore(&there, &back, &["--name", "web03"]);
     let lines = comment(fstab(&there, "web03"));
     assert!(lines.contains(&format!(
