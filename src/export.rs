@@ -204,11 +204,7 @@ pub fn export(
         target::check_encryption(path.as_deref(), form.0, !options.recipients.is_empty())?;
         // What is written there takes as much room as it has bytes.
         let is_plain = path.is_some() && (form.0 == Format::Directory || form.1 == Compression::None);
-        if let Destination::Path { force: false, .. } = destination
-            && let Some(path) = path.as_ref().filter(|path| path.symlink_metadata().is_ok())
-        {
-            return Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())));
-        }
+        refuse_existing(&destination)?;
         pool.remark(&steps);
         for notice in notices {
             steps.notice(&pool.label(), notice);
@@ -221,21 +217,11 @@ pub fn export(
         let record = Record::new("export", labels(&chosen)).with_partial(partial.as_deref());
         let mut failures = Failures::new(options.keep_going && many);
         let watching = (&steps, interrupted);
-        let locked = selected::lock(&state, chosen, (&record, options), &mut failures, watching)?;
-        let (mut selected, mut locks) = (Vec::new(), Vec::new());
-        for (chosen, lock) in locked {
-            // What was found before the lock was taken may be gone.
-            let one = Selected::new(pool, &chosen, options, &steps);
-            selected.extend(failures.take((chosen.kind, chosen.title()), one, &steps)?);
-            locks.push(lock);
-        }
-        if selected.is_empty() {
-            return Err(failures.all());
-        }
+        let (selected, locks) =
+            selected::locked(pool, &state, chosen, (&record, options), &mut failures, watching)?;
         let run = Run::announce(&state, id, &record)?;
         let mut quiet = Quiet::new((pool, options), &run, (&steps, interrupted), many.then_some(&title));
-        let selected = match quiet.begin(selected, &mut failures).and_then(|selected| failures.some(selected))
-        {
+        let selected = match quiet.begin(selected, &mut failures) {
             Ok(selected) => selected,
             Err(cause) => {
                 quiet.end(false);
@@ -296,16 +282,31 @@ pub fn export(
             (outcome, clean && calm, finished)
         });
         let (outcome, gone) = what_remains(outcome, partial.as_deref(), &steps);
-        if let Err(error) = finished {
-            let message = format!("how this export ended is not recorded: {}", crate::undo::chain(&error));
-            steps.warn(&Warning { subject: "records".into(), message });
-        }
+        tell_unrecorded(finished, &steps);
         end_run(run, clean && gone, &steps);
         drop(locks);
         let (written, consistent) = outcome?;
         Ok(Report { path, warnings: steps.warnings(), ..report(written, failures, consistent) })
     };
     steps.run(Step::ResourceBackup, None, None, |_| written().map_err(|error| rooms.explain(error)))
+}
+
+/// What exists is replaced only if the user says so.
+fn refuse_existing(destination: &Destination) -> Result<()> {
+    match destination {
+        Destination::Path { path, force: false } if path.symlink_metadata().is_ok() => {
+            let path = absolute(path)?;
+            Err(Error::Archive(crate::archive::Error::Exists(path.display().to_string())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell_unrecorded(finished: Result<()>, steps: &Steps<'_>) {
+    if let Err(error) = finished {
+        let message = format!("how this export ended is not recorded: {}", crate::undo::chain(&error));
+        steps.warn(&Warning { subject: "records".into(), message });
+    }
 }
 
 /// The directory that a file lies in.

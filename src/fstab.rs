@@ -7,7 +7,7 @@ mod leads;
 
 use std::path::Path;
 
-pub(crate) use leads::{Leads, outside};
+pub(crate) use leads::{Leads, missing, outside};
 
 /// What stands for the resource's own directory in an archive.
 pub const PLACEHOLDER: &str = "backup:///";
@@ -16,7 +16,7 @@ pub const PLACEHOLDER: &str = "backup:///";
 /// `directory` is matched at path boundaries only: `/jails/web` is not in `/jails/web2`.
 pub fn to_archive(text: &[u8], directory: &Path) -> Vec<u8> {
     let own = path_bytes(directory);
-    rewrite(text, |field| {
+    rewrite(text, 2, |field| {
         let (decoded, ends) = decode(field);
         let rest = decoded.strip_prefix(own)?;
         if !(rest.is_empty() || rest[0] == b'/') {
@@ -31,7 +31,7 @@ pub fn to_archive(text: &[u8], directory: &Path) -> Vec<u8> {
 /// Rewrites [`PLACEHOLDER`] to `directory`, with blanks and backslashes escaped as fstab(5) wants it.
 pub fn from_archive(text: &[u8], directory: &Path) -> Vec<u8> {
     let own = encode(path_bytes(directory));
-    rewrite(text, |field| {
+    rewrite(text, 2, |field| {
         let rest = field.strip_prefix(PLACEHOLDER.as_bytes())?;
         // libioc writes one slash more
         let start = rest.iter().position(|&byte| byte != b'/').unwrap_or(rest.len());
@@ -40,37 +40,33 @@ pub fn from_archive(text: &[u8], directory: &Path) -> Vec<u8> {
     })
 }
 
-/// Lets the mounts of a release's directories in the root come from where the release is now: a line whose source is
-/// `old/root/X` gets `new/root/X` if it is mounted at `root/X` of the resource. `text` is an archive's.
-pub fn with_release(text: &[u8], old: &Path, new: &Path) -> Vec<u8> {
-    let (old, new) = (path_bytes(old), encode(path_bytes(new)));
-    let mut out = Vec::with_capacity(text.len());
-    for line in text.split_inclusive(|&byte| byte == b'\n') {
-        let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-        let own = |target: &[u8]| {
-            let rest = decode(target).0.strip_prefix(PLACEHOLDER.as_bytes())?.to_vec();
-            Some(rest.iter().copied().skip_while(|&byte| byte == b'/').collect::<Vec<u8>>())
-        };
-        let (source, target) = (fields.next().unwrap_or_default(), fields.next().and_then(own));
-        let below =
-            decode(source).0.strip_prefix(old).and_then(|rest| rest.strip_prefix(b"/")).map(<[u8]>::to_vec);
-        if below.is_some() && below == target && below.is_some_and(|path| path.starts_with(b"root/")) {
-            out.extend_from_slice(&rewrite_source(line, old, &new));
-        } else {
-            out.extend_from_slice(line);
+/// Lets what is mounted from the pool `old` come from the pool `new`, from the same place in there or from another one: `moved` has the
+/// places that are called otherwise now, each below none of the others. Sources alone, at path boundaries; a path that goes up is nobody's.
+pub fn with_pool(text: &[u8], old: &Path, new: &Path, moved: &[(String, String)]) -> Vec<u8> {
+    let (old, new) = (path_bytes(old), path_bytes(new));
+    rewrite(text, 1, |field| {
+        let (decoded, ends) = decode(field);
+        let rest = below(&decoded, old)?;
+        if rest.split(|&byte| byte == b'/').any(|part| part == b"..") {
+            return None;
         }
-    }
-    out
+        let skipped = decoded.len() - rest.len();
+        let other = moved.iter().find_map(|(from, to)| {
+            let tail = below(rest, from.as_bytes())?;
+            Some((decoded.len() - tail.len(), [new, b"/", to.as_bytes()].concat()))
+        });
+        let (kept_from, place) = other.unwrap_or((skipped, new.to_vec()));
+        // What stands behind it stays as it is written.
+        let tail = ends.get(kept_from).map_or(&field[field.len()..], |&at| &field[at..]);
+        let slash: &[u8] = if tail.is_empty() { b"" } else { b"/" };
+        Some([&encode(&place)[..], slash, tail].concat())
+    })
 }
 
-/// Replaces the prefix of a line's first field.
-fn rewrite_source(line: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
-    let first = std::cell::Cell::new(true);
-    rewrite(line, |field| {
-        let (_, ends) = decode(field);
-        let tail = ends.get(old.len()).map_or(&field[field.len()..], |&at| &field[at..]);
-        first.replace(false).then(|| [new, tail].concat())
-    })
+/// What of a path comes behind a directory and the slash after it; nothing where it is that directory.
+fn below<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(directory)?;
+    if rest.is_empty() || directory == b"/" { Some(rest) } else { rest.strip_prefix(b"/") }
 }
 
 fn path_bytes(path: &Path) -> &[u8] {
@@ -81,12 +77,12 @@ fn path_bytes(path: &Path) -> &[u8] {
     }
 }
 
-/// Applies `change` to the first two fields of every line that is neither empty nor a comment.
-fn rewrite(text: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+/// Applies `change` to the first `fields` fields of every line that is neither empty nor a comment.
+fn rewrite(text: &[u8], fields: usize, change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let mut at = 0;
-        for _ in 0..2 {
+        for _ in 0..fields {
             let start = at + line[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             let end = field_end(line, start);
             if start == end || line[start] == b'#' {
@@ -118,8 +114,10 @@ fn decode(field: &[u8]) -> (Vec<u8>, Vec<usize>) {
     let mut at = 0;
     while at < field.len() {
         starts.push(at);
-        let octal =
-            field.get(at + 1..at + 4).filter(|digits| digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        // Higher numbers are no bytes.
+        let octal = field
+            .get(at + 1..at + 4)
+            .filter(|digits| digits[0] <= b'3' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         match (field[at], octal, field.get(at + 1)) {
             (b'\\', Some(digits), _) => {
                 let value = digits.iter().fold(0u32, |value, digit| value * 8 + u32::from(digit - b'0'));
@@ -149,6 +147,9 @@ fn encode(path: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -196,18 +197,36 @@ mod tests {
     }
 
     #[test]
-    fn mounts_of_the_release_come_from_where_it_is_now() {
-        let text = "/old\\040pool/releases/1.0/root/bin backup:///root/bin nullfs ro 0 0 # Added\n\
-                    /old\\040pool/releases/1.0/root/usr/lib\tbackup:////root/usr/lib\tnullfs\tro\t0 0\n\
-                    /old\\040pool/releases/1.0/root/bin backup:///root/mnt nullfs ro 0 0\n\
-                    /old\\040pool/releases/1.01/root/bin backup:///root/bin nullfs ro 0 0\n\
+    fn what_is_mounted_from_the_pool_comes_from_the_pool_that_it_is_in_now() {
+        let text = "/old\\040pool/releases/1.0/root/bin backup:///root/bin nullfs ro 0 0 # /old\\040pool/x\n\
+                    /old\\ pool/releases/1.0\tbackup:////root/usr\tnullfs\tro\t0 0\n\
+                    /old\\040pool/base/1.0/root/a\\040b backup:///root/mnt nullfs ro 0 0\n\
+                    /old\\040pool/releases/1.01/root /old\\040pool/elsewhere nullfs ro 0 0\n\
+                    /old\\040pool /old\\040pool2/x nullfs\n\
+                    /old\\040pool2/releases/1.0 /x nullfs\n\
+                    /old\\040pool/../etc /x nullfs\n\
                     # /old\\040pool/releases/1.0/root/bin backup:///root/bin nullfs ro 0 0\n";
-        let got =
-            with_release(text.as_bytes(), Path::new("/old pool/releases/1.0"), Path::new("/n w/releases/2"));
-        let wanted = text
-            .replacen("/old\\040pool/releases/1.0/root/bin", "/n\\040w/releases/2/root/bin", 1)
-            .replacen("/old\\040pool/releases/1.0/root/usr", "/n\\040w/releases/2/root/usr", 1);
-        assert_eq!(String::from_utf8(got).unwrap(), wanted);
+        let moved = [
+            ("releases/1.0".to_owned(), "releases/2".to_owned()),
+            ("base/1.0".to_owned(), "base/2".to_owned()),
+        ];
+        let got = with_pool(text.as_bytes(), Path::new("/old pool"), Path::new("/n w"), &moved);
+        let got = String::from_utf8(got).unwrap();
+        let got: Vec<_> = got.lines().collect();
+        let wanted = [
+            "/n\\040w/releases/2/root/bin backup:///root/bin nullfs ro 0 0 # /old\\040pool/x",
+            "/n\\040w/releases/2\tbackup:////root/usr\tnullfs\tro\t0 0",
+            "/n\\040w/base/2/root/a\\040b backup:///root/mnt nullfs ro 0 0",
+            "/n\\040w/releases/1.01/root /old\\040pool/elsewhere nullfs ro 0 0",
+            "/n\\040w /old\\040pool2/x nullfs",
+        ];
+        assert_eq!(got[..5], wanted);
+        assert_eq!(got[5..], text.lines().collect::<Vec<_>>()[5..]);
+    }
+
+    #[test]
+    fn numbers_that_are_no_bytes_are_no_escapes() {
+        assert_eq!(decode(b"/a\\477b\\101").0, b"/a\\477bA");
     }
 
     #[test]

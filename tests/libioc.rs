@@ -135,7 +135,7 @@ fn row_07_fstab_entries_below_the_jail_are_written_as_backup_urls() {
     let mut bundle = exported(&source, &scratch, &[]);
     let fstab = String::from_utf8(bundle.member("./fstab").data.clone()).unwrap();
     assert!(fstab.contains("backup:///data\tbackup:///root/var/lib/data\tnullfs"), "{fstab}");
-    assert!(fstab.contains("/srv/media\tbackup:///root/mnt/media\tnullfs"), "{fstab}");
+    assert!(fstab.contains("/usr/share\tbackup:///root/mnt/media\tnullfs"), "{fstab}");
     assert!(fstab.contains("backup:///root/mnt/my\\040files"), "{fstab}");
 }
 

@@ -78,13 +78,13 @@ impl Call<'_> {
     pub(super) fn run(&self, run: &Run, steps: &Steps<'_>) -> Result<()> {
         let command = match self.hooks.place {
             HookPlace::Host => self.on_host(),
-            HookPlace::Resource => match self.within()? {
-                Some(command) => command,
-                None => {
+            HookPlace::Resource => {
+                let Some(command) = self.within()? else {
                     steps.skip(self.step, Some(self.command), "it does not run");
                     return Ok(());
-                }
-            },
+                };
+                command
+            }
         };
         steps.run(self.step, Some(self.command), None, |_| {
             let limits = Limits { timeout: self.hooks.timeout, interrupted: self.interrupted };

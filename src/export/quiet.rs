@@ -103,7 +103,8 @@ impl<'a> Quiet<'a> {
                 ready.push(one);
             }
         }
-        self.hold_all(ready, targets, failures)
+        let left = self.hold_all(ready, targets, failures)?;
+        failures.some(left)
     }
 
     /// The commands of one resource. How it will be held.
@@ -171,8 +172,8 @@ impl<'a> Quiet<'a> {
         }
         let root = resource.root().directory.clone().unwrap_or_default();
         let supervisor = supervisor.name().to_owned();
-        let held = Held { resource: what, root, hold, supervisor, subject };
-        Ok(Some(Target { name: resource.name.clone(), held }))
+        let record = Held { resource: what, root, hold, supervisor, subject };
+        Ok(Some(Target { name: resource.name.clone(), held: record }))
     }
 
     /// All guards are there before the first resource is stopped, so that the time until the last one goes on again is short.

@@ -211,8 +211,26 @@ impl Failures {
     }
 }
 
+/// All resources that can be exported, looked at when their locks are held: what was found before may be gone.
+pub(super) fn locked(
+    pool: &Pool,
+    state: &std::path::Path,
+    chosen: Vec<Chosen>,
+    (record, options): (&Record, &Options),
+    failures: &mut Failures,
+    (steps, interrupted): (&Steps<'_>, &AtomicBool),
+) -> Result<(Vec<Selected>, Vec<Option<Lock>>)> {
+    let (mut selected, mut locks) = (Vec::new(), Vec::new());
+    for (chosen, lock) in lock(state, chosen, (record, options), failures, (steps, interrupted))? {
+        let one = Selected::new(pool, &chosen, options, steps);
+        selected.extend(failures.take((chosen.kind, chosen.title()), one, steps)?);
+        locks.push(lock);
+    }
+    Ok((failures.some(selected)?, locks))
+}
+
 /// The locks of all resources, taken in their order, so that two exports never wait for each other.
-pub(super) fn lock(
+fn lock(
     state: &std::path::Path,
     chosen: Vec<Chosen>,
     (record, options): (&Record, &Options),

@@ -32,7 +32,13 @@ pub(super) fn take<'a>(
     let dataset = |one: &Selected| one.resource.dataset.clone();
     let mut one_moment = false;
     let mut name = None;
-    let wanted: Vec<_> = selected.iter().filter(|one| one.given.is_none()).map(dataset).collect();
+    let mut wanted = Vec::new();
+    for dataset in selected.iter().filter(|one| one.given.is_none()).map(dataset) {
+        // Several snapshots of a release can travel as bases.
+        if !wanted.contains(&dataset) {
+            wanted.push(dataset);
+        }
+    }
     let taken = run::now();
     if !backend.capabilities().consistent_while_running {
         steps.skip(Step::Snapshot, None, "a plain directory has no snapshots; the live tree is read");
@@ -70,7 +76,8 @@ pub(super) fn take<'a>(
             consistent: one_moment || backend.capabilities().atomic_recursive,
         },
     });
-    Ok((moments.collect(), one_moment && wanted.len() == selected.len()))
+    let is_new = |one: &Selected| one.given.is_none();
+    Ok((moments.collect(), one_moment && selected.iter().all(is_new)))
 }
 
 fn moment(seconds: i64) -> Option<String> {

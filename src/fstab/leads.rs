@@ -17,7 +17,7 @@ pub(crate) enum Leads {
 pub(crate) fn outside(text: &[u8], pool: &Path, own: &Path) -> Vec<(usize, Leads)> {
     let mut found = Vec::new();
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let [source, target] = fields(line);
+        let [source, target]: [_; 2] = fields(line);
         // Not every file system has a path as its source.
         if source.starts_with(b"/") && !is_in(&source, pool) {
             found.push((number + 1, Leads::From(source)));
@@ -29,11 +29,29 @@ pub(crate) fn outside(text: &[u8], pool: &Path, own: &Path) -> Vec<(usize, Leads
     found
 }
 
-/// The first two fields of a line, decoded; empty where it is a comment or has none.
-fn fields(line: &[u8]) -> [Vec<u8>; 2] {
+/// What directories of this host and devices are mounted of which `exists` says that they are not there, each with the number of its line.
+/// What lies in `own` came with the archive.
+pub(crate) fn missing(text: &[u8], own: &Path, exists: &dyn Fn(&[u8]) -> bool) -> Vec<(usize, Vec<u8>)> {
+    let mut found = Vec::new();
+    for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        let [source, _, kind, options] = fields(line);
+        let binds = |option: &[u8]| matches!(option, b"bind" | b"rbind");
+        let is_directory = matches!(&kind[..], b"nullfs" | b"unionfs" | b"bind")
+            || options.split(|&byte| byte == b',').any(binds);
+        let is_device = source.starts_with(b"/dev/");
+        let is_path = source.starts_with(b"/") && (is_directory || is_device);
+        if is_path && !is_in(&source, own) && !exists(&source) {
+            found.push((number + 1, source));
+        }
+    }
+    found
+}
+
+/// The first fields of a line, decoded; empty where it is a comment or has none.
+fn fields<const COUNT: usize>(line: &[u8]) -> [Vec<u8>; COUNT] {
     let mut at = 0;
     let mut comment = false;
-    [(); 2].map(|()| {
+    [(); COUNT].map(|()| {
         let start = at + line[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         at = field_end(line, start);
         comment |= line.get(start) == Some(&b'#');
@@ -50,6 +68,37 @@ fn is_in(path: &[u8], directory: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_there_is_found_where_it_has_to_be_a_path() {
+        let missing = |line: &str| {
+            let there = |path: &[u8]| path.starts_with(b"/there");
+            let found = missing(format!("\n{line}\n").as_bytes(), Path::new("/p/jails/x"), &there);
+            assert!(found.iter().all(|(number, _)| *number == 2));
+            !found.is_empty()
+        };
+        for bad in [
+            "/gone /p/jails/x/root/a nullfs ro 0 0",
+            "/my\\040files /p/jails/x/root/a nullfs",
+            "/gone /p/jails/x/root/a none ro,rbind 0 0",
+            "/dev/da7s1 /p/jails/x/root/a ufs rw 0 0",
+            "/p/jails/x2 /p/jails/x/root/a nullfs",
+        ] {
+            assert!(missing(bad), "{bad}");
+        }
+        for good in [
+            "/there/a /p/jails/x/root/a nullfs ro 0 0",
+            "/p/jails/x/data /p/jails/x/root/a nullfs rw 0 0",
+            "tmpfs /p/jails/x/root/tmp tmpfs rw 0 0",
+            "UUID=1-2 /p/jails/x/root/a ext4 rw 0 0",
+            "host:/gone /p/jails/x/root/a nfs rw 0 0",
+            "/gone.img /p/jails/x/root/a ext4 loop 0 0",
+            "# /gone /a nullfs",
+            "",
+        ] {
+            assert!(!missing(good), "{good}");
+        }
+    }
 
     #[test]
     fn what_leads_out_is_found_at_path_boundaries() {

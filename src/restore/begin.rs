@@ -28,6 +28,12 @@ use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::undo::Undo;
 
+/// A resource, and its lock.
+type Locked = (Selected, Lock);
+
+/// Bases that were found in the pool.
+pub(super) type Known = Vec<(BaseRecord, Chosen)>;
+
 /// What the resources of one run need to know of it.
 struct Preparing<'p> {
     /// None where nothing may be made.
@@ -133,9 +139,9 @@ impl<'a> Restore<'a> {
     fn with_bases(
         &mut self,
         manifest: &Manifest,
-        mut locked: Vec<(Selected, Lock)>,
+        mut locked: Vec<Locked>,
         state: &Path,
-    ) -> Result<(Vec<(Selected, Lock)>, Vec<(BaseRecord, Chosen)>)> {
+    ) -> Result<(Vec<Locked>, Known)> {
         let Context { options, interrupted, .. } = self.context;
         let selected: Vec<_> = locked.iter().map(|(selected, _)| selected.clone()).collect();
         // Releases are locked after jails, in their order, as by everybody.
@@ -221,6 +227,7 @@ impl<'a> Restore<'a> {
             copies: Copies::default(),
             undo: Undo::new(steps),
             lock: Some(lock),
+            fstab: Vec::new(),
             failed: None,
             toll: super::Toll::default(),
         })

@@ -78,7 +78,7 @@ pub(super) fn resolve<L>(
         });
         match decided {
             Ok((Decided::Known(chosen), _)) => carried.known.push((base.clone(), chosen)),
-            Ok((Decided::Shipped(one), lock)) => carried.shipped.push((one, lock)),
+            Ok((Decided::Shipped(one), lock)) => carried.shipped.push((*one, lock)),
             // What is built on it cannot be restored either, and says why.
             Err(error) if context.options.keep_going && !is_fatal(&error) => {}
             Err(error) => return Err(error),
@@ -89,7 +89,7 @@ pub(super) fn resolve<L>(
 
 enum Decided {
     Known(Chosen),
-    Shipped(Selected),
+    Shipped(Box<Selected>),
 }
 
 /// One base.
@@ -148,6 +148,6 @@ impl Looking<'_> {
     fn shipped(&self, name: &str) -> Result<Decided> {
         let plan = plan::plan(self.record, Some(name), false)?;
         begin::check(self.context.pool, &plan)?;
-        Ok(Decided::Shipped(Selected { number: self.number, plan }))
+        Ok(Decided::Shipped(Box::new(Selected { number: self.number, plan })))
     }
 }

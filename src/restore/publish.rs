@@ -222,8 +222,9 @@ impl<'a> Restore<'a> {
             put_times_back(pool, place, &entry.times, steps);
             work.stage.tell_of_locked(place, steps);
             let directory = directory_of(pool, place);
-            directories[*at] =
-                Some(directory.unwrap_or_else(|_| pool.backend().directory().join(place.as_str())));
+            let directory = directory.unwrap_or_else(|_| pool.backend().directory().join(place.as_str()));
+            work.tell_of_missing_sources(&directory, steps);
+            directories[*at] = Some(directory);
         }
         self.turn_to(None);
         Ok(directories)

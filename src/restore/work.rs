@@ -66,6 +66,8 @@ pub(super) struct Work<'a> {
     pub(super) copies: Copies,
     pub(super) undo: Undo<'a>,
     pub(super) lock: Option<Lock>,
+    /// What its fstab says now.
+    pub(super) fstab: Vec<u8>,
     /// Why it is left out.
     pub(super) failed: Option<Error>,
     /// What it lacks, where the archive is damaged.
@@ -145,7 +147,11 @@ impl<'a> Work<'a> {
         let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
         let bytes = files::read_all(&line.name.to_string(), content)?;
         let (name, bytes) = match section {
-            Section::Fstab => ("fstab", self.fstab(bytes, run)?),
+            Section::Fstab => {
+                let bytes = self.fstab(bytes, run)?;
+                self.fstab.clone_from(&bytes);
+                ("fstab", bytes)
+            }
             _ => match self.config(bytes, run)? {
                 Becomes::File(name, bytes) => (name, bytes),
                 Becomes::Properties(all) => return self.stage.set_config(&all, run.steps),
@@ -176,7 +182,7 @@ impl<'a> Work<'a> {
         let Context { pool, steps, .. } = context;
         let place = pool.layout().place(self.plan.record.kind, &self.plan.name)?;
         let directory = pool.backend().directory().join(place.as_str());
-        let bytes = self.with_releases_of_this_pool(bytes, pool);
+        let bytes = self.with_this_pool(bytes, pool);
         let bytes = crate::fstab::from_archive(&bytes, &directory);
         for (line, leads) in crate::fstab::outside(&bytes, pool.backend().directory(), &directory) {
             let subject = format!("fstab, line {line}");
@@ -197,21 +203,42 @@ impl<'a> Work<'a> {
         Ok(bytes)
     }
 
-    /// Mounts of the base's directories in the root, from the place that the base has in this pool.
-    fn with_releases_of_this_pool(&self, fstab: Vec<u8>, pool: &Pool) -> Vec<u8> {
-        let (layout, plan) = (pool.layout(), &self.plan);
-        let Some(was) = &plan.record.base else { return fstab };
-        let is = self.release().unwrap_or(was.name.as_str());
-        let place = |kind, name: &str| layout.place(kind, name).ok().map(|place| place.as_str().to_owned());
-        let release = |name: &str| place(ResourceKind::Release, name);
-        let own = place(plan.record.kind, &plan.record.name);
+    /// What is mounted from the pool that the resource was in comes from the same place in this pool; what is mounted from its release, or
+    /// from what that has for basejails, from the release that it is built on now.
+    fn with_this_pool(&self, fstab: Vec<u8>, pool: &Pool) -> Vec<u8> {
+        let (layout, record) = (pool.layout(), &self.plan.record);
+        let Ok(own) = layout.place(record.kind, &record.name) else { return fstab };
         // Where the pool was: what is above the resource's own place in it.
-        let above = own.and_then(|own| plan.record.mountpoint.strip_suffix(&own).map(ToOwned::to_owned));
-        let (Some(above), Some(old), Some(new)) = (above, release(&was.name), release(is)) else {
-            return fstab;
+        let above = record.mountpoint.strip_suffix(own.as_str()).and_then(|above| above.strip_suffix('/'));
+        let Some(above) = above.filter(|above| above.starts_with('/')) else { return fstab };
+        let mut moved = Vec::new();
+        if let (Some(was), Some(is)) = (&record.base, self.release()) {
+            let release = |name: &str| {
+                layout.place(ResourceKind::Release, name).ok().map(|place| place.as_str().to_owned())
+            };
+            // `base/RELEASE` of `base/RELEASE/root/bin`.
+            let base = |name: &str| {
+                let part = layout.base_part(name, "root/bin").ok()?;
+                part.as_str().strip_suffix("/root/bin").map(str::to_owned)
+            };
+            moved.extend(release(&was.name).zip(release(is)));
+            moved.extend(base(&was.name).zip(base(is)));
+        }
+        crate::fstab::with_pool(&fstab, Path::new(above), pool.backend().directory(), &moved)
+    }
+
+    /// Tells what the fstab mounts that is not on this host. To be asked when all of the restore is visible.
+    pub(super) fn tell_of_missing_sources(&self, directory: &Path, steps: &Steps<'_>) {
+        use std::os::unix::ffi::OsStrExt;
+        let exists = |path: &[u8]| {
+            let found = Path::new(std::ffi::OsStr::from_bytes(path)).metadata();
+            // What cannot be looked at may be there.
+            !found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         };
-        let new = pool.backend().directory().join(new);
-        crate::fstab::with_release(&fstab, Path::new(&format!("{above}{old}")), &new)
+        for (line, path) in crate::fstab::missing(&self.fstab, directory, &exists) {
+            let message = format!("mounts {}, which is not on this host", printable(&path));
+            steps.warn(&Warning { subject: format!("fstab, line {line}"), message });
+        }
     }
 
     /// Applies a line of the index, after all members.

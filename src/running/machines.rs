@@ -51,7 +51,11 @@ impl Supervisor for Machines {
             (Hold::Freeze, Turn::Begin) => "freeze",
             (Hold::Freeze, Turn::End) => "thaw",
         };
-        let can = subject.ends_with(".service") || hold == Hold::Freeze && subject.ends_with(".scope");
+        let can = match subject.rsplit_once('.') {
+            Some((_, "service")) => true,
+            Some((_, "scope")) => hold == Hold::Freeze,
+            _ => false,
+        };
         can.then(|| Program::new(SYSTEMCTL, [verb, subject]))
     }
 

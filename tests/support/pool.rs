@@ -475,10 +475,10 @@ pub(crate) fn fstab(jail: &Path, pool: &Path) -> String {
     let (jail, pool) = (jail.display(), pool.display());
     format!(
         "# Mounts of a jail: {jail}/root stays as it is in a comment\n\
-         /srv/media\t{jail}/root/mnt/media\tnullfs\tro\t0\t0 # shared by all jails\n\
+         /usr/share\t{jail}/root/mnt/media\tnullfs\tro\t0\t0 # shared by all jails\n\
          {jail}/data\t{jail}/root/var/lib/data\tnullfs\trw\t0\t0\n\
-         {pool}/jails/web012/files   {jail}/root/mnt/my\\040files  nullfs  rw  0  0\n\
-         /srv/two\\ words {jail}/root/mnt/two\\ words nullfs ro 0 0\n\
+         {pool}/jails/web012/files   {jail}/root/mnt/my\\040files  ufs  rw  0  0\n\
+         /srv/two\\ words {jail}/root/mnt/two\\ words ufs ro 0 0\n\
          \n\
          tmpfs\t{jail}/root/tmp\ttmpfs\trw,mode=1777\t0\t0\n"
     )

@@ -34,12 +34,12 @@ pub(crate) fn assert_tree_restored(source: &Pool, name: &str, target: &Pool, res
     assert_eq!(source.remains(), [""; 0], "left behind");
 }
 
-/// Entries below the jail point into its new place; what lies beside it, and comments, stay.
+/// Entries below the jail point into its new place, and those below the pool into the new one; comments stay.
 fn expected_fstab(source: &Pool, name: &str, target: &Pool, restored: &str) -> String {
     let old_jail = source.path(&format!("jails/{name}"));
     let new_jail = target.path(&format!("jails/{restored}"));
     let old = fstab(&old_jail, source.directory());
-    let new = fstab(&new_jail, source.directory());
+    let new = fstab(&new_jail, target.directory());
     let (comment, _) = old.split_once('\n').expect("a comment");
     let (_, entries) = new.split_once('\n').expect("entries");
     format!("{comment}\n{entries}")
