@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 
 use super::{Acl, Kind, Stat, Timestamp};
 
+pub(crate) mod nfs4_acl;
 pub(crate) mod posix_acl;
 
 #[cfg(target_os = "linux")]
@@ -21,8 +22,6 @@ mod freebsd;
 // Pure, and so tested everywhere.
 #[cfg(any(target_os = "freebsd", test))]
 mod forms;
-#[cfg(any(target_os = "freebsd", test))]
-mod nfs4_acl;
 #[cfg(target_os = "freebsd")]
 pub(super) use freebsd::*;
 
