@@ -1,6 +1,6 @@
 //! Access control lists: acl(3).
 //!
-//! Reading takes descriptors of `O_PATH`, too (since FreeBSD 14); writing does not.
+//! Reading takes descriptors of `O_PATH`, too, where the kernel is new enough; writing does not.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io;

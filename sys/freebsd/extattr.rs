@@ -1,4 +1,4 @@
-//! Extended attributes: extattr(2). Descriptors may be of `O_PATH`, which the kernel takes since FreeBSD 14.
+//! Extended attributes: extattr(2). Descriptors may be of `O_PATH`, where the kernel is new enough to take them.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io;

@@ -1,7 +1,7 @@
 //! FreeBSD: stat(2) tells of flags, too; chflags(2), extended attributes by extattr(2), ACLs by acl(3), sockets by bindat(2).
 //!
-//! What cannot be opened without side effects (links, FIFOs, devices, sockets) is reached through a descriptor of `O_PATH`, for which
-//! the kernel reads ACLs and reads and writes extended attributes since FreeBSD 14. Where it does not, that is told.
+//! What cannot be opened without side effects (links, FIFOs, devices, sockets) is reached through a descriptor of `O_PATH`: open(2) of
+//! newer systems names extended attributes, and ACLs to be read, among what that is good for. Where the kernel does not take it, that is told.
 
 mod acls;
 mod attributes;
