@@ -61,12 +61,11 @@ pub(crate) enum Attribute<'a> {
 
 /// Where an attribute of this full name is; `None` where there can be none: elsewhere, or as part of an ACL.
 pub(crate) fn attribute(full: &[u8]) -> Option<Attribute<'_>> {
-    let (found, name) = match full.strip_prefix(b"user.") {
-        Some(name) => (Attribute::User(name), name),
-        None => {
-            let name = full.strip_prefix(b"system.")?;
-            (Attribute::System(name), name)
-        }
+    let (found, name) = if let Some(name) = full.strip_prefix(b"user.") {
+        (Attribute::User(name), name)
+    } else {
+        let name = full.strip_prefix(b"system.")?;
+        (Attribute::System(name), name)
     };
     let is_acl = matches!(found, Attribute::System(name) if ACLS.contains(&name));
     (!is_acl && !name.is_empty() && !name.contains(&0)).then_some(found)
