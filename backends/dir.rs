@@ -22,8 +22,8 @@ mod datasets;
 #[cfg(target_os = "linux")]
 #[path = "dir/linux.rs"]
 mod platform;
-#[cfg(not(target_os = "linux"))]
-#[path = "dir/bsd.rs"]
+#[cfg(target_os = "freebsd")]
+#[path = "dir/freebsd.rs"]
 mod platform;
 pub(crate) mod remove;
 

@@ -6,8 +6,9 @@
 //! ([`remand_backends::outside`]), which takes no bytes of an archive.
 //!
 //! This is the second line of defence, by Landlock, where the kernel has it (Linux 5.19 and later). The first one is there everywhere:
-//! every change is relative to a descriptor of staging, component by component and through no link. On FreeBSD, where the same
-//! descriptors would do in a Capsicum sandbox, nothing is taken away.
+//! every change is relative to a descriptor of staging, component by component and through no link, on FreeBSD with `O_RESOLVE_BENEATH`. There the
+//! same descriptors would do in a Capsicum sandbox, but for ACLs of what cannot be opened (links, FIFOs, devices), which are set by a process
+//! that enters the directory; nothing is taken away.
 //!
 //! Reading stays allowed: bases lie where the administrator has them.
 

@@ -8,6 +8,7 @@ use crate::archive::{self, Seal, Visitor};
 use crate::change::rsync::{self, Line};
 use crate::error::Result;
 use crate::tree::TreePath;
+use crate::tree::platform::nfs4_acl;
 #[cfg(target_os = "linux")]
 use crate::tree::platform::posix_acl;
 
@@ -77,4 +78,10 @@ pub fn acl_to_text(raw: &[u8]) -> Option<String> {
 #[cfg(target_os = "linux")]
 pub fn acl_from_text(text: &str) -> Option<Vec<u8>> {
     posix_acl::from_text(text).ok()
+}
+
+/// The text that an `NFSv4` ACL has, out of one that says the same.
+pub fn nfs4_acl(text: &str) -> Option<String> {
+    let entries = nfs4_acl::entries_of(text).ok()?;
+    Some(nfs4_acl::text_of(&entries).unwrap_or_else(|error| panic!("{text:?}: {error}")))
 }

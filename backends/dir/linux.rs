@@ -6,6 +6,7 @@ use rustix::fs::{self, IFlags, Mode, OFlags, RenameFlags, ResolveFlags, StatxFla
 use rustix::io::Errno;
 use rustix::path::Arg;
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -103,6 +104,11 @@ pub(super) fn unlock_entry(above: impl AsFd, name: &CStr) -> Result<Option<Unloc
     }
     fs::ioctl_setflags(&file, flags.difference(LOCKS))?;
     Ok(Some(Unlocked { file, flags }))
+}
+
+/// The system's error, which tells all that is known.
+pub(super) fn explained(errno: Errno) -> io::Error {
+    errno.into()
 }
 
 /// None where the file system has no flags.

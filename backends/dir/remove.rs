@@ -6,6 +6,7 @@
 
 use super::platform;
 use crate::{Error, Result};
+use remand_sys::mounts;
 use rustix::fs::{self, AtFlags, FileType};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -22,12 +23,17 @@ struct Level {
 }
 
 /// Removes `name` in `above` with everything in it, immutable and append-only files too. Absent is success.
-/// `path` is for messages.
+/// `path` is for messages, and to find out what is mounted in it before anything is gone. What is mounted later, or where the system
+/// does not tell of mounts, is found on the way.
 pub(crate) fn remove_tree(above: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
     let fail = |errno: Errno| match errno {
         Errno::XDEV => Error::MountedOver(path.display().to_string()),
-        errno => Error::io("remove", path.display().to_string(), errno.into()),
+        errno => Error::io("remove", path.display().to_string(), platform::explained(errno)),
     };
+    let points = mounts::points().unwrap_or_default();
+    if let Some(point) = mounts::inside(&points, path) {
+        return Err(Error::MountedOver(point.display().to_string()));
+    }
     match fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(fail(errno)),
@@ -38,7 +44,7 @@ pub(crate) fn remove_tree(above: &OwnedFd, name: &CStr, path: &Path) -> Result<(
     }
     Removal { path, levels: Vec::new() }.run(above, name.to_owned()).map_err(|(errno, inside)| match errno {
         Errno::XDEV => Error::MountedOver(place(path, &inside)),
-        errno => Error::io("remove", place(path, &inside), errno.into()),
+        errno => Error::io("remove", place(path, &inside), platform::explained(errno)),
     })
 }
 

@@ -26,6 +26,9 @@ pub(super) fn attributes(data: &[u8]) {
         }
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(acl) = remand::fuzzing::nfs4_acl(text) {
+        assert_eq!(remand::fuzzing::nfs4_acl(&acl).as_ref(), Some(&acl), "{text:?}");
+    }
     if let Some(time) = prints::<Timestamp>(text) {
         assert!(time.nanoseconds < 1_000_000_000);
     }

@@ -9,15 +9,19 @@ use rustix::fs::FileType;
 
 use super::{Acl, Kind, Stat, Timestamp};
 
+pub(crate) mod nfs4_acl;
+pub(crate) mod posix_acl;
+
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
-pub(crate) mod posix_acl;
 #[cfg(target_os = "linux")]
 pub(super) use linux::*;
 
 #[cfg(target_os = "freebsd")]
 mod freebsd;
+// Pure, and so tested everywhere.
+#[cfg(any(target_os = "freebsd", test))]
+mod forms;
 #[cfg(target_os = "freebsd")]
 pub(super) use freebsd::*;
 

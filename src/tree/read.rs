@@ -394,6 +394,7 @@ fn open_way(dir: BorrowedFd<'_>, way: &TreePath, device: u64) -> std::io::Result
 
 /// Opens without a trace in the access time, where one may: only the owner and root.
 pub(super) fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | platform::beneath(name);
     match rustix::fs::openat(dir, name, flags | platform::QUIET, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
         opened => opened,

@@ -10,6 +10,8 @@ mod memory;
 mod merge;
 mod others;
 mod parts;
+mod periodic;
+mod port;
 mod records;
 mod restore;
 mod statuses;

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::small;
+use super::{small, target};
 use crate::support::at::At;
+use crate::support::bundle::Bundle;
 use crate::support::compare::{What, trees};
 use crate::support::pool::{Place, Pool, Size};
-use crate::support::run::export;
-use crate::support::{Scratch, program_for, root_for};
+use crate::support::run::{export, remand};
+use crate::support::{Scratch, program_for, root_for, tar};
 
 /// Runs a program to its end and returns its output; fails the test if it fails.
 #[track_caller]
@@ -114,4 +115,48 @@ fn a_differential_archive_is_taken_apart_by_tar() {
     run(&tar, &["-xzf", "a.tar.gz", "./root/srv/new", "./config.json"], scratch.path());
     let file = std::fs::read(pool.root("web01").join("srv/new")).unwrap();
     assert_eq!(std::fs::read(scratch.join("root/srv/new")).unwrap(), file);
+}
+
+/// As FreeBSD's ZFS has them.
+const NFS4: &str =
+    "owner@:rwxpaARWcCos::allow,user:1000:rwx:fd:allow,group:80:w:fdI:deny,everyone@:aRcs::allow";
+
+/// An archive in which one file has an ACL of a sort that this system does not have.
+fn with_nfs4(scratch: &Scratch) -> Bundle {
+    let (_, pool) = small();
+    export(&pool, "web01", &scratch.join("plain.tar"), &["--standalone"]);
+    let mut bundle = Bundle::open(&scratch.join("plain.tar"));
+    let mut lines = bundle.index();
+    lines.pop();
+    let line = lines.iter_mut().find(|line| line["path"] == "./root.tree/srv/new").expect("a line");
+    line["acl"] = serde_json::json!({ "nfs4": NFS4 });
+    bundle.member("./root.tree/srv/new").records.insert(b"SCHILY.acl.ace".to_vec(), NFS4.into());
+    bundle.seal(&lines);
+    bundle.save(&scratch.join("nfs4.tar"));
+    bundle
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_nfs4_acl_that_cannot_be_kept_is_told_with_its_path() {
+    let (scratch, pool) = (Scratch::new(), target());
+    with_nfs4(&scratch);
+    remand(["verify"]).arg(scratch.join("nfs4.tar")).ends(0);
+    let ended = remand(["restore"]).on(&pool).arg(scratch.join("nfs4.tar")).ends(3);
+    for told in ["srv/new", "acl", "this system keeps no NFSv4 ACLs"] {
+        ended.tells(told);
+    }
+}
+
+#[test]
+fn bsdtar_reads_nfs4_acls_as_they_are_meant() {
+    let Some(bsdtar) = program_for("recovery with tar", "bsdtar") else { return };
+    let scratch = Scratch::new();
+    with_nfs4(&scratch);
+    // It takes the entries apart and writes them anew, those of users and groups with the number once more.
+    let archive = run(&bsdtar, &["-c", "--format", "pax", "-f", "-", "@nfs4.tar"], scratch.path());
+    let members = tar::read(&archive);
+    let file = members.iter().find(|member| member.text() == "./root.tree/srv/new").expect("the file");
+    let again = String::from_utf8(file.records[&b"SCHILY.acl.ace"[..]].clone()).unwrap();
+    assert_eq!(again.replace(":allow:1000", ":allow").replace(":deny:80", ":deny"), NFS4);
 }

@@ -1,68 +1,38 @@
-//! FreeBSD: stat(2) tells of flags, too; extended attributes by extattr(2).
+//! FreeBSD: stat(2) tells of flags, too; chflags(2), extended attributes by extattr(2), ACLs by acl(3), sockets by bindat(2).
 //!
-//! # Limits
-//!
-//! No crate offers these calls without `unsafe` or relative to a descriptor, so they are not made:
-//!
-//! * chflags: flags are read, but to set or clear them is a loss, and an entry or directory whose
-//!   flags forbid changes cannot be replaced.
-//! * ACLs (`acl_get_fd_np`, `acl_set_fd_np`; exacl has them for paths only, and paths may be longer
-//!   than the system's limit): they are not read, and to set them is a loss.
-//! * `bindat`: a socket is a loss.
-//! * Extended attributes of links, FIFOs and devices are read, but to set them is a loss: the system
-//!   writes only through a descriptor that is open for more than `O_PATH`.
+//! What cannot be opened without side effects (links, FIFOs, devices, sockets) is reached through a descriptor of `O_PATH`: open(2) of
+//! newer systems names extended attributes, and ACLs to be read, among what that is good for. Where the kernel does not take it, that is told.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+mod acls;
+mod attributes;
+
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use remand_sys::freebsd::{copy, flags as chflags, socket};
+use remand_sys::securelevel;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use xattr::FileExt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::super::path::printable;
-use super::super::{Acl, Device, Flags, Identity, Kind, Stat};
-use super::{Attributes, Place, Seen, kind_of, timestamp, unknown_kind};
+use super::super::{Device, Flags, Identity, Kind, Stat};
+use super::forms::{bits_with, flags_of};
+use super::{Place, Seen, kind_of, timestamp, unknown_kind};
+
+pub(in crate::tree) use super::forms::FLAGS;
+pub(in crate::tree) use acls::set_acl;
+pub(in crate::tree) use attributes::{attributes, set_xattrs};
 
 /// Nothing keeps a file from noting that it was read, save a mount option.
 pub(in crate::tree) const QUIET: OFlags = OFlags::empty();
 
-/// Flags that file systems of this platform have.
-pub(in crate::tree) const FLAGS: Flags = {
-    let (mut all, mut nth) = (Flags::empty(), 0);
-    while nth < FILE_FLAGS.len() {
-        all = all.union(FILE_FLAGS[nth].1);
-        nth += 1;
-    }
-    all
-};
+/// Keeps the kernel to the directory when a name in it is opened. `..` leads out.
+pub(in crate::tree) fn beneath(name: &[u8]) -> OFlags {
+    if name == b".." { OFlags::empty() } else { OFlags::RESOLVE_BENEATH }
+}
 
-/// Bits of `st_flags` (`sys/stat.h`).
-const FILE_FLAGS: &[(u32, Flags)] = &[
-    (0x0000_0001, Flags::NODUMP),
-    (0x0000_0002, Flags::UCHG),
-    (0x0000_0004, Flags::UAPPND),
-    (0x0000_0008, Flags::OPAQUE),
-    (0x0000_0010, Flags::UUNLNK),
-    (0x0000_0080, Flags::SYSTEM),
-    (0x0000_0100, Flags::SPARSE),
-    (0x0000_0200, Flags::OFFLINE),
-    (0x0000_0400, Flags::REPARSE),
-    (0x0000_0800, Flags::UARCH),
-    (0x0000_1000, Flags::RDONLY),
-    (0x0000_8000, Flags::HIDDEN),
-    (0x0001_0000, Flags::ARCH),
-    (0x0002_0000, Flags::SCHG),
-    (0x0004_0000, Flags::SAPPND),
-    (0x0010_0000, Flags::SUNLNK),
-];
-
-/// UFS keeps ACLs as these attributes, in a form of its own.
-const ACLS: [&[u8]; 3] = [b"system.posix1e.acl_access", b"system.posix1e.acl_default", b"system.nfs4.acl"];
-
-/// `O_RESOLVE_BENEATH` keeps to a directory, but follows links on the way.
+/// `O_RESOLVE_BENEATH` keeps to a directory, but follows links on the way: only a path of one component leads through none.
 pub(in crate::tree) const fn open_below(
     _: BorrowedFd<'_>,
     _: &[u8],
@@ -96,7 +66,7 @@ pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64
         },
         mount_point: device.is_some_and(|of_tree| of_tree != found.st_dev),
     };
-    let flags = named(found.st_flags);
+    let flags = flags_of(found.st_flags);
     Ok(Seen { stat, fixed: Some(!flags.forbidding().is_empty()) })
 }
 
@@ -108,24 +78,6 @@ fn raw_stat(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<rustix::fs::
     }
 }
 
-fn named(bits: u32) -> Flags {
-    FILE_FLAGS
-        .iter()
-        .filter(|(bit, _)| bits & bit != 0)
-        .fold(Flags::empty(), |flags, (_, flag)| flags.union(*flag))
-}
-
-/// A descriptor with what the crate xattr offers for files.
-struct Handle<'a>(BorrowedFd<'a>);
-
-impl AsRawFd for Handle<'_> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-impl FileExt for Handle<'_> {}
-
 /// Whether a change of extended attributes touches ctime. Not in every file system, and no call tells.
 pub(in crate::tree) fn ctime_tells_of_xattrs(_: BorrowedFd<'_>) -> bool {
     false
@@ -136,75 +88,65 @@ pub(in crate::tree) fn hides_holes(_: BorrowedFd<'_>) -> bool {
     false
 }
 
-/// The entry's extended attributes. Where the file system has none there are none.
-pub(in crate::tree) fn attributes(place: &Place<'_>) -> io::Result<Attributes> {
-    let opened = path_handle(place)?;
-    let handle = Handle(opened.as_ref().map(AsFd::as_fd).or(place.own).unwrap_or(place.dir));
-    let mut attributes = Attributes { unread: Some("ACLs"), ..Attributes::default() };
-    for name in xattr_names(&handle)? {
-        if !is_acl(&name)
-            && let Some(value) = handle.get_xattr(OsStr::from_bytes(&name))?
-        {
-            attributes.xattrs.insert(name, value);
-        }
-    }
-    Ok(attributes)
+/// A descriptor that only stands for an entry, of whatever kind, wherever it is by now.
+pub(in crate::tree) fn handle(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | beneath(name);
+    Ok(Some(rustix::fs::openat(dir, name, flags, Mode::empty())?))
 }
 
-/// A descriptor that only stands for an entry which cannot be open without side effects.
-fn path_handle(place: &Place<'_>) -> rustix::io::Result<Option<OwnedFd>> {
-    if place.own.is_some() {
-        return Ok(None);
-    }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(place.dir, place.name, flags, Mode::empty()).map(Some)
-}
-
-fn xattr_names(handle: &Handle<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let listed = match handle.list_xattr() {
-        Ok(listed) => listed,
-        Err(error) if is_unsupported(&error) => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut names = Vec::new();
-    for name in listed.map(OsStringExt::into_vec) {
-        // The crate (1.7) lists the last attribute of the namespace system under the name user.
-        if let Some(rest) = name.strip_prefix(b"user.") {
-            let system = [b"system.", rest].concat();
-            if handle.get_xattr(OsStr::from_bytes(&system)).is_ok_and(|value| value.is_some()) {
-                names.push(system);
-            }
-            if handle.get_xattr(OsStr::from_bytes(&name))?.is_none() {
-                continue;
-            }
-        }
-        names.push(name);
-    }
-    names.sort_unstable();
-    names.dedup();
-    Ok(names)
+fn c_name(name: &[u8]) -> io::Result<CString> {
+    CString::new(name).map_err(|_| Errno::INVAL.into())
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::OPNOTSUPP)
 }
 
-fn is_acl(name: &[u8]) -> bool {
-    ACLS.contains(&name)
+/// Whether the kernel refuses a descriptor of `O_PATH` for a call that newer ones let it be used for.
+fn wants_more_than_a_path(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::BADF)
 }
 
 /// The flags of an entry, of whatever kind.
 pub(in crate::tree) fn flags(place: &Place<'_>) -> io::Result<Flags> {
+    bits(place).map(flags_of)
+}
+
+fn bits(place: &Place<'_>) -> io::Result<u32> {
     let found = match place.own {
         Some(own) => rustix::fs::fstat(own)?,
         None => raw_stat(place.dir, place.name)?,
     };
-    Ok(named(found.st_flags))
+    Ok(found.st_flags)
 }
 
-/// Makes the flags of an entry be `wanted`, which this module cannot where they are others now.
+/// Makes the known flags of an entry be `wanted`. Bits that are the file system's own stay as they are.
 pub(in crate::tree) fn set_flags(place: &Place<'_>, wanted: Flags) -> io::Result<()> {
-    if flags(place)? == wanted { Ok(()) } else { Err(Errno::OPNOTSUPP.into()) }
+    let now = bits(place)?;
+    let new = bits_with(now, wanted);
+    if new == now {
+        return Ok(());
+    }
+    let set = match place.own {
+        Some(own) => match chflags::set(own, new) {
+            Err(error) if wants_more_than_a_path(&error) => chflags::set_of_path(own, new),
+            set => set,
+        },
+        None => chflags::set_at(place.dir, &c_name(place.name)?, new),
+    };
+    set.map_err(|error| explained(error, flags_of(now).difference(wanted)))
+}
+
+/// Says why flags were not taken away, where the reason is the system's securelevel.
+fn explained(error: io::Error, cleared: Flags) -> io::Error {
+    let superuser = Flags::SCHG.union(Flags::SAPPND).union(Flags::SUNLNK);
+    if Errno::from_io_error(&error) != Some(Errno::PERM) || cleared.intersection(superuser).is_empty() {
+        return error;
+    }
+    match securelevel::reason() {
+        Some(reason) => io::Error::new(io::ErrorKind::PermissionDenied, reason),
+        None => error,
+    }
 }
 
 /// Takes away the flags that forbid changes of an entry, and says which there were.
@@ -235,68 +177,51 @@ pub(in crate::tree) fn set_mode(place: &Place<'_>, mode: u32) -> io::Result<()> 
     Ok(())
 }
 
-/// Makes the extended attributes of an entry be these and no others. What was refused comes back by
-/// name, the rest is set.
-pub(in crate::tree) fn set_xattrs(
-    place: &Place<'_>,
-    xattrs: &BTreeMap<Vec<u8>, Vec<u8>>,
-) -> Vec<(String, io::Error)> {
-    let label = |name: &[u8]| format!("xattr {}", printable(name));
-    let Some(own) = place.own else {
-        let refused = |name: &Vec<u8>| (label(name), Errno::OPNOTSUPP.into());
-        return xattrs.keys().map(refused).collect();
-    };
-    let handle = Handle(own);
-    let mut refused = Vec::new();
-    match xattr_names(&handle) {
-        Ok(names) => {
-            for name in names.iter().filter(|name| !is_acl(name) && !xattrs.contains_key(*name)) {
-                let removed = handle.remove_xattr(OsStr::from_bytes(name));
-                refused.extend(removed.err().map(|error| (label(name), error)));
-            }
-        }
-        Err(error) => refused.push(("xattrs".to_owned(), error)),
-    }
-    for (name, value) in xattrs {
-        let done = if is_acl(name) {
-            Err(Errno::INVAL.into())
-        } else {
-            handle.set_xattr(OsStr::from_bytes(name), value)
-        };
-        refused.extend(done.err().map(|error| (label(name), error)));
-    }
-    refused
-}
-
-/// Makes the ACLs of an entry be these, which this module cannot where there shall be some.
-pub(in crate::tree) fn set_acl(_: &Place<'_>, _: Kind, acl: &Acl) -> io::Result<()> {
-    if acl.is_empty() { Ok(()) } else { Err(Errno::OPNOTSUPP.into()) }
-}
-
 /// Writes everything to stable storage. There is no call for one file system.
 pub(in crate::tree) fn sync(dir: BorrowedFd<'_>) -> io::Result<()> {
     rustix::fs::sync();
     Ok(rustix::fs::fsync(dir)?)
 }
 
-/// Makes `to` share all data of `from`: there is no call for that alone.
+/// Makes `to` share all data of `from`: there is no call for that alone. [`copy_range`] shares where it can.
 pub(in crate::tree) fn clone_data(_: BorrowedFd<'_>, _: BorrowedFd<'_>) -> rustix::io::Result<()> {
     Err(Errno::OPNOTSUPP)
 }
 
-/// Copies up to `length` bytes at `offset` to the same place in another file. No crate wraps the call.
+/// Copies up to `length` bytes at `offset` to the same place in another file.
 pub(in crate::tree) fn copy_range(
-    _: BorrowedFd<'_>,
-    _: BorrowedFd<'_>,
-    _: u64,
-    _: usize,
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
 ) -> rustix::io::Result<usize> {
-    Err(Errno::OPNOTSUPP)
+    copy::range(from, to, offset, length).map_err(number_of)
 }
 
-/// Makes a socket that nobody listens at. mknod(2) makes none, and binding one needs a short path.
-pub(in crate::tree) fn make_socket(_: BorrowedFd<'_>, _: &[u8]) -> rustix::io::Result<()> {
-    Err(Errno::OPNOTSUPP)
+fn number_of(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
+}
+
+/// Makes a socket that nobody listens at. A name that is too long for an address is given afterwards.
+pub(in crate::tree) fn make_socket(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    const TRIES: u32 = 1000;
+    let new =
+        || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    if name.len() <= socket::MAX_NAME_BYTES {
+        return socket::bind(dir, new()?, name).map_err(number_of);
+    }
+    if raw_stat(dir, name).is_ok() {
+        return Err(Errno::EXIST);
+    }
+    for nth in 0..TRIES {
+        let short = format!(".remand-socket-{}-{nth}", std::process::id());
+        match socket::bind(dir, new()?, short.as_bytes()).map_err(number_of) {
+            Ok(()) => return rustix::fs::renameat(dir, &short, dir, name),
+            Err(Errno::ADDRINUSE) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::ADDRINUSE)
 }
 
 /// Whether the kernel can make a device of that number.

@@ -59,6 +59,17 @@ pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64
     seen(&found, device)
 }
 
+/// What keeps the kernel to the directory when a name in it is opened: one component leads nowhere else.
+pub(in crate::tree) const fn beneath(_: &[u8]) -> OFlags {
+    OFlags::empty()
+}
+
+/// A descriptor that only stands for an entry, where that is of use: what cannot be opened has no flags here.
+#[allow(clippy::unnecessary_wraps)] // as on other platforms
+pub(in crate::tree) const fn handle(_: BorrowedFd<'_>, _: &[u8]) -> io::Result<Option<OwnedFd>> {
+    Ok(None)
+}
+
 /// Opens by a path of several components, through no link and onto no mount: openat2(2), since 5.6. An older kernel and some sandboxes
 /// answer with an error.
 pub(in crate::tree) fn open_below(
@@ -330,8 +341,8 @@ pub(in crate::tree) fn set_acl(place: &Place<'_>, kind: Kind, acl: &Acl) -> io::
             _ => Ok(()),
         },
     };
-    if kind == Kind::Symlink && acl.is_empty() {
-        return Ok(());
+    if kind == Kind::Symlink && acl.access.is_none() && acl.default.is_none() {
+        return if acl.nfs4.is_some() { Err(no_nfs4()) } else { Ok(()) };
     }
     let access = set(ACL_ACCESS, &acl.access);
     let default = if kind == Kind::Directory || acl.default.is_some() {
@@ -339,8 +350,11 @@ pub(in crate::tree) fn set_acl(place: &Place<'_>, kind: Kind, acl: &Acl) -> io::
     } else {
         Ok(())
     };
-    let nfs4 = if acl.nfs4.is_some() { Err(Errno::OPNOTSUPP.into()) } else { Ok(()) };
-    access.and(default).and(nfs4)
+    access.and(default).and(if acl.nfs4.is_some() { Err(no_nfs4()) } else { Ok(()) })
+}
+
+fn no_nfs4() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this system keeps no NFSv4 ACLs")
 }
 
 fn set_xattr(place: &Place<'_>, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {

@@ -1,7 +1,7 @@
-//! POSIX ACLs: the kernel's form in `system.posix_acl_*` attributes and back from text.
+//! POSIX ACLs: entries and their text, and the form that Linux has in `system.posix_acl_*` attributes.
 //!
-//! The kernel's form (`linux/posix_acl_xattr.h`): a little-endian 32-bit version, 2, then for every
-//! entry a 16-bit tag, 16 permission bits and a 32-bit id. The kernel keeps entries sorted by tag and
+//! Tags have the same numbers on Linux and FreeBSD. Linux's form (`linux/posix_acl_xattr.h`): a little-endian 32-bit version, 2, then for every
+//! entry a 16-bit tag, 16 permission bits and a 32-bit id. Both kernels keep entries sorted by tag and
 //! id, and the text has the same order, so one ACL has one text. Both directions are strict: what the
 //! kernel would refuse is refused here, where it can be said which entry is wrong.
 //!
@@ -15,8 +15,10 @@ use std::fmt::Write;
 #[error("Not a POSIX ACL: {0}")]
 pub(crate) struct InvalidAcl(String);
 
+#[cfg(any(target_os = "linux", test))]
 const VERSION: u32 = 2;
-const NO_ID: u32 = u32::MAX;
+/// The id of an entry that names nobody.
+pub(crate) const NO_ID: u32 = u32::MAX;
 
 const USER_OBJ: u16 = 0x01;
 const USER: u16 = 0x02;
@@ -27,13 +29,17 @@ const OTHER: u16 = 0x20;
 
 /// One entry; the order of fields is the kernel's order of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ace {
-    tag: u16,
-    id: u32,
-    permissions: u16,
+pub(crate) struct Ace {
+    /// What it is for, as the kernels number it.
+    pub tag: u16,
+    /// User or group, or [`NO_ID`].
+    pub id: u32,
+    /// Read 4, write 2, execute 1.
+    pub permissions: u16,
 }
 
-/// Text of an ACL in the kernel's form.
+/// Text of an ACL in Linux's form.
+#[cfg(any(target_os = "linux", test))]
 pub(crate) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
     let mut entries = Vec::new();
     let (version, rest) =
@@ -44,12 +50,15 @@ pub(crate) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
     for entry in rest.chunks_exact(8) {
         let tag = u16::from_le_bytes([entry[0], entry[1]]);
         let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
-        entries.push(Ace {
-            tag,
-            // For entries without an id it is undefined.
-            id: if matches!(tag, USER | GROUP) { id } else { NO_ID },
-            permissions: u16::from_le_bytes([entry[2], entry[3]]),
-        });
+        entries.push(Ace { tag, id, permissions: u16::from_le_bytes([entry[2], entry[3]]) });
+    }
+    text_of(entries)
+}
+
+/// Text of an ACL; the ids of entries that name nobody don't count.
+pub(crate) fn text_of(mut entries: Vec<Ace>) -> Result<String, InvalidAcl> {
+    for entry in entries.iter_mut().filter(|entry| !matches!(entry.tag, USER | GROUP)) {
+        entry.id = NO_ID;
     }
     let entries = checked(entries)?;
     let mut text = String::with_capacity(entries.len() * 16);
@@ -74,11 +83,16 @@ pub(crate) fn to_text(raw: &[u8]) -> Result<String, InvalidAcl> {
     Ok(text)
 }
 
-/// The kernel's form of an ACL from text.
+/// The entries of an ACL from text, sorted.
+pub(crate) fn entries_of(text: &str) -> Result<Vec<Ace>, InvalidAcl> {
+    checked(text.split(',').map(entry_from_text).collect::<Result<_, _>>()?)
+}
+
+/// Linux's form of an ACL from text.
+#[cfg(any(target_os = "linux", test))]
 pub(crate) fn from_text(text: &str) -> Result<Vec<u8>, InvalidAcl> {
-    let entries = checked(text.split(',').map(entry_from_text).collect::<Result<_, _>>()?)?;
     let mut raw = VERSION.to_le_bytes().to_vec();
-    for Ace { tag, id, permissions } in entries {
+    for Ace { tag, id, permissions } in entries_of(text)? {
         raw.extend_from_slice(&tag.to_le_bytes());
         raw.extend_from_slice(&permissions.to_le_bytes());
         raw.extend_from_slice(&id.to_le_bytes());
@@ -168,6 +182,18 @@ mod tests {
             assert_eq!(to_text(&raw).unwrap(), text);
             assert_eq!(from_text(&to_text(&raw).unwrap()).unwrap(), raw);
         }
+    }
+
+    #[test]
+    fn entries_that_name_nobody_have_no_id() {
+        // As FreeBSD gives them: the id of others is that of who asked last.
+        let found = [(OTHER, 7, 1), (USER_OBJ, 0, 7), (GROUP_OBJ, 9, 4), (USER, 5, 6), (MASK, 3, 6)];
+        let found = found.map(|(tag, id, permissions)| Ace { tag, id, permissions }).to_vec();
+        let text = "user::rwx,user:5:rw-,group::r--,mask::rw-,other::--x";
+        assert_eq!(text_of(found).unwrap(), text);
+        let tags: Vec<_> = entries_of(text).unwrap().iter().map(|entry| (entry.tag, entry.id)).collect();
+        let wanted = [(USER_OBJ, NO_ID), (USER, 5), (GROUP_OBJ, NO_ID), (MASK, NO_ID), (OTHER, NO_ID)];
+        assert_eq!(tags, wanted);
     }
 
     #[test]

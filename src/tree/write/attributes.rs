@@ -199,7 +199,8 @@ pub(super) struct Loosened {
 impl Loosened {
     /// Takes away the flags that forbid changes of an entry of this kind.
     pub(super) fn new(dir: BorrowedFd<'_>, name: &[u8], kind: Kind) -> io::Result<Self> {
-        let own = if platform::opens(kind) { open_entry(dir, name, kind)? } else { None };
+        let own =
+            if platform::opens(kind) { open_entry(dir, name, kind)? } else { platform::handle(dir, name)? };
         let flags = platform::loosen(&Place { dir, name, own: own.as_ref().map(AsFd::as_fd) })?;
         Ok(Self { own, flags })
     }

@@ -47,6 +47,7 @@ impl TreeWriter {
     fn create_file(&self, name: &[u8], path: &TreePath, entry: &Entry) -> Result<OwnedFd> {
         let new = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = self.at.top();
+        let new = new | platform::beneath(name);
         let file = rustix::fs::openat(&dir, name, new, Mode::RUSR | Mode::WUSR)
             .map_err(|error| failed("make", path)(error.into()))?;
         if entry.flags.contains(Flags::NOCOW) && !self.losses.without_flags {
