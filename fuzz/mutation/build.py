@@ -69,7 +69,7 @@ def write(path, content):
 class Build:
     """The tree with all mutants in it, below `directory`."""
 
-    def __init__(self, directory, mutants):
+    def __init__(self, directory, mutants, anew):
         self.tree = os.path.join(directory, "tree")
         self.place = os.path.join(directory, "run")
         self.environment = {**os.environ, **ENVIRONMENT, "CARGO_TARGET_DIR": os.path.join(directory, "target")}
@@ -77,11 +77,12 @@ class Build:
         os.makedirs(self.place, exist_ok=True)
         write(os.path.join(self.place, "active"), b"0")
         self.sources = {}
-        for name in sorted({mutant["file"] for mutant in mutants}):
+        for name in sorted({mutant["file"] for mutant in mutants} if anew else ()):
             with open(name, "rb") as file:
                 self.sources[name] = Source(file.read(), [mutant for mutant in mutants if mutant["file"] == name])
             self.unbuilt.update({number: f"schema: {why}" for number, why in self.sources[name].unfit.items()})
-        self.copy(len(mutants) + 1)
+        if anew:
+            self.copy(len(mutants) + 1)
 
     def copy(self, count):
         files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], check=True, stdout=subprocess.PIPE)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-MEMORY = 6 << 30
+MEMORY = 5 << 29
 KEPT = ("/proc", "/dev/pts")
 
 
@@ -44,6 +44,7 @@ class Worker:
         self.mounted.append(tiny)
         os.mkdir(os.path.join(self.own, "run"))
         main = os.path.join(self.own, "main")
+        run("mount", "-t", "tmpfs", "-o", "size=1g,mode=1777", "remand-mutants", "/dev/shm")
         places = {"/tmp": "tmp", "/var/tmp": "var", os.path.join(directory, "target/tmp"): "target"}
         for path, name in places.items():
             os.mkdir(os.path.join(main, name))
@@ -51,8 +52,8 @@ class Worker:
         run("mount", "--bind", os.path.join(self.own, "run"), os.path.join(directory, "run"))
         for path, name in places.items():
             run("mount", "--bind", os.path.join(main, name), path)
-        self.cleaned = [os.path.join(main, name) for name in places.values()] + self.mounted[1:]
-        self.writable = [os.path.join(directory, "run"), *places, *self.mounted, os.path.join(self.own, "run")]
+        self.cleaned = [os.path.join(main, name) for name in places.values()] + self.mounted[1:] + ["/dev/shm"]
+        self.writable = ["/dev/shm", os.path.join(directory, "run"), *places, *self.mounted, os.path.join(self.own, "run")]
         self.close()
 
     @staticmethod

@@ -205,6 +205,40 @@ fn a_file_that_cannot_have_its_owner_is_not_setuid() {
 }
 
 #[test]
+fn acls_do_not_come_as_extended_attributes() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let names = [&b"system.posix_acl_access"[..], b"system.posix_acl_default"];
+    let acl = crate::tree::Acl { access: Some("user::rwx,group::r-x,other::r-x".into()), ..Acl::default() };
+    for name in names {
+        // Everybody may write: in the kernel's form, which nobody has looked at.
+        let raw = [&[2, 0, 0, 0][..], &[1, 0, 7, 0], &[255; 4], &[4, 0, 7, 0], &[255; 4], &[32, 0, 7, 0], &[255; 4]];
+        let xattrs = BTreeMap::from([(name.to_vec(), raw.concat())]);
+        let entry = Entry { mode: 0o755, xattrs, acl: acl.clone(), ..plain(Kind::Directory) };
+        writer.put(&path("directory"), &entry, None).unwrap();
+    }
+    let lost: Vec<_> = losses(writer).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(lost, names.map(|name| format!("xattr {}", name.escape_ascii())));
+    let entry = place.entry("directory");
+    assert_eq!((entry.mode, entry.acl.default), (0o755, None));
+}
+
+#[test]
+fn many_losses_do_not_wait_for_the_end() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let lossy = Entry { uid: u32::MAX, ..plain(Kind::Fifo) };
+    let mut told = 0;
+    for number in 0..256 {
+        assert_eq!(told, 0, "{number}");
+        writer.put(&path(&format!("{number:03}")), &lossy, None).unwrap();
+        told = writer.many_losses().len();
+    }
+    assert_eq!(told, 256);
+    assert_eq!(losses(writer), []);
+}
+
+#[test]
 fn times_that_the_file_system_cuts_off_are_told() {
     let place = Place::new();
     let image = place.at("image");
