@@ -164,12 +164,16 @@ class Build:
 
     def executables(self, names):
         """Builds the tests and the program; returns test executables by their names, or those of some names."""
-        wanted = {"remand": ["--lib"], "remand-bin": ["--bins"]}
-        chosen = [word for name in names or () for word in wanted.get(name, ["--test", name])]
-        built, messages, trouble = self.cargo("test", "--no-run", *chosen)
+        built, messages, trouble = self.cargo("test", "--no-run", *self.chosen(names or ()))
         if not built:
             sys.exit("the tests cannot be built:\n" + self.complaints(messages) + trouble.decode())
         return self.tests_of(messages)
+
+    @staticmethod
+    def chosen(names):
+        """Arguments for cargo."""
+        wanted = {"remand": ["--lib"], "remand-bin": ["--bins"]}
+        return [word for name in names for word in wanted.get(name, ["--test", name])]
 
     @staticmethod
     def tests_of(messages):
@@ -177,13 +181,14 @@ class Build:
         tests = [m for m in messages if m.get("executable") and m["profile"]["test"]]
         return {m["target"]["name"] + ("-bin" if "bin" in m["target"]["kind"] else ""): m["executable"] for m in tests}
 
-    def alone(self, mutant):
-        """Builds the program and the unit tests with one mutant that is always active; None where that cannot be done."""
+    def alone(self, mutant, names):
+        """Builds the unit tests, or the tests of some names, and the program with one mutant that is always active; None where that cannot
+        be done."""
         name = mutant["file"]
         text = self.sources[name].instrumented(frozenset(self.unbuilt) - {mutant["number"]}, mutant["number"])
         write(os.path.join(self.tree, name), text)
         try:
-            built, messages, _ = self.cargo("test", "--no-run", "--lib", "--bins")
+            built, messages, _ = self.cargo("test", "--no-run", *self.chosen(names or ("remand", "remand-bin")))
             if not built:
                 return None
             return self.tests_of(messages)
