@@ -78,6 +78,7 @@ class Source:
             returns = body.parent.child_by_field_name("return_type")
             if returns is not None and re.search(rb"\bimpl\b", self.text[returns.start_byte:returns.end_byte]):
                 # Another type behind the same `impl`: alone, it can stand there.
+                self.unfit[mutant["number"]] = "it returns another type"
                 return body, "body", replacement
             return body, "return", replacement
         if genre in ("BinaryOperator", "UnaryOperator"):

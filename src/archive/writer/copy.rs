@@ -247,12 +247,13 @@ mod tests {
 
     #[test]
     fn other_bytes_than_those_that_were_announced_are_refused() {
-        let bad: [&[(u64, &[u8])]; 8] = [
+        let bad: [&[(u64, &[u8])]; 9] = [
             &[(2, b"ab"), (5, b"def")],
             &[(2, b"ab"), (3, b"cdef")],
             &[(2, b"abcdefg")],
             &[(2, b"abc"), (5, b"defg")],
             &[(2, b"abc"), (5, b"")],
+            &[(2, b"abc"), (5, b""), (5, b"def")],
             &[(2, b"abc")],
             &[(2, b"abcdef"), (11, b"x")],
             &[],

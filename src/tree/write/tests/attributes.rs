@@ -254,8 +254,8 @@ fn labels_of_the_host_stay() {
 fn nanoseconds_are_kept_or_told() {
     let place = Place::new();
     let mut writer = place.writer();
-    let last = Timestamp { seconds: 1, nanoseconds: 999_999_999 };
-    writer.put(&path("last"), &Entry { mtime: last, ..plain(Kind::Fifo) }, None).unwrap();
+    let latest = Timestamp { seconds: 1, nanoseconds: 999_999_999 };
+    writer.put(&path("last"), &Entry { mtime: latest, ..plain(Kind::Fifo) }, None).unwrap();
     // The system takes these two for "now" and "as it is".
     let special = [rustix::fs::UTIME_NOW, rustix::fs::UTIME_OMIT];
     for (name, nanoseconds) in ["now", "omit"].into_iter().zip(special) {
@@ -264,7 +264,7 @@ fn nanoseconds_are_kept_or_told() {
     }
     let lost = ["now", "omit"].map(|name| (name.to_owned(), "mtime".to_owned()));
     assert_eq!(losses(writer), lost);
-    assert_eq!(place.entry("last").mtime, last);
+    assert_eq!(place.entry("last").mtime, latest);
 }
 
 #[test]
