@@ -196,7 +196,7 @@ mod tests {
     struct Pieces {
         size: u64,
         extents: Vec<Extent>,
-        pieces: std::vec::IntoIter<(u64, Vec<u8>)>,
+        rest: std::vec::IntoIter<(u64, Vec<u8>)>,
         last: Vec<u8>,
     }
 
@@ -204,7 +204,7 @@ mod tests {
         fn new(size: u64, extents: &[(u64, u64)], pieces: &[(u64, &[u8])]) -> Self {
             let extents = extents.iter().map(|&(offset, length)| Extent { offset, length }).collect();
             let pieces: Vec<_> = pieces.iter().map(|(offset, bytes)| (*offset, bytes.to_vec())).collect();
-            Self { size, extents, pieces: pieces.into_iter(), last: Vec::new() }
+            Self { size, extents, rest: pieces.into_iter(), last: Vec::new() }
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
         }
 
         fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-            let Some((offset, bytes)) = self.pieces.next() else { return Ok(None) };
+            let Some((offset, bytes)) = self.rest.next() else { return Ok(None) };
             self.last = bytes;
             Ok(Some((offset, &self.last)))
         }
