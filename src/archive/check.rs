@@ -198,14 +198,13 @@ impl Checker {
     }
 
     fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
-        let Some((other, other_place, below)) = self.announced.find(to) else {
+        let Some((other, other_place, _)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
         };
         if other != number {
             // A file that has names in several trees: its content came with the first of them.
-            let apart = !place.is_directory() || !other_place.is_directory() || below.is_root();
             return match self.names.find(to.path()) {
-                Some(Known::Other) if !apart => Ok(()),
+                Some(Known::Other) if other_place.is_directory() => Ok(()),
                 _ => Err(refuse(name, &format!("it is a link to {to}, which is elsewhere"))),
             };
         }

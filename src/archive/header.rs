@@ -195,10 +195,10 @@ fn put_name(block: &mut tar::Header, name: &[u8]) -> bool {
     put_text(&mut ustar.name, name)
 }
 
-/// Puts a number into a field as octal digits with a NUL behind them; 0 and false if it does not fit.
+/// Puts a number into a field of at most 22 bytes as octal digits with a NUL behind them; 0 and false if it does not fit.
 fn put_octal(field: &mut [u8], number: u64) -> bool {
     let digits = field.len() - 1;
-    let fits = digits * 3 >= 64 || number >> (digits * 3) == 0;
+    let fits = number >> (digits * 3) == 0;
     let text = format!("{:0digits$o}", if fits { number } else { 0 });
     field[..digits].copy_from_slice(text.as_bytes());
     fits

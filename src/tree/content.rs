@@ -133,6 +133,34 @@ mod tests {
     }
 
     #[test]
+    fn whether_it_was_stable_the_source_says() {
+        struct Restless(MemoryContent);
+
+        impl Content for Restless {
+            fn size(&self) -> u64 {
+                self.0.size()
+            }
+
+            fn extents(&self) -> &[Extent] {
+                self.0.extents()
+            }
+
+            fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+                self.0.next_data()
+            }
+
+            fn is_stable(&mut self) -> io::Result<bool> {
+                Ok(false)
+            }
+        }
+
+        let interrupted = AtomicBool::new(false);
+        let mut restless = Restless(MemoryContent::new("abc"));
+        assert!(!Interruptible::new(&mut restless, &interrupted).is_stable().unwrap());
+        assert!(Interruptible::new(&mut restless.0, &interrupted).is_stable().unwrap());
+    }
+
+    #[test]
     fn bytes_in_memory_come_once_and_never_empty() {
         let mut content = MemoryContent::new(*b"abc");
         assert_eq!((content.size(), content.extents()), (3, &[Extent { offset: 0, length: 3 }][..]));

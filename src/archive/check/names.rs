@@ -131,11 +131,16 @@ mod tests {
 
     #[test]
     fn directories_without_entries_are_bounded() {
+        let most = usize::try_from(FREE_PARENTS + PARENTS_PER_LINE).unwrap();
+        let deep = |parents: usize| name(&format!("{}f", "a/".repeat(parents)));
         let mut names = Names::new();
-        let deep = "a/".repeat(10_000);
-        let most = (0..1000)
-            .find(|number| names.remember(&name(&format!("{number}/{deep}f")), Known::Other).is_err());
-        assert_eq!(most, Some(30));
+        names.remember(&deep(most), Known::Other).unwrap();
+        // The next line may have its share, and no more.
+        let further = |parents: usize| name(&format!("{}f", "b/".repeat(parents)));
+        let share = usize::try_from(PARENTS_PER_LINE).unwrap();
+        assert!(names.remember(&further(share + 1), Known::Other).is_err());
+        let mut names = Names::new();
+        assert!(names.remember(&deep(most + 1), Known::Other).is_err());
         // A directory in each of many is honest.
         let mut names = Names::new();
         for number in 0..100_000 {

@@ -50,6 +50,30 @@ fn plain_entries_need_no_records() {
 }
 
 #[test]
+fn numbers_end_with_a_nul() {
+    let mut field = [0; 8];
+    assert!(put_octal(&mut field, 0o7_777_777));
+    assert_eq!(&field, b"7777777\0");
+    // A reader that knows no pax sees no number rather than a wrong one.
+    let mut field = [0; 8];
+    assert!(!put_octal(&mut field, 0o10_000_000));
+    assert_eq!(&field, b"0000000\0");
+}
+
+#[test]
+fn names_that_are_no_text_are_announced() {
+    let announced = |path: &[u8], target: Option<&[u8]>| {
+        let mut link = line(path, crate::archive::testing::entry(Kind::Symlink));
+        link.entry.as_mut().unwrap().target = target.map(<[u8]>::to_vec);
+        let header = encode(&link, Layout::Plain, 1).unwrap();
+        header.windows(19).any(|bytes| bytes == b" hdrcharset=BINARY\n")
+    };
+    assert!(announced(b"root/\xff", Some(b"text")));
+    assert!(announced(b"root/text", Some(b"\xff")));
+    assert!(!announced("root/ü".as_bytes(), Some("ü".as_bytes())));
+}
+
+#[test]
 fn a_reserved_header_has_one_length() {
     let mut line = line("data.zfs", crate::archive::testing::entry(Kind::File));
     let mut lengths = std::collections::BTreeSet::new();

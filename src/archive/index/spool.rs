@@ -117,3 +117,28 @@ impl Sealed {
 fn io_error(action: &'static str, directory: &str, source: io::Error) -> Error {
     Error::Io { action, subject: format!("a temporary file in {directory}"), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::{entry, line, name};
+
+    #[test]
+    fn a_path_is_as_long_as_a_reader_takes_it_and_no_longer() {
+        let mut spool = Spool::new(&std::env::temp_dir(), false).unwrap();
+        let path = |length: usize| line("x".repeat(length), entry(Kind::Fifo));
+        // A reader's bound is for the name in the archive, which begins with `./`.
+        spool.push(&path(MAX_NAME_BYTES - 2)).unwrap();
+        let error = spool.push(&path(MAX_NAME_BYTES - 1)).unwrap_err();
+        assert!(matches!(error, Error::Source { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_content_counts_as_bytes() {
+        let member = Role::Member { digest: None };
+        let link = Role::Link { to: name("root/a") };
+        assert_eq!(member_bytes(&member, Kind::File, 5), 5);
+        assert_eq!(member_bytes(&link, Kind::File, 5), 0);
+        assert_eq!(member_bytes(&member, Kind::Directory, 5), 0);
+    }
+}

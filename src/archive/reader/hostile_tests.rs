@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::Digest;
+use crate::archive::header::Layout;
 use crate::archive::index::Role;
 use crate::archive::manifest::{Manifest, Version};
 use crate::archive::testing::*;
@@ -50,6 +51,42 @@ fn a_forged_archive_is_read_where_it_is_right() {
         .file("root/a", b"x")
         .empty(link("root/b", "root/a"));
     read_archive(&forge.finish()).unwrap();
+}
+
+#[test]
+fn an_archive_begins_with_a_plain_manifest() {
+    let json = manifest().to_json();
+    let begins_with = |line: &Line, attempt: u32, records: &[(&str, &str)]| {
+        let mut header = crate::archive::header::encode(line, Layout::Plain, attempt).unwrap();
+        if !records.is_empty() {
+            let mut pax = Vec::new();
+            for (key, value) in records {
+                crate::archive::pax::push(&mut pax, key.as_bytes(), value.as_bytes());
+            }
+            let mut extended = tar_header("pax", b'x');
+            extended.set_size(pax.len() as u64);
+            extended.set_cksum();
+            let mut forge = forge();
+            forge.bytes.clear();
+            forge.blocks(extended.as_bytes()).blocks(&pax).blocks(&header);
+            header = std::mem::take(&mut forge.bytes);
+        }
+        let mut forge = forge();
+        forge.bytes.clear();
+        forge.blocks(&header).blocks(&json).finish()
+    };
+    let mut plain = file("manifest.json", &json).line;
+    plain.entry.as_mut().unwrap().mtime.nanoseconds = 0;
+    let sparse = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "1")];
+    for archive in [
+        begins_with(&symlink("manifest.json"), 1, &[]),
+        begins_with(&plain, 2, &[]),
+        begins_with(&plain, 1, &[("path", "./other")]),
+        begins_with(&plain, 1, &[&sparse[..], &[("GNU.sparse.name", "./manifest.json")]].concat()),
+    ] {
+        refused(&archive, "its first member is not ./manifest.json");
+    }
+    read_archive(&begins_with(&plain, 1, &[("comment", "x")])).unwrap();
 }
 
 #[test]

@@ -146,4 +146,40 @@ mod tests {
         assert!(read[..at(2)] == content[..at(2)] && read[at(3)..] == content[at(3)..]);
         assert!(read[at(2)..at(3)].iter().all(|byte| *byte == 0));
     }
+
+    #[test]
+    fn no_more_is_passed_by_than_the_sector() {
+        let (lost, told) = crossbeam_channel::unbounded();
+        let mut patient = Patient::new(Arc::new(Broken(vec![7; 20_000])), lost);
+        // So many bytes at a time that no read but the first begins where a sector does.
+        while patient.read(&mut [0; 5000]).unwrap() > 0 {}
+        let range = Range { offset: 2 * SECTOR_BYTES, length: SECTOR_BYTES };
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [range]);
+    }
+
+    #[test]
+    fn only_what_a_device_does_not_give_back_is_passed_by() {
+        /// Fails where a read is longer than so many bytes, and where it is not, by these error numbers.
+        struct Refused(usize, i32, i32);
+
+        impl ReadAt for Refused {
+            fn read_at(&self, buffer: &mut [u8], _: u64) -> io::Result<usize> {
+                let number = if buffer.len() > self.0 { self.1 } else { self.2 };
+                Err(io::Error::from_raw_os_error(number))
+            }
+
+            fn size(&self) -> io::Result<u64> {
+                Ok(20_000)
+            }
+        }
+
+        let (lost, told) = crossbeam_channel::unbounded();
+        let access = rustix::io::Errno::ACCESS.raw_os_error();
+        for file in [Refused(0, access, access), Refused(4096, EIO, access)] {
+            let mut patient = Patient::new(Arc::new(file), lost.clone());
+            let error = patient.read(&mut [0; 10_000]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(access));
+        }
+        assert_eq!(told.try_iter().count(), 0);
+    }
 }

@@ -186,3 +186,102 @@ impl Content for Hashing<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::{content, name};
+
+    /// Content whose pieces come as they are given, whatever it has announced.
+    struct Pieces {
+        size: u64,
+        extents: Vec<Extent>,
+        rest: std::vec::IntoIter<(u64, Vec<u8>)>,
+        last: Vec<u8>,
+    }
+
+    impl Pieces {
+        fn new(size: u64, extents: &[(u64, u64)], pieces: &[(u64, &[u8])]) -> Self {
+            let extents = extents.iter().map(|&(offset, length)| Extent { offset, length }).collect();
+            let pieces: Vec<_> = pieces.iter().map(|(offset, bytes)| (*offset, bytes.to_vec())).collect();
+            Self { size, extents, rest: pieces.into_iter(), last: Vec::new() }
+        }
+    }
+
+    impl Content for Pieces {
+        fn size(&self) -> u64 {
+            self.size
+        }
+
+        fn extents(&self) -> &[Extent] {
+            &self.extents
+        }
+
+        fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+            let Some((offset, bytes)) = self.rest.next() else { return Ok(None) };
+            self.last = bytes;
+            Ok(Some((offset, &self.last)))
+        }
+    }
+
+    /// What both ways of copying make of it: the bytes and the digest of the one, the digest of the other.
+    fn both(make: &dyn Fn() -> Pieces) -> (Result<(Vec<u8>, Digest)>, Result<Digest>) {
+        let (mut copied, mut content, mut hashed) = (Vec::new(), make(), make());
+        let runs = content.extents.clone();
+        let digest = copy_content(&name("root/a"), &mut content, &runs, &mut |bytes| {
+            copied.extend_from_slice(bytes);
+            Ok(())
+        });
+        let passed = Hashing::new(&mut hashed).finish(&name("root/a"), Ok(()));
+        (digest.map(|digest| (copied, digest)), passed.map(|(digest, _)| digest))
+    }
+
+    #[test]
+    fn pieces_of_an_extent_come_one_after_the_other() {
+        let whole = Digest::of(b"\0\0abcdef\0\0\0ghi\0");
+        let pieces: [(u64, &[u8]); 4] = [(2, b"ab"), (4, b"c"), (5, b"def"), (11, b"ghi")];
+        let (copied, hashed) = both(&|| Pieces::new(15, &[(2, 6), (11, 3)], &pieces));
+        assert_eq!(copied.unwrap(), (b"abcdefghi".to_vec(), whole));
+        assert_eq!(hashed.unwrap(), whole);
+    }
+
+    #[test]
+    fn other_bytes_than_those_that_were_announced_are_refused() {
+        let bad: [&[(u64, &[u8])]; 9] = [
+            &[(2, b"ab"), (5, b"def")],
+            &[(2, b"ab"), (3, b"cdef")],
+            &[(2, b"abcdefg")],
+            &[(2, b"abc"), (5, b"defg")],
+            &[(2, b"abc"), (5, b"")],
+            &[(2, b"abc"), (5, b""), (5, b"def")],
+            &[(2, b"abc")],
+            &[(2, b"abcdef"), (11, b"x")],
+            &[],
+        ];
+        for pieces in bad {
+            let (copied, hashed) = both(&|| Pieces::new(15, &[(2, 6)], pieces));
+            assert!(matches!(copied, Err(Error::Source { .. })), "{pieces:?}: {copied:?}");
+            assert!(matches!(hashed, Err(Error::Source { .. })), "{pieces:?}: {hashed:?}");
+        }
+    }
+
+    #[test]
+    fn runs_that_are_longer_than_the_data_are_filled_with_zeros() {
+        let long = ZEROS.len() as u64 + 10;
+        let data = [(2, b"ab".to_vec()), (6, b"cd".to_vec()), (long + 20, b"e".to_vec())];
+        // One that begins before its data and goes on behind them, and one that ends where the content does.
+        let runs = [(1, 8), (15, long + 10)].map(|(offset, length)| Extent { offset, length });
+        let mut copied = Vec::new();
+        let digest = copy_content(&name("root/a"), &mut content(long + 25, &data), &runs, &mut |bytes| {
+            copied.extend_from_slice(bytes);
+            Ok(())
+        });
+        let mut whole = vec![0; usize::try_from(long).unwrap() + 25];
+        for (offset, bytes) in &data {
+            let offset = usize::try_from(*offset).unwrap();
+            whole[offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        assert_eq!(digest.unwrap(), Digest::of(&whole));
+        assert!(copied == [&whole[1..9], &whole[15..]].concat());
+    }
+}

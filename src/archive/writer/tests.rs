@@ -36,6 +36,23 @@ fn the_manifest_can_be_amended_where_the_sink_can_be_patched() {
 }
 
 #[test]
+fn an_amended_manifest_has_the_room_that_was_kept_for_it() {
+    let mut later = manifest();
+    later.resources[0].snapshot = Some("s".repeat(100));
+    let spare = later.to_json().len() - manifest().to_json().len();
+    for (kept, fits) in [(spare, true), (spare - 1, false)] {
+        let sink = MemorySink { patchable: true, ..MemorySink::default() };
+        let mut writer = writer(&sink, Compression::None);
+        assert!(writer.can_amend());
+        writer.manifest(&manifest(), kept).unwrap();
+        assert_eq!(writer.amend_manifest(&later).is_ok(), fits);
+        writer.finish().unwrap();
+        let (_, collected) = read_archive(&sink.bytes.lock().unwrap()).unwrap();
+        assert_eq!(collected.manifest, Some(if fits { later.clone() } else { manifest() }));
+    }
+}
+
+#[test]
 fn the_same_input_gives_the_same_archive() {
     // Threads may end in any order, their results may not.
     let samples: Vec<_> =

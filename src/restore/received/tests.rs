@@ -141,3 +141,22 @@ fn absent_is_no_error() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(Received::read(&directory.path().join("none")).unwrap(), None);
 }
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, path) = ledger(directory.path(), "ledger");
+    assert!(Received::read(&directory.path().join("none")).unwrap().is_none());
+    assert!(Received::read(&path.join("below")).is_err());
+}
+
+#[test]
+fn a_name_that_is_no_line_is_not_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, path) = ledger(directory.path(), "ledger");
+    let before = std::fs::read(&path).unwrap();
+    for name in ["", "a\nb"] {
+        assert!(ledger.begin(name).is_err(), "{name:?}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}

@@ -44,6 +44,19 @@ fn read_all(content: &mut FileContent) -> Vec<u8> {
 }
 
 #[test]
+fn what_cannot_be_looked_at_is_not_absent() {
+    let (_dir, tree) = tree();
+    let root = tree.root();
+    // Longer than a name may be: an error that does not say whether it is there.
+    let long = [b'n'; 300];
+    assert!(root.stat(&long).is_err() && root.open_file(&long).is_err() && root.open_dir(&long).is_err());
+    assert!(tree.open_dir(&TreePath::root().join(&long)).is_err());
+    assert!(root.stat(b"none").unwrap().is_none() && root.open_file(b"none").unwrap().is_none());
+    assert!(root.open_dir(b"none").unwrap().is_none());
+    assert!(tree.open_dir(&TreePath::new(b"none/below").unwrap()).unwrap().is_none());
+}
+
+#[test]
 fn every_attribute_is_read() {
     let (dir, tree) = tree();
     let file = dir.path().join("file");

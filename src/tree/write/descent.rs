@@ -202,3 +202,69 @@ fn enter(dir: &OwnedFd, name: &[u8], device: u64) -> Result<(OwnedFd, u64), Refu
     }
     Ok((fd, stat.identity.inode))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes directories below one another, and goes down to the last.
+    fn down(place: &std::path::Path, names: &[&[u8]]) -> Descent {
+        let root: OwnedFd = std::fs::File::open(place).unwrap().into();
+        let device = platform::stat(root.as_fd(), b"", None).unwrap().stat.identity.device;
+        let mut descent = Descent::new(Arc::new(root), device);
+        for (record, name) in names.iter().enumerate() {
+            rustix::fs::mkdirat(descent.top(), *name, rustix::fs::Mode::RWXU).unwrap();
+            assert!(descent.push(name, record).is_ok());
+        }
+        descent
+    }
+
+    #[test]
+    fn what_two_ways_have_in_common_are_whole_names() {
+        let place = tempfile::tempdir().unwrap();
+        let descent = down(place.path(), &[b"a", b"bc", b"d"]);
+        for (way, common, rest) in [
+            ("", 0, &[][..]),
+            ("a", 1, &[]),
+            ("b", 0, &["b"]),
+            ("ab", 0, &["ab"]),
+            ("a/b", 1, &["b"]),
+            ("a/bc", 2, &[]),
+            ("a/bcd", 1, &["bcd"]),
+            ("a/bd/d", 1, &["bd", "d"]),
+            ("a/bc/d", 3, &[]),
+            ("a/bc/d/e/f", 3, &["e", "f"]),
+            ("a/bc/de", 2, &["de"]),
+            ("a/bc/e", 2, &["e"]),
+            ("x/bc/d", 0, &["x", "bc", "d"]),
+        ] {
+            let way = TreePath::new(way.as_bytes()).unwrap();
+            let (found, names) = descent.common(&way);
+            let names: Vec<_> = names.map(String::from_utf8_lossy).collect();
+            assert_eq!(
+                (found, &names[..]),
+                (common, &rest.iter().map(|name| (*name).into()).collect::<Vec<_>>()[..]),
+                "{way}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_level_is_found_again() {
+        let place = tempfile::tempdir().unwrap();
+        let names = [&b"d"[..]; 2 * OPEN_LEVELS];
+        let inode =
+            |descent: &Descent| platform::stat(descent.top().as_fd(), b"", None).unwrap().stat.identity.inode;
+        for step in [1, 7, OPEN_LEVELS - 1, OPEN_LEVELS + 3] {
+            let place = place.path().join(step.to_string());
+            std::fs::create_dir(&place).unwrap();
+            let mut descent = down(&place, &names);
+            assert!(descent.open_levels() <= OPEN_LEVELS + 1);
+            let inodes: Vec<u64> = descent.levels.iter().map(|level| level.inode).collect();
+            for depth in (1..names.len()).rev().step_by(step) {
+                assert!(descent.pop_to(depth).is_ok());
+                assert_eq!((descent.depth(), inode(&descent)), (depth, inodes[depth - 1]));
+            }
+        }
+    }
+}

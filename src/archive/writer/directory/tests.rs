@@ -34,6 +34,16 @@ fn damaged(dest: &Path, why: &str) {
     }
 }
 
+#[test]
+fn only_its_owner_may_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a");
+    write_some(&dest, false, &[file("config.json", b"{}")]).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o7777;
+    let modes = ["manifest.json", "index.jsonl"].map(|name| mode(&dest.join(name)));
+    assert_eq!((mode(&dest), modes), (0o700, [0o600, 0o600]));
+}
+
 /// Needs root, for owners and devices.
 #[test]
 fn everything_comes_back() {

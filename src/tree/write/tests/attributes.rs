@@ -205,6 +205,84 @@ fn a_file_that_cannot_have_its_owner_is_not_setuid() {
 }
 
 #[test]
+fn acls_do_not_come_as_extended_attributes() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let names = [&b"system.posix_acl_access"[..], b"system.posix_acl_default"];
+    let acl = crate::tree::Acl { access: Some("user::rwx,group::r-x,other::r-x".into()), ..Acl::default() };
+    for (at, name) in ["access", "default"].into_iter().zip(names) {
+        // Everybody may write: in the kernel's form, which nobody has looked at.
+        let raw = [
+            &[2, 0, 0, 0][..],
+            &[1, 0, 7, 0],
+            &[255; 4],
+            &[4, 0, 7, 0],
+            &[255; 4],
+            &[32, 0, 7, 0],
+            &[255; 4],
+        ];
+        let xattrs = BTreeMap::from([(name.to_vec(), raw.concat())]);
+        let entry = Entry { mode: 0o755, xattrs, acl: acl.clone(), ..plain(Kind::Directory) };
+        writer.put(&path(at), &entry, None).unwrap();
+    }
+    let lost: Vec<_> = losses(writer).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(lost, names.map(|name| format!("xattr {}", name.escape_ascii())));
+    for at in ["access", "default"] {
+        let entry = place.entry(at);
+        assert_eq!((entry.mode, entry.acl.default), (0o755, None), "{at}");
+    }
+}
+
+#[test]
+fn labels_of_the_host_stay() {
+    let place = Place::new();
+    let file = place.at("file");
+    fs::write(&file, "x").unwrap();
+    let labels = [&b"security.selinux"[..], b"security.SMACK64", b"security.SMACK64EXEC"];
+    for name in labels.into_iter().chain([&b"security.other"[..], b"user.x"]) {
+        rustix::fs::setxattr(&file, name, b"label", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    let mut writer = place.writer();
+    writer.set_metadata(&path("file"), &Entry { size: 1, ..plain(Kind::File) }).unwrap();
+    assert_eq!(losses(writer), []);
+    let mut left: Vec<_> = place.entry("file").xattrs.into_keys().collect();
+    left.sort_unstable_by_key(|name| labels.iter().position(|label| label == name));
+    assert_eq!(left, labels);
+}
+
+#[test]
+fn nanoseconds_are_kept_or_told() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let latest = Timestamp { seconds: 1, nanoseconds: 999_999_999 };
+    writer.put(&path("last"), &Entry { mtime: latest, ..plain(Kind::Fifo) }, None).unwrap();
+    // The system takes these two for "now" and "as it is".
+    let special = [rustix::fs::UTIME_NOW, rustix::fs::UTIME_OMIT];
+    for (name, nanoseconds) in ["now", "omit"].into_iter().zip(special) {
+        let mtime = Timestamp { seconds: 1, nanoseconds: u32::try_from(nanoseconds).unwrap() };
+        writer.put(&path(name), &Entry { mtime, ..plain(Kind::Fifo) }, None).unwrap();
+    }
+    let lost = ["now", "omit"].map(|name| (name.to_owned(), "mtime".to_owned()));
+    assert_eq!(losses(writer), lost);
+    assert_eq!(place.entry("last").mtime, latest);
+}
+
+#[test]
+fn many_losses_do_not_wait_for_the_end() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let lossy = Entry { uid: u32::MAX, ..plain(Kind::Fifo) };
+    let mut told = 0;
+    for number in 0..256 {
+        assert_eq!(told, 0, "{number}");
+        writer.put(&path(&format!("{number:03}")), &lossy, None).unwrap();
+        told = writer.many_losses().len();
+    }
+    assert_eq!(told, 256);
+    assert_eq!(losses(writer), []);
+}
+
+#[test]
 fn times_that_the_file_system_cuts_off_are_told() {
     let place = Place::new();
     let image = place.at("image");
