@@ -191,6 +191,9 @@ pub(crate) struct Export {
     /// Write encrypted datasets in plain text, instead of as they are stored
     #[arg(long)]
     pub(crate) decrypted: bool,
+    /// Leave out of the archive what is of this run, host and moment: two exports of one snapshot are the same to the byte
+    #[arg(long)]
+    pub(crate) reproducible: bool,
     /// Form of the archive [default: as DEST's suffix says; directory if it has none]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<FormatWord>,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use remand::archive::manifest::{DatasetRecord, Encoding, ExportRecord, Mode, ResourceRecord};
+use remand::archive::manifest::{DatasetRecord, Encoding, ExportRecord, Host, Mode, ResourceRecord};
 use remand::archive::{Manifest, Signed};
 use remand::resource::{kind_name, label};
 use remand::verify::info;
@@ -44,7 +44,10 @@ fn page(name: &str, manifest: &Manifest, signed: Option<&Signed>) -> String {
     field(&mut out, "archive", name);
     field(&mut out, "format", &format!("version {}.{}", manifest.version.major, manifest.version.minor));
     field(&mut out, "made by", &format!("{} {}", manifest.tool.name, manifest.tool.version));
-    field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
+    // A reproducible archive says nothing of it.
+    if *host != Host::default() {
+        field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
+    }
     field(&mut out, "at", &manifest.created);
     field(&mut out, "id", &manifest.id);
     if let Some(signed) = signed {

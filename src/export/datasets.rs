@@ -36,6 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) run: &'a str,
     /// The snapshot of the resource's own dataset; the others have one of the same name.
     pub(crate) snapshot: &'a Snapshot,
+    /// When it was made, in seconds since 1970.
+    pub(crate) taken_seconds: i64,
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) interrupted: &'a AtomicBool,
     /// Views opened so far by the run, so that each gets a name of its own.
@@ -212,13 +214,12 @@ impl Job<'_> {
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
         let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
-        let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,
             mode: 0o600,
             uid: 0,
             gid: 0,
-            mtime: Timestamp { seconds: now.as_second(), nanoseconds: 0 },
+            mtime: Timestamp { seconds: self.taken_seconds, nanoseconds: 0 },
             size: 0,
             target: None,
             device: None,

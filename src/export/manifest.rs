@@ -221,6 +221,9 @@ pub(super) fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, V
         ("portable".to_owned(), json!(options.portable)),
         ("engine".to_owned(), json!(engines.join(", "))),
     ]);
+    if options.reproducible {
+        all.insert("reproducible".to_owned(), json!(true));
+    }
     if let Some(signer) = &options.signer {
         all.insert("signed_by".to_owned(), json!(signer.public().id().to_string()));
     }
