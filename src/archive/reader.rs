@@ -24,6 +24,7 @@ mod held;
 mod index;
 mod judge;
 mod lines;
+mod members;
 mod pieces;
 mod runs;
 mod salvage;
