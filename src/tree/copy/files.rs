@@ -75,7 +75,7 @@ impl Files {
             return Ok(());
         }
         if stat.identity.links < 2 {
-            return self.make(dir, name, &stat, &path, done).map(drop);
+            return make(dir, name, &stat, &path, done).map(drop);
         }
         let inode = stat.identity.inode;
         let is_first = match self.names().entry(inode) {
@@ -87,26 +87,26 @@ impl Files {
         };
         if !is_first {
             done.links.push((path, inode));
-        } else if !self.make(dir, name, &stat, &path, done)? {
+        } else if !make(dir, name, &stat, &path, done)? {
             self.names().remove(&inode);
         }
         Ok(())
     }
+}
 
-    /// Makes a copy; whether there was something to copy.
-    fn make(&self, dir: &Dir, name: &[u8], stat: &Stat, path: &TreePath, done: &mut Done) -> Result<bool> {
-        let Some(node) = dir.node(name, stat)? else { return Ok(false) };
-        if stat.kind == Kind::File {
-            let Some(content) = dir.open_file(name)? else { return Ok(false) };
-            let (data_bytes, loss) = write_file((dir, name, path), node.entry, content, &mut done.part)?;
-            done.copied.data_bytes += data_bytes;
-            done.losses.extend(loss);
-        } else {
-            done.part.put(path, &node.entry, None)?;
-        }
-        done.copied.entries += 1;
-        Ok(true)
+/// Makes a copy; whether there was something to copy.
+fn make(dir: &Dir, name: &[u8], stat: &Stat, path: &TreePath, done: &mut Done) -> Result<bool> {
+    let Some(node) = dir.node(name, stat)? else { return Ok(false) };
+    if stat.kind == Kind::File {
+        let Some(content) = dir.open_file(name)? else { return Ok(false) };
+        let (data_bytes, loss) = write_file((dir, name, path), node.entry, content, &mut done.part)?;
+        done.copied.data_bytes += data_bytes;
+        done.losses.extend(loss);
+    } else {
+        done.part.put(path, &node.entry, None)?;
     }
+    done.copied.entries += 1;
+    Ok(true)
 }
 
 /// Writes a regular file; the bytes of its data, and whether it is what it was at any moment.

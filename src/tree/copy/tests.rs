@@ -254,15 +254,15 @@ fn a_copy_is_the_same_whichever_thread_has_made_what() {
     let chattr =
         |flag: &str, path: &Path| Command::new("chattr").arg(flag).arg(path).status().unwrap().success();
     let can_fix = chattr("+i", &fixed);
-    let mut last = Copied::default();
-    let lost = copy(&Tree::open(from.path()).unwrap(), open(to.path()), &|_| false, &mut |now| last = now);
+    let mut told = Copied::default();
+    let lost = copy(&Tree::open(from.path()).unwrap(), open(to.path()), &|_| false, &mut |now| told = now);
     let copy_is_fixed = fs::remove_file(to.path().join(&dirs[3]).join("f0")).is_err();
     chattr("-i", &fixed);
     chattr("-i", &to.path().join(&dirs[3]).join("f0"));
     assert!(lost.unwrap().is_empty());
     assert_eq!(copy_is_fixed, can_fix);
     let (was, is) = (entries(from.path()), entries(to.path()));
-    assert_eq!(last.entries, was.len() as u64);
+    assert_eq!(told.entries, was.len() as u64);
     assert!(was == is, "{:#?}", was.iter().zip(&is).find(|(was, is)| was != is));
     for (path, mode, ..) in was.iter().filter(|entry| entry.1 & 0o170_000 == 0o100_000) {
         let content = |root: &Path| fs::read(root.join(path)).unwrap();
