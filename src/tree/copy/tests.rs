@@ -204,8 +204,11 @@ fn a_failure_of_one_thread_ends_all() {
     assert!(error.contains("/file"), "it names the file by its whole path: {error}");
 }
 
-/// Entries of a tree by path: kind and mode, owner, time, size, and the first path of the same inode.
-fn entries(root: &Path) -> Vec<(String, u32, u32, (i64, i64), u64, String)> {
+/// An entry: path, kind and mode, owner, time, size, and the first path of the same inode.
+type Seen = (String, u32, u32, (i64, i64), u64, String);
+
+/// Entries of a tree by path.
+fn entries(root: &Path) -> Vec<Seen> {
     let mut firsts = std::collections::HashMap::new();
     let (mut found, mut open) = (Vec::new(), vec![String::new()]);
     while let Some(path) = open.pop() {
