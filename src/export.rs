@@ -23,6 +23,7 @@ pub mod plan;
 mod queue;
 mod quiet;
 mod recorded;
+mod reproducible;
 mod selected;
 mod shared;
 mod side_by_side;
@@ -90,6 +91,9 @@ pub struct Options {
     pub engine: Option<String>,
     /// Wait for a lock that another process holds.
     pub wait: bool,
+    /// An archive in which nothing is of this run, this host or this moment: two exports of one snapshot are the same to the byte. What the
+    /// pool's records say of its resources is not in it.
+    pub reproducible: bool,
     /// Write what does not fail. Otherwise one resource's failure fails the export, and nothing is written.
     pub keep_going: bool,
     /// With the bases of all that is selected, each at the snapshot that is the base. A restore makes them where it needs them.
@@ -118,6 +122,7 @@ impl Options {
             level: None,
             engine: None,
             wait: false,
+            reproducible: false,
             keep_going: false,
             with_base: false,
             hooks: Hooks::default(),
@@ -200,6 +205,7 @@ pub fn export(
     let target = path.as_deref().map_or(temporary.as_path(), directory_of).to_owned();
     let rooms = Rooms::of([&target, pool.backend().directory()]);
     let written = || {
+        reproducible::check(options)?;
         let form = target::form(path.as_deref(), options.format, options.codec, options.level)?;
         target::check_encryption(path.as_deref(), form.0, !options.recipients.is_empty())?;
         // What is written there takes as much room as it has bytes.

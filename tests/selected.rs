@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use support::Scratch;
@@ -201,6 +203,123 @@ fn a_dry_run_counts_what_an_export_takes() {
             same("a", &["counts", "bytes", "sizes"]);
             same("a@before", &["snapshot", "engine", "counts", "bytes", "sizes"]);
         }
+    }
+}
+
+/// Whatever an archive is made of, in a form: names of its files, and what is in them.
+fn files(archive: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    if archive.is_file() {
+        return BTreeMap::from([(PathBuf::new(), std::fs::read(archive).unwrap())]);
+    }
+    let mut found = BTreeMap::new();
+    let mut open = vec![archive.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            let content = match () {
+                () if kind.is_dir() => {
+                    open.push(path);
+                    continue;
+                }
+                () if kind.is_file() => std::fs::read(&path).unwrap(),
+                () if kind.is_symlink() => {
+                    std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                }
+                () => Vec::new(),
+            };
+            found.insert(path.strip_prefix(archive).unwrap().to_owned(), content);
+        }
+    }
+    found
+}
+
+/// Exports in all forms twice, the second time beside threads that take the cores, and compares.
+fn exports_alike(pool: &Pool, selectors: &[&str], options: &[&str]) {
+    let scratch = Scratch::new();
+    let export = |name: &Path| {
+        let run = remand(["export", "--reproducible"]).on(pool).args(options).args(selectors);
+        run.arg(name).ends(0);
+    };
+    for form in ["a.tar.gz", "a.tar.zst", "a.tar", "a"] {
+        let (first, second) = (scratch.join(form), scratch.join("other").join(form));
+        std::fs::create_dir_all(scratch.join("other")).unwrap();
+        export(&first);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            export(&second);
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(files(&first) == files(&second), "{form} of {selectors:?} differs");
+        remand(["verify"]).arg(&second).ends(0);
+    }
+}
+
+#[test]
+fn a_reproducible_archive_depends_on_what_is_in_it_alone() {
+    let pool = fleet(&Place::dir(), &["a", "b", "c"]);
+    // The first one has no fingerprint of the base yet.
+    exports_alike(&pool, &["a"], &[]);
+    remand(["note", "a", "seen"]).on(&pool).ends(0);
+    exports_alike(&pool, &["release:*", "a", "b", "c"], &["--engine", "content"]);
+    exports_alike(&pool, &["b"], &["--standalone"]);
+
+    let scratch = Scratch::new();
+    let export = |name: &str, selector: &str| {
+        remand(["export", "--reproducible", selector]).on(&pool).arg(scratch.join(name)).ends(0);
+        Bundle::open(&scratch.join(name)).manifest()
+    };
+    let manifest = export("a.tar", "a");
+    assert_eq!(manifest["created"], "1970-01-01T00:00:00Z");
+    assert_eq!(manifest["host"]["name"], "");
+    for left_out in ["taken", "revision", "records", "note", "snapshot"] {
+        let value = &manifest["resources"][0][left_out];
+        assert!(value.is_null(), "{left_out} is {value}");
+    }
+    let info = remand(["info"]).arg(scratch.join("a.tar")).ends(0).text();
+    assert!(!info.lines().any(|line| line.starts_with("on ")), "{info}");
+    // What is in it makes the identity.
+    assert_ne!(export("b.tar", "b")["id"], manifest["id"]);
+    std::fs::write(pool.root("a").join("new"), "new").unwrap();
+    let piped = || remand(["export", "--reproducible", "a", "-"]).on(&pool).ends(0).stdout;
+    assert!(piped() == piped(), "to a pipe");
+}
+
+#[test]
+fn a_reproducible_archive_of_streams_needs_a_snapshot_that_is_there() {
+    for place in
+        [Place::zfs("selected: reproducible"), Place::btrfs("selected: reproducible")].into_iter().flatten()
+    {
+        let (scratch, pool) = (Scratch::new(), fleet(&place, &["a", "b"]));
+        for jail in ["a", "b"] {
+            snapshot(&pool, jail, "before");
+        }
+        exports_alike(&pool, &["a"], &["--portable"]);
+        exports_alike(&pool, &["a@before"], &[]);
+        exports_alike(&pool, &["a@before", "b@before"], &["--standalone"]);
+        for options in [&[][..], &["--dry-run"]] {
+            let run = remand(["export", "--reproducible", "a"]).on(&pool).args(options);
+            run.arg(scratch.join("a.tar")).ends(2).tells("--portable");
+        }
+        assert!(!scratch.join("a.tar").exists() && pool.remains().is_empty(), "left behind");
+    }
+}
+
+#[test]
+fn an_encrypted_archive_is_not_reproducible() {
+    let (scratch, pool) = (Scratch::new(), fleet(&Place::dir(), &["a"]));
+    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    for options in [&[][..], &["--dry-run"]] {
+        let run =
+            remand(["export", "--reproducible", "--encrypt-to", recipient, "a"]).on(&pool).args(options);
+        run.arg(scratch.join("a.tar.gz.age")).ends(2).tells("random");
     }
 }
 

@@ -7,8 +7,8 @@
 
 use std::io;
 
-use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor, Crc};
+use remand_sys::deflate::Inflater;
 
 use super::table::END_BYTES;
 
@@ -247,38 +247,50 @@ pub(super) fn plain_length(member: &[u8]) -> u64 {
     member.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length).into())
 }
 
-/// The bytes in a whole member with data, whose header [`member_length`] knows.
-pub(super) fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
-    let (body, trailer) = member[body_at(member)..]
-        .split_last_chunk::<TRAILER_BYTES>()
-        .ok_or_else(|| damaged("a gzip member is too short"))?;
-    let (crc, length) = trailer.split_at(4);
-    let length = u32::from_le_bytes(length.try_into().map_err(io::Error::other)?);
-    let length = usize::try_from(length).map_err(io::Error::other)?;
-    if length > MAX_MEMBER_BYTES {
-        return Err(damaged("a gzip member is too big"));
+/// Inflates members. Reused, because its tables are big.
+pub(super) struct Decoder(Inflater);
+
+impl Decoder {
+    pub(super) fn new() -> io::Result<Self> {
+        Inflater::new().map(Self)
     }
-    // One byte more than it should have, so that too many are noticed.
-    let mut output = Vec::with_capacity(length + 1);
-    let mut inflate = Decompress::new(false);
-    let status = inflate
-        .decompress_vec(body, &mut output, FlushDecompress::Finish)
-        .map_err(|_| damaged("a gzip member is not deflated data"))?;
-    if status != Status::StreamEnd || inflate.total_in() != body.len() as u64 || output.len() != length {
-        return Err(damaged("a gzip member has the wrong length"));
+
+    /// The bytes in a whole member with data, whose header [`member_length`] knows.
+    pub(super) fn decode(&mut self, member: &[u8]) -> io::Result<Vec<u8>> {
+        let (body, trailer) = member[body_at(member)..]
+            .split_last_chunk::<TRAILER_BYTES>()
+            .ok_or_else(|| damaged("a gzip member is too short"))?;
+        let (crc, length) = trailer.split_at(4);
+        let length = u32::from_le_bytes(length.try_into().map_err(io::Error::other)?);
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        if length > MAX_MEMBER_BYTES {
+            return Err(damaged("a gzip member is too big"));
+        }
+        let (output, used_bytes) = self
+            .0
+            .inflate(body, length)
+            .ok_or_else(|| damaged("a gzip member is not deflated data, or longer than it says"))?;
+        // Nothing may hide behind what it holds.
+        if used_bytes != body.len() || output.len() != length {
+            return Err(damaged("a gzip member has the wrong length"));
+        }
+        let mut sum = Crc::new();
+        sum.update(&output);
+        if sum.sum().to_le_bytes() != crc {
+            return Err(damaged("a gzip member's checksum is wrong"));
+        }
+        Ok(output)
     }
-    let mut sum = Crc::new();
-    sum.update(&output);
-    if sum.sum().to_le_bytes() != crc {
-        return Err(damaged("a gzip member's checksum is wrong"));
-    }
-    Ok(output)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read as _;
+
+    fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
+        Decoder::new()?.decode(member)
+    }
 
     fn noise(length: usize) -> Vec<u8> {
         let mut noise = vec![0; length];

@@ -352,7 +352,7 @@ impl Manifest {
     }
 
     /// When the export began, in seconds since 1970; 0 where it is no time.
-    pub(super) fn created_seconds(&self) -> i64 {
+    pub(crate) fn created_seconds(&self) -> i64 {
         self.created.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second)
     }
 

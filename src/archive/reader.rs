@@ -18,6 +18,7 @@ mod decompress;
 mod directory;
 mod file;
 mod frames;
+mod gzip_members;
 #[doc(hidden)]
 pub mod fuzzing;
 mod held;

@@ -199,6 +199,9 @@ pub(crate) struct Export {
     pub(crate) decrypted: bool,
     #[command(flatten)]
     pub(crate) hooking: Hooking,
+    /// Leave out of the archive what is of this run, host and moment: two exports of one snapshot are the same to the byte
+    #[arg(long)]
+    pub(crate) reproducible: bool,
     /// Form of the archive [default: as DEST's suffix says; directory if it has none]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<FormatWord>,

@@ -77,6 +77,7 @@ fn options(args: &Export, config: &Config) -> Result<Options, Failure> {
         recursive: args.recursive,
         portable: args.portable,
         decrypted: args.decrypted,
+        reproducible: args.reproducible,
         format,
         codec,
         level,

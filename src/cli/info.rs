@@ -47,6 +47,7 @@ fn page(name: &str, manifest: &Manifest, signed: Option<&Signed>) -> String {
     let foreign = manifest.foreign.as_ref();
     field(&mut out, "format", foreign.map_or(&version, |foreign| &foreign.form));
     field(&mut out, "made by", format!("{} {}", manifest.tool.name, manifest.tool.version).trim_end());
+    // Neither a reproducible archive nor one of another tool says it.
     if !host.name.is_empty() {
         field(&mut out, "on", &format!("{} ({})", host.name, system.trim()));
     }

@@ -73,7 +73,7 @@ fn long_row(record: &Record) -> [String; 9] {
         None => label(record.kind, &record.name),
     };
     let mut result = result(export);
-    if record.taken_over.is_some() {
+    if record.taken_over.is_some() && !export.host.is_empty() {
         result = format!("{result}, on {}", export.host);
     }
     let dash = || "-".to_owned();

@@ -38,6 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) snapshot: &'a Snapshot,
     /// Another one of the root, of a release that travels as a base.
     pub(crate) root_snapshot: Option<&'a Snapshot>,
+    /// When it was made, in seconds since 1970.
+    pub(crate) taken_seconds: i64,
     pub(crate) steps: &'a Steps<'a>,
     pub(crate) interrupted: &'a AtomicBool,
     /// Views opened so far by the run, so that each gets a name of its own.
@@ -214,13 +216,12 @@ impl Job<'_> {
         }
         let source = streams.send(&snapshot, options).map_err(failed())?;
         let mut metered = Metered { source, meter, interrupted: self.interrupted, bytes: 0, failed: None };
-        let now = jiff::Timestamp::now();
         let entry = Entry {
             kind: Kind::File,
             mode: 0o600,
             uid: 0,
             gid: 0,
-            mtime: Timestamp { seconds: now.as_second(), nanoseconds: 0 },
+            mtime: Timestamp { seconds: self.taken_seconds, nanoseconds: 0 },
             size: 0,
             target: None,
             device: None,

@@ -27,6 +27,7 @@ pub fn dry_run(
     observer: &dyn Observer,
     interrupted: &AtomicBool,
 ) -> Result<Report> {
+    super::reproducible::check(options)?;
     let (chosen, notices) = super::choose::choose(pool, options, interrupted)?;
     let (whole, many) = (super::subject(&chosen, None), chosen.len() > 1);
     let steps = Steps::new(observer, &whole);
@@ -72,6 +73,7 @@ fn look(
         };
         basejail::Comparison { pool, resource: &resource, steps, interrupted, snapshot: of_snapshot }
             .keep_changed(&mut selected.plan, selected.wishes)?;
+        super::reproducible::check_streams(options, &selected)?;
         let root = super::carried::root_snapshot(selected.carried.as_ref());
         let looking =
             Looking { reading, resource: &resource, snapshot: snapshot.as_ref(), root, interrupted };

@@ -236,6 +236,9 @@ pub(super) fn options(options: &Options, engines: &[&str]) -> BTreeMap<String, V
         ("with_base".to_owned(), json!(options.with_base)),
         ("engine".to_owned(), json!(engines.join(", "))),
     ]);
+    if options.reproducible {
+        all.insert("reproducible".to_owned(), json!(true));
+    }
     if let Some(signer) = &options.signer {
         all.insert("signed_by".to_owned(), json!(signer.public().id().to_string()));
     }

@@ -13,9 +13,9 @@ use super::recorded::Recorded;
 use super::selected::{Failures, Selected};
 use super::shared::SharedFiles;
 use super::snapshot::Moment;
-use super::{Options, basejail, carried, encryption, own, side_by_side};
+use super::{Options, basejail, carried, encryption, own, reproducible, side_by_side};
 use crate::archive::manifest::{BaseDirectory, ResourceKind, ResourceRecord};
-use crate::archive::{Failure, Seal, Writer};
+use crate::archive::{Failure, Manifest, Seal, Writer};
 use crate::base::OpenBase;
 use crate::change::snapshot::Asked;
 use crate::change::{Fingerprint, Proof};
@@ -164,7 +164,8 @@ fn keep_changed(
         interrupted: context.interrupted,
         snapshot: Some((context.run, moment.snapshot.name.clone())),
     };
-    comparison.keep_changed(&mut selected.plan, selected.wishes)
+    comparison.keep_changed(&mut selected.plan, selected.wishes)?;
+    reproducible::check_streams(context.options, selected)
 }
 
 fn described(
@@ -201,8 +202,11 @@ fn described(
     let engines: std::collections::BTreeSet<_> = ready.iter().map(|one| one.selected.choice.name()).collect();
     let engines: Vec<_> = engines.into_iter().collect();
     let consistent = one_moment && (ready.len() > 1 || ready[0].moment.consistent);
-    let manifest =
+    let mut manifest =
         manifest(records, failures.records.clone(), consistent, (context.options, &engines), context.archive);
+    if context.options.reproducible {
+        reproducible::settle(&mut manifest, &ready);
+    }
     let spare = ready.iter().map(|one| {
         let fingerprint = if one.on_the_way { SPARE_BYTES } else { 0 };
         fingerprint + SIZE_BYTES * one.selected.plan.datasets.len()
@@ -213,7 +217,7 @@ fn described(
     if let Some(signer) = &context.options.signer {
         let whole = ready.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
         let labels: Vec<_> = whole.map(|(one, _)| one.selected.resource.label()).collect();
-        writer.sign_with(Arc::clone(signer), comment(context, &labels));
+        writer.sign_with(Arc::clone(signer), comment(context, &manifest, &labels));
     }
     context.recorded.settle(steps);
     let seal = steps.run(Step::BundleBackup, None, None, |_| {
@@ -228,12 +232,16 @@ fn described(
 }
 
 /// What the signature says besides: when and of what. minisign(1) shows it.
-fn comment(context: &Context<'_>, labels: &[String]) -> String {
+fn comment(context: &Context<'_>, manifest: &Manifest, labels: &[String]) -> String {
+    let of = format!("archive:{}\tresources:{}", manifest.id, labels.join(", "));
+    if context.options.reproducible {
+        return format!("timestamp:{}\t{of}", manifest.created_seconds());
+    }
     let file = context.destination.and_then(Path::file_name);
     let file =
         file.map_or_else(|| "-".to_owned(), |name| crate::tree::path::printable(name.as_encoded_bytes()));
     let now = jiff::Timestamp::now().as_second();
-    format!("timestamp:{now}\tfile:{file}\tarchive:{}\tresources:{}", context.archive, labels.join(", "))
+    format!("timestamp:{now}\tfile:{file}\t{of}")
 }
 
 /// The record of one resource, and what is left to do.
@@ -270,7 +278,9 @@ fn describe(
         known = before.map(|(_, fingerprint)| fingerprint.clone()).or_else(|| open.known());
         let engine = ready.selected.choice.engine(None);
         let reads_base = engine.visits_everything() && engine.proof() == Proof::Bytes;
-        ready.on_the_way = known.is_none() && reads_base && can_amend && !context.many;
+        // Room for what is found on the way is there only the first time, which shows.
+        let in_time = can_amend && !context.many && !context.options.reproducible;
+        ready.on_the_way = known.is_none() && reads_base && in_time;
         if known.is_none() && !ready.on_the_way {
             known = Some(steps.run(Step::CheckBase, Some(&base.label()), None, |_| {
                 open.compute(context.interrupted, &|_, _| {})
@@ -408,6 +418,7 @@ fn with_job<T>(
         run: context.run,
         snapshot: &moment.snapshot,
         root_snapshot: carried::root_snapshot(selected.carried.as_ref()),
+        taken_seconds: reproducible::taken_seconds(context.options, ready),
         steps,
         interrupted: context.interrupted,
         views: &context.views,

@@ -1,19 +1,29 @@
-//! Copying a tree: one thread reads it ahead of another that writes.
+//! Copying a tree on all cores: one thread walks it and makes the directories, the others copy what is in them.
+//!
+//! ```text
+//! walk, make directories ─batch of names─▶ workers (read, create, share or copy data, attributes) ─▶ what is left for the end
+//! ```
+//!
+//! Every batch is of one directory that is there by then. What depends on other directories waits until all batches are done: other names
+//! of an entry, and in [`TreeWriter::finish`] times and modes of directories and flags that forbid changes.
 
-use std::collections::HashMap;
-use std::io;
+mod files;
+
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::read::Name;
-use super::{Content, Dir, Entry, FileContent, Identity, Kind, Loss, Result, Tree, TreePath, TreeWriter};
+use self::files::{Batch, Done, Files};
+use super::{Dir, Identity, Kind, Loss, Result, Tree, TreePath, TreeWriter};
 
 /// Directories above the deepest that stay open.
 const OPEN_LEVELS: usize = 64;
 
-/// How often a file that changes while it is read is read again.
-const ATTEMPTS: u32 = 3;
+/// Names that are copied together.
+const BATCH_NAMES: usize = 64;
+/// More threads than this do not help.
+const MAX_THREADS: usize = 16;
 
 /// What was copied so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,11 +34,8 @@ pub struct Copied {
     pub entries: u64,
 }
 
-/// Entries that wait to be written, most of which hold a descriptor.
-const AHEAD: usize = 32;
-
 /// Copies the tree `from` below the open directory `to`, with all attributes, holes and hard links,
-/// and returns what could not be kept. `progress` is called after each entry. An entry for which
+/// and returns what could not be kept. `progress` is called again and again. An entry for which
 /// `exclude` is true is left out, with all below it. What another file system has mounted is left
 /// out too: of a mounted directory there is an empty one, of a mounted file nothing and a [`Loss`].
 pub fn copy(
@@ -46,7 +53,7 @@ pub fn copy(
 /// Says what is left out.
 pub type Exclude<'a> = dyn Fn(&TreePath) -> bool + Sync + 'a;
 
-/// As [`copy`], but into a writer that goes on afterwards. Returns only what could not be read.
+/// As [`copy`], but into a writer that goes on afterwards. Returns only what is known to be lost by then, by path.
 pub fn copy_into(
     from: &Tree,
     to: &mut TreeWriter,
@@ -54,96 +61,76 @@ pub fn copy_into(
     progress: &mut dyn FnMut(Copied),
 ) -> Result<Vec<Loss>> {
     to.put(&TreePath::root(), &from.root_node()?.entry, None)?;
-    let mut copied = Copied { data_bytes: 0, entries: 1 };
-    progress(copied);
-    let mut losses = Vec::new();
-    std::thread::scope(|threads| {
-        let (sender, ahead) = bounded(AHEAD);
-        let reading = threads.spawn(move || Reading::new(from, exclude, sender).run());
-        for found in &ahead {
-            if write(found, to, &mut copied, &mut losses)? {
-                copied.entries += 1;
-                progress(copied);
-            }
+    let files = Files::default();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+    std::thread::scope(|scope| {
+        let (jobs, queue) = bounded::<Batch>(2 * threads);
+        let (tell, told) = unbounded();
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                let (queue, tell, files) = (queue.clone(), tell.clone(), &files);
+                scope.spawn(move || work(files, &queue, &tell))
+            })
+            .collect();
+        // If all workers are gone, nobody takes a batch any more.
+        drop((queue, tell));
+        let copied = Copied { data_bytes: 0, entries: 1 };
+        progress(copied);
+        let gathered = Gathered { copied, losses: Vec::new(), links: Vec::new(), progress };
+        let walk = Walk { from, to, exclude, jobs, told, gathered, levels: Vec::new() };
+        let outcome = walk.run(&files);
+        for worker in workers {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
-        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    Ok(losses)
+        outcome
+    })
 }
 
-/// What the reading thread has found.
-#[allow(clippy::large_enum_variant)] // nearly all are of that one
-enum Found {
-    /// An entry, of a regular file with what is needed to read it.
-    Entry(TreePath, Entry, Option<OpenFile>),
-    /// A path that is another name of the second one.
-    Link(TreePath, TreePath),
-    /// What cannot be copied.
-    Lost(Loss),
-}
-
-struct OpenFile {
-    directory: Dir,
-    name: Vec<u8>,
-    content: FileContent,
-}
-
-/// Writes what was found; whether that is an entry.
-fn write(found: Found, to: &mut TreeWriter, copied: &mut Copied, losses: &mut Vec<Loss>) -> Result<bool> {
-    match found {
-        Found::Entry(path, entry, Some(file)) => {
-            let (data_bytes, loss) = write_file(&path, entry, file, to)?;
-            copied.data_bytes += data_bytes;
-            losses.extend(loss);
-        }
-        Found::Entry(path, entry, None) => to.put(&path, &entry, None)?,
-        Found::Link(path, first) => to.link(&path, &first)?,
-        Found::Lost(loss) => {
-            losses.push(loss);
-            return Ok(false);
+/// A worker's part. After a failure it takes no more.
+fn work(files: &Files, queue: &Receiver<Batch>, tell: &Sender<Result<Done>>) {
+    for batch in queue {
+        let done = files.copy(batch);
+        let failed = done.is_err();
+        if tell.send(done).is_err() || failed {
+            return;
         }
     }
-    Ok(true)
 }
 
-/// Writes a regular file; the bytes of its data, and whether it is what it was at any moment.
-fn write_file(
-    path: &TreePath,
-    mut entry: Entry,
-    file: OpenFile,
-    to: &mut TreeWriter,
-) -> Result<(u64, Option<Loss>)> {
-    let OpenFile { directory, name, mut content } = file;
-    for attempt in 1.. {
-        entry.size = content.size();
-        entry.mtime = content.stat().mtime;
-        to.put(path, &entry, Some(&mut content))?;
-        let stable = content.is_stable().map_err(|source| super::Error::Io {
-            action: "read the attributes of",
-            path: path.to_string(),
-            source,
-        })?;
-        let data_bytes = content.extents().iter().map(|extent| extent.length).sum::<u64>();
-        if stable {
-            return Ok((data_bytes, None));
+/// What came of all batches so far.
+struct Gathered<'a> {
+    copied: Copied,
+    losses: Vec<Loss>,
+    /// Paths that are other names of the entry with this inode number.
+    links: Vec<(TreePath, u64)>,
+    progress: &'a mut dyn FnMut(Copied),
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, done: Done, to: &mut TreeWriter) {
+        self.links.extend(done.links);
+        self.losses.extend(done.losses);
+        self.losses.extend(to.join_part(&done.directory, done.part));
+        if done.copied.entries > 0 {
+            self.count(done.copied);
         }
-        let again = if attempt == ATTEMPTS { None } else { directory.open_file(&name)? };
-        let Some(again) = again else {
-            let source = io::Error::other("it changed while it was read");
-            return Ok((data_bytes, Some(Loss { path: path.clone(), what: "content".to_owned(), source })));
-        };
-        content = again;
     }
-    unreachable!("the last attempt returns")
+
+    fn count(&mut self, more: Copied) {
+        self.copied.data_bytes += more.data_bytes;
+        self.copied.entries += more.entries;
+        (self.progress)(self.copied);
+    }
 }
 
-/// The reading thread's part: it walks the tree and opens files, ahead of who writes them.
-struct Reading<'a> {
+/// The walking thread's part.
+struct Walk<'a, 'p> {
     from: &'a Tree,
+    to: &'a mut TreeWriter,
     exclude: &'a Exclude<'a>,
-    found: Sender<Found>,
-    /// Where inodes with several names were copied to.
-    names: HashMap<u64, TreePath>,
+    jobs: Sender<Batch>,
+    told: Receiver<Result<Done>>,
+    gathered: Gathered<'p>,
     /// The directories from the root to the deepest. Only the last ones are open.
     levels: Vec<Level>,
 }
@@ -151,35 +138,70 @@ struct Reading<'a> {
 struct Level {
     dir: Option<Dir>,
     identity: Identity,
-    names: std::vec::IntoIter<Name>,
+    /// Names of directories that are still to be copied.
+    names: std::vec::IntoIter<Vec<u8>>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(from: &'a Tree, exclude: &'a Exclude<'a>, found: Sender<Found>) -> Self {
-        Self { from, exclude, found, names: HashMap::new(), levels: Vec::new() }
-    }
-
-    /// Ends early, without an error, when the writer has stopped.
-    fn run(mut self) -> Result<()> {
+impl Walk<'_, '_> {
+    fn run(mut self, files: &Files) -> Result<Vec<Loss>> {
         self.push(self.from.root())?;
         while let Some(level) = self.levels.last_mut() {
             match level.names.next() {
-                Some(name) => {
-                    if !self.entry(&name.name)? {
-                        return Ok(());
-                    }
-                }
+                Some(name) => self.directory(&name)?,
                 None => self.pop()?,
             }
+        }
+        let Self { from, to, jobs, told, mut gathered, .. } = self;
+        drop(jobs);
+        for done in told {
+            gathered.add(done?, to);
+        }
+        link(from, to, files, &mut gathered)?;
+        let mut losses = gathered.losses;
+        losses.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        Ok(losses)
+    }
+
+    /// Begins with a directory that was made already: what is in it and no directory is handed on.
+    fn push(&mut self, dir: Dir) -> Result<()> {
+        let identity = dir.own_stat()?.identity;
+        let (mut directories, mut others) = (Vec::new(), Vec::new());
+        for name in dir.names()? {
+            let kind = match name.kind {
+                None => dir.stat(&name.name)?.map(|stat| stat.kind),
+                kind => kind,
+            };
+            match kind {
+                Some(Kind::Directory) => directories.push(name.name),
+                // What vanished meanwhile was never there.
+                None => {}
+                Some(_) => others.push(name.name),
+            }
+        }
+        let wanted = |name: &Vec<u8>| !(self.exclude)(&dir.path().join(name));
+        others.retain(wanted);
+        directories.retain(wanted);
+        for names in others.chunks(BATCH_NAMES) {
+            self.hand_on(&dir, names.to_vec())?;
+        }
+        self.levels.push(Level { dir: Some(dir), identity, names: directories.into_iter() });
+        if let Some(too_many) = self.levels.len().checked_sub(OPEN_LEVELS + 1) {
+            self.levels[too_many].dir = None;
         }
         Ok(())
     }
 
-    fn push(&mut self, dir: Dir) -> Result<()> {
-        let (identity, names) = (dir.own_stat()?.identity, dir.names()?.into_iter());
-        self.levels.push(Level { dir: Some(dir), identity, names });
-        if let Some(too_many) = self.levels.len().checked_sub(OPEN_LEVELS + 1) {
-            self.levels[too_many].dir = None;
+    fn hand_on(&mut self, dir: &Dir, names: Vec<Vec<u8>>) -> Result<()> {
+        let part = self.to.part(dir.path())?;
+        let taken = self.jobs.send(Batch { from: dir.clone(), names, part });
+        for done in self.told.try_iter() {
+            self.gathered.add(done?, self.to);
+        }
+        // Nobody has taken it only if all have failed, and then one of them has said why.
+        if taken.is_err() {
+            for done in &self.told {
+                done?;
+            }
         }
         Ok(())
     }
@@ -202,46 +224,43 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Hands an entry of the deepest directory on; whether the writer has taken it. What vanished meanwhile was never there.
-    fn entry(&mut self, name: &[u8]) -> Result<bool> {
-        let Some(dir) = self.levels.last().and_then(|level| level.dir.clone()) else { return Ok(true) };
-        let path = dir.path().join(name);
-        if (self.exclude)(&path) {
-            return Ok(true);
+    /// Copies a directory of the deepest one. What vanished meanwhile was never there.
+    fn directory(&mut self, name: &[u8]) -> Result<()> {
+        let Some(dir) = self.levels.last().and_then(|level| level.dir.clone()) else { return Ok(()) };
+        let Some(stat) = dir.stat(name)? else { return Ok(()) };
+        if stat.kind != Kind::Directory {
+            return self.hand_on(&dir, vec![name.to_vec()]);
         }
-        let Some(stat) = dir.stat(name)? else { return Ok(true) };
-        if stat.mount_point && stat.kind != Kind::Directory {
-            let source = io::Error::other("something of another file system is mounted here");
-            let loss = Loss { path, what: stat.kind.name().to_owned(), source };
-            return Ok(self.found.send(Found::Lost(loss)).is_ok());
-        }
-        let linked = stat.kind != Kind::Directory && stat.identity.links > 1;
-        let found = if let Some(first) = self.names.get(&stat.identity.inode).filter(|_| linked) {
-            Found::Link(path, first.clone())
-        } else {
-            let Some(node) = dir.node(name, &stat)? else { return Ok(true) };
-            let file = match stat.kind {
-                Kind::File => {
-                    let Some(content) = dir.open_file(name)? else { return Ok(true) };
-                    Some(OpenFile { directory: dir.clone(), name: name.to_owned(), content })
-                }
-                _ => None,
-            };
-            if linked {
-                self.names.insert(stat.identity.inode, path.clone());
-            }
-            Found::Entry(path, node.entry, file)
-        };
-        let taken = self.found.send(found).is_ok();
-        if taken
-            && stat.kind == Kind::Directory
-            && !stat.mount_point
+        let Some(node) = dir.node(name, &stat)? else { return Ok(()) };
+        self.to.put(&dir.path().join(name), &node.entry, None)?;
+        self.gathered.count(Copied { data_bytes: 0, entries: 1 });
+        if !stat.mount_point
             && let Some(below) = dir.open_dir(name)?
         {
             self.push(below)?;
         }
-        Ok(taken)
+        Ok(())
     }
+}
+
+/// Makes the other names of entries, once all are there.
+fn link(from: &Tree, to: &mut TreeWriter, files: &Files, gathered: &mut Gathered<'_>) -> Result<()> {
+    let mut links = std::mem::take(&mut gathered.links);
+    links.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    for (path, inode) in links {
+        if let Some(first) = files.first(inode) {
+            to.link(&path, &first)?;
+            gathered.count(Copied { data_bytes: 0, entries: 1 });
+            continue;
+        }
+        // What had the first name vanished before it was copied.
+        let Some((parent, name)) = path.split() else { continue };
+        if let Some(dir) = from.open_dir(&parent)? {
+            let batch = Batch { from: dir, names: vec![name.to_vec()], part: to.part(&parent)? };
+            gathered.add(files.copy(batch)?, to);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod create;
 mod descent;
 mod finish;
 mod folded;
+mod part;
 mod records;
 mod remove;
 

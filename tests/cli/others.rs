@@ -52,6 +52,49 @@ fn gzip_and_zstd_read_the_whole_stream() {
     }
 }
 
+/// What other programs have compressed again, and in which pieces, makes no difference.
+#[test]
+fn what_others_compressed_is_read() {
+    let (scratch, pool) = small();
+    export(&pool, "web01", &scratch.join("a.tar"), &[]);
+    let tar = std::fs::read(scratch.join("a.tar")).unwrap();
+    let foreign = scratch.join("foreign.tar.gz");
+    let reads = |bytes: &[u8], status: i32, what: &str| {
+        std::fs::write(&foreign, bytes).unwrap();
+        for run in [remand(["verify"]).arg(&foreign), remand(["verify", "-"]).input(bytes.to_vec())] {
+            let ended = run.end();
+            assert_eq!(ended.status, status, "{what}: {}", ended.describe());
+        }
+        if status == 0 {
+            let text = remand(["ls"]).arg(&foreign).ends(0).text();
+            assert!(text.contains("srv/new"), "{what}: {text}");
+        }
+    };
+    for (program, options) in
+        [("gzip", &["-9"][..]), ("gzip", &["-1n"]), ("pigz", &["-b", "128", "-p", "3"]), ("pigz", &["-i"])]
+    {
+        let Some(path) = program_for("compressed by others", program) else { continue };
+        let whole = run(&path, &[options, &["-c", "a.tar"]].concat(), scratch.path());
+        reads(&whole, 0, program);
+        reads(&[&whole[..], &[0; 10_000]].concat(), 0, "zeros behind it");
+        reads(&[&whole[..], b"garbage"].concat(), 22, "garbage behind it");
+        reads(&whole[..whole.len() - 5], 22, "cut");
+        // Cut somewhere, each part compressed by itself.
+        let (first, second) = tar.split_at(tar.len() / 3);
+        let part = |bytes: &[u8]| {
+            std::fs::write(scratch.join("part"), bytes).unwrap();
+            run(&path, &["-c", "part"], scratch.path())
+        };
+        let parts = [part(first), part(b""), part(second)].concat();
+        reads(&parts, 0, "three members");
+        let name = std::ffi::CString::new("part").unwrap();
+        assert!(
+            parts.windows(5).any(|window| window == name.as_bytes_with_nul()),
+            "with names in their headers"
+        );
+    }
+}
+
 #[test]
 fn every_member_is_listed() {
     let pool = Pool::with_jail(&Place::dir(), Size::Full);

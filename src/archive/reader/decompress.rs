@@ -12,10 +12,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::num::NonZero;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use flate2::bufread::MultiGzDecoder;
 
 use super::budget;
 use super::frames::Frames;
+use super::gzip_members::Members;
 use crate::archive::gzip::{self, Sort};
 use crate::archive::table::{Audit, Watch};
 use crate::archive::zstd;
@@ -59,7 +59,7 @@ pub(super) fn open(mut stream: Stream, ahead: Ahead, audit: &Audit) -> io::Resul
                 "the header of its first gzip member was changed",
             ));
         }
-        Box::new(MultiGzDecoder::new(whole))
+        Box::new(Members::new(whole))
     } else if head.starts_with(zstd::MAGIC) || is_skippable(&head) {
         Box::new(Frames::new(whole, Some(Watch::new(audit))))
     } else if head.starts_with(XZ_MAGIC) {
@@ -173,9 +173,10 @@ pub(super) fn open_chunks(
     match kind {
         Chunked::Gzip if count >= WORTH_THREADS => inflate_parallel(stream, None),
         Chunked::Gzip => {
+            let mut decoder = gzip::Decoder::new()?;
             let next = move || {
                 let member = read_member(&mut stream).transpose()?;
-                Some(member.and_then(|member| gzip::decode(&member)))
+                Some(member.and_then(|member| decoder.decode(&member)))
             };
             Ok(Box::new(Pieces { next, piece: Vec::new(), used: 0 }))
         }
@@ -201,10 +202,11 @@ fn inflate_parallel(
     let (taker, mut giver) = budget::new();
     for _ in 0..threads {
         let queue = queue.clone();
+        let mut decoder = gzip::Decoder::new()?;
         spawn("inflate", move || {
             for (member, result) in queue {
                 // Whoever waited may have given up.
-                let _ = result.send(gzip::decode(&member));
+                let _ = result.send(decoder.decode(&member));
             }
         })?;
     }

@@ -6,11 +6,11 @@
 
 use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
 use zstd::zstd_safe::{self, DCtx};
 
 use super::decompress::{Chunked, XZ_MAGIC, XZ_MEMORY_KIB};
 use super::file::ReadAt;
+use super::gzip_members::Members;
 use super::selected;
 pub use super::window::Range;
 use super::window::{READ_BYTES, Window};
@@ -41,6 +41,7 @@ enum Form {
 /// The pieces of an archive.
 pub(super) struct Pieces {
     form: Form,
+    inflating: gzip::Decoder,
     context: DCtx<'static>,
     /// Where chunks begin in the file and in the tar stream, if a table says so; the next ones.
     starts: std::iter::Peekable<std::vec::IntoIter<(u64, u64)>>,
@@ -64,7 +65,7 @@ impl Pieces {
         let form = match kind {
             Kind::Plain => Form::Plain(window),
             Kind::Ours(kind) => Form::Chunked(kind, window),
-            Kind::Gzip => Form::Foreign(Box::new(MultiGzDecoder::new(io::BufReader::new(window)))),
+            Kind::Gzip => Form::Foreign(Box::new(Members::new(io::BufReader::new(window)))),
             Kind::Zstd => {
                 Form::Foreign(Box::new(super::frames::Frames::new(io::BufReader::new(window), None)))
             }
@@ -73,7 +74,8 @@ impl Pieces {
             }
         };
         let starts = starts.into_iter().peekable();
-        Ok(Self { form, context: DCtx::create(), starts, plain_at: Some(0), pending: None })
+        let (inflating, context) = (gzip::Decoder::new()?, DCtx::create());
+        Ok(Self { form, inflating, context, starts, plain_at: Some(0), pending: None })
     }
 
     /// Whether the pieces are the file's bytes.
@@ -135,7 +137,7 @@ impl Pieces {
                 let lost = Range { offset: began_at, length: window.at - began_at };
                 return Ok(Some(Piece::Gap { lost, plain_bytes: None }));
             }
-            let found = chunk(kind, window, &mut self.context)?;
+            let found = chunk(kind, window, (&mut self.inflating, &mut self.context))?;
             let at = window.at;
             let lost_bytes = at - began_at;
             match found {
@@ -285,14 +287,18 @@ enum Found {
     Broken(Option<(u64, u64)>),
 }
 
-fn chunk(kind: Chunked, window: &mut Window, context: &mut DCtx<'static>) -> io::Result<Found> {
+fn chunk(
+    kind: Chunked,
+    window: &mut Window,
+    (inflating, context): (&mut gzip::Decoder, &mut DCtx<'static>),
+) -> io::Result<Found> {
     match kind {
-        Chunked::Gzip => member(window),
+        Chunked::Gzip => member(window, inflating),
         Chunked::Zstd => frame(window, context),
     }
 }
 
-fn member(window: &mut Window) -> io::Result<Found> {
+fn member(window: &mut Window, inflating: &mut gzip::Decoder) -> io::Result<Found> {
     let head = window.fill(gzip::HEADER_BYTES)?;
     let Some(length) = head.first_chunk().and_then(gzip::member_length) else {
         return Ok(Found::Broken(None));
@@ -303,7 +309,7 @@ fn member(window: &mut Window) -> io::Result<Found> {
     }
     let said = Some((length as u64, gzip::plain_length(member)));
     Ok(match gzip::sort(member) {
-        Ok(gzip::Sort::Data(_)) => match gzip::decode(member) {
+        Ok(gzip::Sort::Data(_)) => match inflating.decode(member) {
             Ok(bytes) => Found::Data { bytes, sure: true, length },
             Err(_) => Found::Broken(said),
         },

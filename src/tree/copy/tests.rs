@@ -170,3 +170,105 @@ fn a_copy_shares_its_data_and_is_independent() {
         assert!(fs::read(from.join("large")).unwrap().iter().all(|&byte| byte == 7));
     }
 }
+
+/// A file system of a megabyte in a mount namespace of its own, which goes with the child.
+fn small_file_system(at: &Path) -> (std::process::Child, std::path::PathBuf) {
+    let script = format!("mount -t tmpfs -o size=1m t {} && echo ok && read wait", at.display());
+    let mut child = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    assert_eq!(line, "ok\n", "this test needs unshare(1) and mounts");
+    let inside = format!("/proc/{}/root{}", child.id(), at.display()).into();
+    (child, inside)
+}
+
+#[test]
+fn a_failure_of_one_thread_ends_all() {
+    let (from, to) = (tempdir(), tempdir());
+    for number in 0..200 {
+        let dir = from.path().join(format!("d{number:03}"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("file"), vec![7; 50_000]).unwrap();
+    }
+    let (mut child, inside) = small_file_system(to.path());
+    let copied = copy(&Tree::open(from.path()).unwrap(), open(&inside), &|_| false, &mut |_| ());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let error = copied.unwrap_err().to_string();
+    assert!(error.contains("/file"), "it names the file by its whole path: {error}");
+}
+
+/// An entry: path, kind and mode, owner, time, size, and the first path of the same inode.
+type Seen = (String, u32, u32, (i64, i64), u64, String);
+
+/// Entries of a tree by path.
+fn entries(root: &Path) -> Vec<Seen> {
+    let mut firsts = std::collections::HashMap::new();
+    let (mut found, mut open) = (Vec::new(), vec![String::new()]);
+    while let Some(path) = open.pop() {
+        let seen = fs::symlink_metadata(root.join(&path)).unwrap();
+        let first = firsts.entry(seen.ino()).or_insert_with(|| path.clone()).clone();
+        if seen.is_dir() {
+            let names = fs::read_dir(root.join(&path)).unwrap();
+            let mut names: Vec<_> =
+                names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            open.extend(names.iter().map(|name| format!("{path}/{name}").trim_start_matches('/').to_owned()));
+        }
+        let size = if seen.is_dir() { 0 } else { seen.size() };
+        found.push((path, seen.mode(), seen.uid(), (seen.mtime(), seen.mtime_nsec()), size, first));
+    }
+    found.sort();
+    found
+}
+
+/// Flags that forbid changes of a file, and names of it elsewhere, which come later.
+#[test]
+fn a_copy_is_the_same_whichever_thread_has_made_what() {
+    let (from, to) = (tempdir(), tempdir());
+    let dirs: Vec<_> = (0..30).map(|number| format!("a{}/b{}/c{number}", number % 3, number % 5)).collect();
+    for (number, dir) in dirs.iter().enumerate() {
+        let dir = from.path().join(dir);
+        fs::create_dir_all(&dir).unwrap();
+        for file in 0..if number == 7 { 3 * BATCH_NAMES + 1 } else { 9 } {
+            let path = dir.join(format!("f{file}"));
+            fs::write(&path, vec![u8::try_from(number).unwrap(); number * 100 + file]).unwrap();
+            if file % 4 == 0 {
+                let other = from.path().join(&dirs[(number * 7 + file) % dirs.len()]);
+                fs::create_dir_all(&other).unwrap();
+                fs::hard_link(&path, other.join(format!("link-{number}-{file}"))).unwrap();
+            }
+        }
+    }
+    let fixed = from.path().join(&dirs[3]).join("f0");
+    fs::set_permissions(&fixed, std::os::unix::fs::PermissionsExt::from_mode(0o4751)).unwrap();
+    std::os::unix::fs::lchown(&fixed, Some(1000), Some(33)).unwrap();
+    for (path, ..) in entries(from.path()).into_iter().rev() {
+        let times = std::fs::FileTimes::new()
+            .set_modified(std::time::UNIX_EPOCH + std::time::Duration::new(1_600_000_000, 7));
+        fs::File::open(from.path().join(path)).unwrap().set_times(times).unwrap();
+    }
+    let chattr =
+        |flag: &str, path: &Path| Command::new("chattr").arg(flag).arg(path).status().unwrap().success();
+    let can_fix = chattr("+i", &fixed);
+    let mut told = Copied::default();
+    let lost = copy(&Tree::open(from.path()).unwrap(), open(to.path()), &|_| false, &mut |now| told = now);
+    let copy_is_fixed = fs::remove_file(to.path().join(&dirs[3]).join("f0")).is_err();
+    chattr("-i", &fixed);
+    chattr("-i", &to.path().join(&dirs[3]).join("f0"));
+    assert!(lost.unwrap().is_empty());
+    assert_eq!(copy_is_fixed, can_fix);
+    let (was, is) = (entries(from.path()), entries(to.path()));
+    assert_eq!(told.entries, was.len() as u64);
+    assert!(was == is, "{:#?}", was.iter().zip(&is).find(|(was, is)| was != is));
+    for (path, mode, ..) in was.iter().filter(|entry| entry.1 & 0o170_000 == 0o100_000) {
+        let content = |root: &Path| fs::read(root.join(path)).unwrap();
+        assert!(content(from.path()) == content(to.path()), "{path} ({mode:o})");
+    }
+}

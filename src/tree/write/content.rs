@@ -16,13 +16,19 @@ use super::failed;
 const COPY_BYTES: usize = 16 << 20;
 
 /// What the file systems of source and target were seen to refuse whatever the file. It is not tried for each file again.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Shortcuts {
     no_clones: bool,
     no_copies: bool,
 }
 
 impl Shortcuts {
+    /// Takes over what another was refused.
+    pub(super) fn learn(&mut self, other: Self) {
+        self.no_clones |= other.no_clones;
+        self.no_copies |= other.no_copies;
+    }
+
     /// Writes the data where it belongs and leaves the rest to be holes.
     pub(super) fn write(
         &mut self,

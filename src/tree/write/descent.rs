@@ -50,6 +50,15 @@ impl Descent {
         Self { root, device, path: Vec::new(), levels: Vec::new() }
     }
 
+    /// Starts in a directory of the tree and stays there.
+    pub(super) fn at(directory: Arc<OwnedFd>, device: u64, path: &TreePath, record: usize) -> Self {
+        let path = path.as_bytes().to_vec();
+        // One level, of which the name is the whole way: nobody goes above it.
+        let level = Level { end: path.len(), inode: 0, record, fd: Some(Arc::clone(&directory)) };
+        let levels = if path.is_empty() { Vec::new() } else { vec![level] };
+        Self { root: directory, device, path, levels }
+    }
+
     /// Device of the tree.
     pub(super) fn device(&self) -> u64 {
         self.device
