@@ -58,8 +58,11 @@ impl Config {
         }
     }
 
-    fn remove(&mut self, key: &str) {
-        self.changed |= remove(&mut self.root, key);
+    /// Takes a key away; says whether it was there.
+    pub(crate) fn remove(&mut self, key: &str) -> bool {
+        let was_there = remove(&mut self.root, key);
+        self.changed |= was_there;
+        was_there
     }
 
     /// Gives the jail another name, where the config says it.
@@ -93,7 +96,9 @@ impl Config {
             };
             match &new {
                 Some(value) => self.set(&key, value),
-                None => self.remove(&key),
+                None => {
+                    self.remove(&key);
+                }
             }
             renewed.push(Renewed { key, value: new });
         }

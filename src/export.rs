@@ -214,6 +214,7 @@ pub fn export(
         if selected.is_empty() {
             return Err(failures.all());
         }
+        selected::arrange(pool, &mut selected, options, &steps)?;
         let run = Run::announce(&state, id, &record)?;
         let mut undo = Undo::new(&steps);
         let archive = new_archive();

@@ -3,10 +3,13 @@
 //!
 //! Everything else stays as it is, byte for byte: comments, separators, escapes, order.
 
+mod bases;
 mod leads;
 
 use std::path::Path;
 
+pub use bases::{BaseMount, base_mounts};
+pub(crate) use bases::{encode_path, with_bases};
 pub(crate) use leads::{Leads, outside};
 
 /// What stands for the resource's own directory in an archive.

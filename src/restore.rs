@@ -202,6 +202,7 @@ fn foresee(
     let (manifest, signed) = crate::verify::described(opened, interrupted)?;
     let selected = select::select(&manifest, options, &name, &steps)?;
     let several = selected.len() > 1;
+    begin::check_places(pool, &selected)?;
     let mut resources = Vec::new();
     for one in &selected {
         let context = work::Context { pool, options, steps: &steps, interrupted };

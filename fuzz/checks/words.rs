@@ -52,7 +52,7 @@ pub(super) fn words(data: &[u8]) {
 fn selections(words: &[String]) {
     let tags = ["nightly".to_owned(), "a".to_owned()];
     let names = ["web01", "web02", "db", "14.2-RELEASE", "a", "b"];
-    let kinds = [ResourceKind::Jail, ResourceKind::Release];
+    let kinds = [ResourceKind::Jail, ResourceKind::Release, ResourceKind::Template];
     let candidates: Vec<_> = names
         .iter()
         .zip(kinds.iter().cycle())
@@ -156,6 +156,14 @@ pub(super) fn fstab(data: &[u8]) {
     let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     // Several slashes become one.
     assert!(again == kept || has(fstab::PLACEHOLDER.as_bytes()) || has(b"//") || has(b"/\\057"));
+    for mount in fstab::base_mounts(&kept) {
+        let moved = fstab::with_release(&kept, &mount.base, Path::new("/new/releases/x"));
+        assert_eq!(count(&moved), count(text));
+        let bases = fstab::base_mounts(&moved);
+        assert!(
+            bases.iter().any(|moved| moved.path == mount.path && moved.base == Path::new("/new/releases/x"))
+        );
+    }
     for (line, kept) in text.split(|&byte| byte == b'\n').zip(kept.split(|&byte| byte == b'\n')) {
         let is_comment = fields(line).first().is_none_or(|field| field.starts_with(b"#"));
         assert!(!is_comment || line == kept);

@@ -156,7 +156,7 @@ fn keep_changed(
                 let stat = directory.stat(name.as_bytes());
                 stat.map_err(crate::error::Error::tree(format!("look for {name}"))).map(|stat| stat.is_some())
             };
-            if resource.kind == ResourceKind::Jail {
+            if resource.kind != ResourceKind::Release {
                 let config = context.pool.layout().config_name();
                 resource.config = has(config)?.then_some(config);
                 resource.fstab = has("fstab")?;
@@ -256,6 +256,7 @@ fn describe(
     let prefix = match (context.many, selected.resource.kind) {
         (false, _) => "./".to_owned(),
         (true, ResourceKind::Release) => format!("./releases/{}/", selected.resource.name),
+        (true, ResourceKind::Template) => format!("./templates/{}/", selected.resource.name),
         (true, ResourceKind::Jail) => format!("./jails/{}/", selected.resource.name),
         (true, ResourceKind::Plain) => format!("./datasets/{}/", selected.resource.name),
     };

@@ -2,11 +2,12 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::layout::Arrival;
 use crate::resource::ResourceKind;
 use crate::restore::Identity;
 use crate::restore::plan::Plan;
+use crate::restore::work::Context;
 use crate::run::fill_random;
-use crate::step::Steps;
 use crate::tree::Content;
 
 /// More than any config or fstab has; they are held in memory.
@@ -28,27 +29,33 @@ pub(super) fn read_all(name: &str, content: &mut dyn Content) -> Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// The config of the restored resource: byte for byte the archive's, unless name, base or identity change.
+/// The config of the restored resource: byte for byte the archive's, unless name, base, identity or layout change.
 pub(super) fn config(
     bytes: Vec<u8>,
     plan: &Plan,
-    release: Option<(&str, &str)>,
+    arrival: &Arrival<'_>,
     identity: Identity,
-    steps: &Steps<'_>,
+    Context { pool, steps, .. }: Context<'_>,
 ) -> Result<Vec<u8>> {
-    if plan.record.kind != ResourceKind::Jail {
+    if plan.record.kind == ResourceKind::Release {
         return Ok(bytes);
     }
     let renamed = plan.name != plan.record.name;
-    if !renamed && release.is_none() && identity == Identity::Keep {
-        return Ok(bytes);
+    let another_base = arrival.has.is_some() && arrival.has != arrival.had;
+    let another_layout = arrival.layout != pool.layout().name();
+    if !renamed && !another_base && identity == Identity::Keep {
+        if !another_layout {
+            return Ok(bytes);
+        }
+        // It travels as it is where nobody asks for a change.
+        if let Err(error) = Config::parse(bytes.clone(), "config.json in the archive") {
+            steps.notice("config.json", format!("is left as it is: {error}"));
+            return Ok(bytes);
+        }
     }
     let mut config = Config::parse(bytes, "config.json in the archive")?;
     if renamed {
         config.rename(&plan.record.name, &plan.name);
-    }
-    if let Some((key, release)) = release {
-        config.set(key, release);
     }
     if identity == Identity::New {
         for renewed in config.renew_identity(&plan.record.name, &plan.name, fill_random) {
@@ -60,6 +67,9 @@ pub(super) fn config(
                 },
             );
         }
+    }
+    for notice in pool.layout().adapt(pool.backend(), &mut config, arrival)? {
+        steps.notice("config.json", notice);
     }
     Ok(config.into_bytes())
 }

@@ -8,7 +8,7 @@ use crate::archive::manifest::{
 };
 use crate::error::{Error, Result};
 use crate::export::plan::member;
-use crate::resource::check_name;
+use crate::resource::{check_name, kind_name};
 use crate::tree::TreePath;
 
 /// A dataset that will be made.
@@ -95,6 +95,10 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
             crate::tree::path::printable(record.name.as_bytes())
         ));
     }
+    let is_base = |base: &BaseRecord| matches!(base.kind, ResourceKind::Release | ResourceKind::Template);
+    if let Some(base) = record.base.as_ref().filter(|base| !is_base(base)) {
+        return refuse(format!("its base is a {}", kind_name(base.kind)));
+    }
     if let Some(base) = record.base.as_ref().filter(|base| check_name(&base.name).is_err()) {
         return refuse(format!(
             "its base has the name {:?}",
@@ -130,7 +134,9 @@ fn check_record(record: &ResourceRecord) -> Result<()> {
                 dataset.name
             ));
         }
-        let base = dataset.base.as_ref().filter(|base| check_name(&base.name).is_ok());
+        let is_part =
+            |base: &&BaseRecord| base.kind == ResourceKind::Release && check_name(&base.name).is_ok();
+        let base = dataset.base.as_ref().filter(is_part);
         if dataset.encoding == Encoding::Base && (at == 0 || base.is_none() || dataset.volume) {
             return refuse(format!(
                 "its manifest does not say what the dataset {:?} is a clone of",
@@ -207,6 +213,7 @@ mod tests {
         type Change = fn(&mut ResourceRecord);
         fn clone(r: &mut ResourceRecord, name: Option<&str>) {
             let base = name.map(|name| BaseRecord {
+                kind: ResourceKind::Release,
                 name: name.into(),
                 snapshot: None,
                 guid: None,
@@ -222,7 +229,7 @@ mod tests {
             };
         }
         plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None).unwrap();
-        let attacks: [Change; 17] = [
+        let attacks: [Change; 19] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
@@ -250,6 +257,15 @@ mod tests {
             |r| {
                 r.datasets[1].encoding = Encoding::Delta;
                 r.datasets[1].member = member("data", Encoding::Delta);
+            },
+            |r| {
+                clone(r, Some("x"));
+                r.base = r.datasets[1].base.clone();
+                r.base.as_mut().unwrap().kind = ResourceKind::Jail;
+            },
+            |r| {
+                clone(r, Some("x"));
+                r.datasets[1].base.as_mut().unwrap().kind = ResourceKind::Template;
             },
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];

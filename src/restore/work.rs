@@ -17,17 +17,21 @@ use super::stage::Stage;
 use super::{Identity, Options, Toll};
 use crate::archive::Line;
 use crate::archive::index::Role;
-use crate::archive::manifest::Encoding;
+use crate::archive::manifest::{BaseRecord, Encoding};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::fstab::Leads;
+use crate::layout::{self, Arrival, Layout};
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::resource::{Base, ResourceKind, label};
+use crate::resource::{Base, ResourceKind, Selector, label};
 use crate::step::{Meter, Steps};
 use crate::tree::path::printable;
 use crate::tree::{Content, Entry, MemoryContent, TreePath, TreeWriter};
 use crate::undo::Undo;
+
+const CONFIG: &str = "config.json";
 
 /// What all works of a restore have in common.
 #[derive(Clone, Copy)]
@@ -42,8 +46,8 @@ pub(super) struct Context<'a> {
 pub(super) enum Onto {
     Nothing,
     Base(Chosen),
-    /// A release that is restored in the same run, under this name; it is looked at when the first member comes.
-    Staged(String),
+    /// A release or template that is restored in the same run, under this name; it is looked at when the first member comes.
+    Staged(Selector),
 }
 
 /// One resource.
@@ -52,12 +56,14 @@ pub(super) struct Work<'a> {
     pub(super) number: usize,
     pub(super) plan: Plan,
     pub(super) onto: Onto,
-    /// The work of the release that it is a clone of, in the same run.
+    /// The work of the release or template that it is a clone of, in the same run.
     pub(super) built_on: Option<usize>,
     /// What the datasets are cloned from that are in the archive by name alone.
     pub(super) parts: Vec<(String, Base)>,
     pub(super) stage: Stage<'a>,
     pub(super) merge: Option<Merge>,
+    /// The config as it is written, if it came and can be understood.
+    pub(super) config: Option<Config>,
     /// The first path of each hard-linked socket, by group.
     pub(super) sockets: HashMap<(Section, u64), TreePath>,
     /// Hard links to files of other datasets that had to become copies.
@@ -84,12 +90,26 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Name of the release that it is or will be a clone of.
-    pub(super) fn release(&self) -> Option<&str> {
+    /// What it is or will be a clone of.
+    fn source(&self) -> Option<Selector> {
         match &self.onto {
-            Onto::Base(chosen) => Some(&chosen.base.name),
-            Onto::Staged(name) => Some(name),
+            Onto::Base(chosen) => Some(chosen.base.source()),
+            Onto::Staged(source) => Some(source.clone()),
             Onto::Nothing => None,
+        }
+    }
+
+    /// What the layout needs to know of it.
+    fn arrival(&self) -> Arrival<'_> {
+        let record = &self.plan.record;
+        Arrival {
+            kind: record.kind,
+            old_name: &record.name,
+            name: &self.plan.name,
+            layout: &record.layout,
+            had: record.base.as_ref().map(BaseRecord::source),
+            has: self.source(),
+            directories: record.base_directories.iter().map(|directory| directory.path.clone()).collect(),
         }
     }
 
@@ -142,10 +162,24 @@ impl<'a> Work<'a> {
     ) -> Result<()> {
         let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
         let bytes = files::read_all(&line.name.to_string(), content)?;
-        let (name, bytes) = match section {
-            Section::Fstab => ("fstab", self.fstab(bytes, run)?),
-            _ => ("config.json", self.config(bytes, run)?),
-        };
+        if section == Section::Fstab {
+            let bytes = self.fstab(&bytes, run)?;
+            return self.put_own("fstab", bytes, (line, entry));
+        }
+        let bytes = self.config(bytes, run)?;
+        self.config = Config::parse(bytes.clone(), CONFIG).ok();
+        self.put_own(CONFIG, bytes, (line, entry))?;
+        // There may be none in the archive where the target's manager needs one.
+        match self.plan.fstab.is_none().then(|| self.adapted_fstab(b"", run.pool)).transpose()?.flatten() {
+            Some(made) => {
+                let bytes = self.fstab(&made, run)?;
+                self.put_own("fstab", bytes, (line, entry))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn put_own(&mut self, name: &str, bytes: Vec<u8>, (line, entry): (&Line, &Entry)) -> Result<()> {
         let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
         let entry = Entry { size: bytes.len() as u64, ..entry.clone() };
         let content = &mut MemoryContent::new(bytes);
@@ -157,19 +191,21 @@ impl<'a> Work<'a> {
         let renamed = plan.name != plan.record.name;
         let identity =
             context.options.identity.unwrap_or(if renamed { Identity::New } else { Identity::Keep });
-        let was = plan.record.base.as_ref().map(|base| base.name.as_str());
-        let release = self
-            .release()
-            .filter(|release| Some(*release) != was)
-            .map(|release| (context.pool.layout().release_key(), release));
-        files::config(bytes, plan, release, identity, context.steps)
+        files::config(bytes, plan, &self.arrival(), identity, context)
     }
 
-    fn fstab(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {
+    /// An archive's fstab with the lines that the pool's manager needs, if it lacks them.
+    fn adapted_fstab(&self, bytes: &[u8], pool: &Pool) -> Result<Option<Vec<u8>>> {
+        let Some(config) = &self.config else { return Ok(None) };
+        pool.layout().adapt_fstab(pool.backend(), bytes, config, &self.arrival())
+    }
+
+    fn fstab(&self, bytes: &[u8], context: Context<'_>) -> Result<Vec<u8>> {
         let Context { pool, steps, .. } = context;
         let place = pool.layout().place(self.plan.record.kind, &self.plan.name)?;
         let directory = pool.backend().directory().join(place.as_str());
-        let bytes = self.with_releases_of_this_pool(bytes, pool);
+        let bytes = self.with_bases_of_this_pool(bytes, pool, steps);
+        let bytes = self.adapted_fstab(&bytes, pool)?.unwrap_or(bytes);
         let bytes = crate::fstab::from_archive(&bytes, &directory);
         for (line, leads) in crate::fstab::outside(&bytes, pool.backend().directory(), &directory) {
             let subject = format!("fstab, line {line}");
@@ -190,21 +226,39 @@ impl<'a> Work<'a> {
         Ok(bytes)
     }
 
-    /// Mounts of the base's directories in the root, from the place that the base has in this pool.
-    fn with_releases_of_this_pool(&self, fstab: Vec<u8>, pool: &Pool) -> Vec<u8> {
-        let (layout, plan) = (pool.layout(), &self.plan);
-        let Some(was) = &plan.record.base else { return fstab };
-        let is = self.release().unwrap_or(was.name.as_str());
-        let place = |kind, name: &str| layout.place(kind, name).ok().map(|place| place.as_str().to_owned());
-        let release = |name: &str| place(ResourceKind::Release, name);
-        let own = place(plan.record.kind, &plan.record.name);
-        // Where the pool was: what is above the resource's own place in it.
-        let above = own.and_then(|own| plan.record.mountpoint.strip_suffix(&own).map(ToOwned::to_owned));
-        let (Some(above), Some(old), Some(new)) = (above, release(&was.name), release(is)) else {
-            return fstab;
+    /// Mounts of directories of releases and templates in the root, from the place that these have in this pool.
+    fn with_bases_of_this_pool(&self, fstab: &[u8], pool: &Pool, steps: &Steps<'_>) -> Vec<u8> {
+        let record = &self.plan.record;
+        let named = layout::named(&record.layout);
+        let before = named.as_deref().unwrap_or(pool.layout());
+        let place = |layout: &dyn Layout, source: &Selector| {
+            layout.place(source.kind, &source.name).ok().map(|place| place.as_str().to_owned())
         };
-        let new = pool.backend().directory().join(new);
-        crate::fstab::with_release(&fstab, Path::new(&format!("{above}{old}")), &new)
+        // Where the pool was: what is above the resource's own place in it.
+        let own = place(before, &Selector { kind: record.kind, name: record.name.clone() });
+        let above = own.and_then(|own| record.mountpoint.strip_suffix(&own).map(ToOwned::to_owned));
+        let Some(above) = above else { return fstab.to_vec() };
+        let had = record.base.as_ref().map(BaseRecord::source);
+        let mut known = HashMap::new();
+        crate::fstab::with_bases(fstab, |base| {
+            let name = base.file_name()?.to_str()?;
+            let kinds = [ResourceKind::Release, ResourceKind::Template].into_iter();
+            let mut sources = kinds.map(|kind| Selector { kind, name: name.to_owned() });
+            let was = sources.find(|source| {
+                place(before, source).is_some_and(|place| base == Path::new(&format!("{above}{place}")))
+            })?;
+            let is = self.source().filter(|_| had.as_ref() == Some(&was)).unwrap_or(was);
+            let new = known.entry(is.base_label()).or_insert_with(|| {
+                let new = pool.backend().directory().join(place(pool.layout(), &is)?);
+                if !new.is_dir() && !matches!(&self.onto, Onto::Staged(source) if *source == is) {
+                    let message =
+                        format!("mounts directories of {}, which is not in this pool", is.base_label());
+                    steps.notice("fstab", message);
+                }
+                Some(new)
+            });
+            new.clone()
+        })
     }
 
     /// Applies a line of the index, after all members.

@@ -6,11 +6,12 @@ fn parse(text: &str) -> Result<Config, String> {
 
 #[test]
 fn every_key_is_read() {
-    let text = "pool = \"tank/ioc\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
+    let text = "pool = \"tank/ioc\"\nlayout = \"iocage\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
                 engine = \"rsync\"\nwait = true\nverify-key = [\"/root/web.pub\", \"RWQ\"]\nrequire-signature = true\n\
                 identity-file = [\"/root/age.key\"]\n";
     let expected = Config {
         pool: Some("tank/ioc".into()),
+        layout: Some(LayoutWord::Iocage),
         format: Some(FormatWord::Directory),
         compression: Some(CompressionWord::Zstd),
         level: Some(12),
@@ -44,6 +45,7 @@ fn values_are_checked() {
         "compression = \"none\"\nlevel = 1",
         "compression = \"zstd\"\nlevel = -1",
         "pool = ",
+        "layout = \"bastille\"",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

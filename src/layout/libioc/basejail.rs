@@ -5,41 +5,19 @@
 //! clone, with iocage nothing. A *zfs* basejail has a dataset for each, `jails/NAME/root/bin`, that is a clone of
 //! `base/RELEASE/root/bin`; libioc throws them away and clones them anew at each start.
 
-use std::io::ErrorKind;
-use std::path::Path;
-
 use remand_backends::{Backend, Dataset, DatasetName};
 
-use super::{ROOT, check_name, join};
+use super::ioc::basejail::{DIRECTORIES, mounted};
+use super::ioc::{ROOT, is_true, join, read};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::resource::{Base, Basejail};
-use crate::tree::TreePath;
-
-/// `get_basedir_list` of libioc. `HardenedBSD` has no `usr/lib32`; a directory that is not there is none.
-const DIRECTORIES: [&str; 14] = [
-    "bin",
-    "boot",
-    "lib",
-    "libexec",
-    "rescue",
-    "sbin",
-    "usr/bin",
-    "usr/include",
-    "usr/lib",
-    "usr/lib32",
-    "usr/libdata",
-    "usr/libexec",
-    "usr/sbin",
-    "usr/share",
-];
+use crate::resource::{Base, Basejail, ResourceKind, check_name};
 
 /// What holds for jails whose config says nothing.
 const DEFAULTS: &str = "defaults.json";
 
 /// What the config says, or the pool's defaults.
-pub(super) fn configured(backend: &dyn Backend, config: &Path, what: &str) -> Result<Option<Basejail>> {
-    let Some(own) = read(config, &format!("config of the {what}"))? else { return Ok(None) };
+pub(super) fn configured(backend: &dyn Backend, own: &Config) -> Result<Option<Basejail>> {
     let defaults = read(&backend.directory().join(DEFAULTS), DEFAULTS)?;
     let get = |key: &str| own.get(key).or_else(|| defaults.as_ref()?.get(key));
     // iocage's first version has a type in place of the switch.
@@ -49,31 +27,8 @@ pub(super) fn configured(backend: &dyn Backend, config: &Path, what: &str) -> Re
     }
     Ok(Some(match get("basejail_type").as_deref() {
         Some("zfs") => Basejail::Cloned,
-        _ => Basejail::Mounted(directories()),
+        _ => mounted(DIRECTORIES),
     }))
-}
-
-fn directories() -> Vec<TreePath> {
-    DIRECTORIES.iter().map(|path| TreePath::new(path.as_bytes()).expect("paths in a tree")).collect()
-}
-
-/// As libioc and iocage read a switch.
-fn is_true(value: &str) -> bool {
-    ["yes", "true", "on", "1"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
-}
-
-/// A config that is there and can be understood. One that cannot travels as it is, and makes no basejail.
-fn read(path: &Path, subject: &str) -> Result<Option<Config>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path.display())(error)),
-    };
-    match Config::parse(bytes, subject) {
-        Ok(config) => Ok(Some(config)),
-        Err(Error::Malformed { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// `base/RELEASE/root/bin` for `root/bin`.
@@ -96,7 +51,8 @@ pub(super) fn base_of_part(backend: &dyn Backend, part: &str, dataset: &Dataset)
     let parted_seconds = backend
         .parted_seconds(dataset)
         .map_err(Error::backend(format!("look {} up", origin.dataset.as_str())))?;
-    Ok(Some(Base { name: release.to_owned(), snapshot: origin.clone(), parted_seconds }))
+    let (kind, name) = (ResourceKind::Release, release.to_owned());
+    Ok(Some(Base { kind, name, snapshot: origin.clone(), parted_seconds }))
 }
 
 #[cfg(test)]
@@ -108,10 +64,9 @@ mod tests {
         if let Some(defaults) = defaults {
             std::fs::write(pool.path().join(DEFAULTS), defaults).unwrap();
         }
-        let path = pool.path().join("config.json");
-        std::fs::write(&path, config).unwrap();
+        let config = Config::parse(config.into(), "config.json").unwrap();
         let backend = remand_backends::open(pool.path().to_str().unwrap()).unwrap();
-        configured(backend.as_ref(), &path, "jail x").unwrap().map(|found| found.name())
+        configured(backend.as_ref(), &config).unwrap().map(|found| found.name())
     }
 
     #[test]
@@ -124,7 +79,6 @@ mod tests {
         }
         assert_eq!(kind(r#"{"type": "basejail"}"#, None), Some("nullfs"));
         assert_eq!(kind(r#"{"basejail": "yes", "basejail_type": "zfs"}"#, None), Some("zfs"));
-        assert_eq!(kind("no JSON", None), None);
     }
 
     #[test]
