@@ -1,7 +1,7 @@
 //! Where a manager keeps its resources in a pool, and in what form their config is.
 //!
-//! One module a layout: it implements [`Layout`], is named in [`named`], and [`detect`] tells it by the marks that its manager
-//! leaves. Layouts that only differ in a few facts share the rest ([`ioc`]).
+//! One module a layout: it implements [`Layout`], is named in [`named`], and [`detect()`] tells it by the marks that its manager
+//! leaves. Layouts that only differ in a few facts share the rest (`layout/ioc.rs`).
 
 mod arrival;
 mod detect;

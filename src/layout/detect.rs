@@ -6,7 +6,6 @@ use std::path::Path;
 
 use remand_backends::Backend;
 
-use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// Directories that iocage makes in every pool beside `jails` and `releases`, and libioc in none.
@@ -78,15 +77,7 @@ fn directories(path: &Path) -> Result<Vec<String>> {
 
 /// Whether a config says a version as iocage's do. One that is not there, or that cannot be understood, says nothing.
 fn version(path: &Path) -> Result<Option<bool>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(Error::io("read", path.display())(error)),
-    };
-    let config = Config::parse(bytes, "config").ok();
-    Ok(config.map(|config| config.get(CONFIG_VERSION).is_some()))
+    Ok(super::ioc::read(path, "config")?.map(|config| config.get(CONFIG_VERSION).is_some()))
 }
 
 #[cfg(test)]

@@ -323,8 +323,12 @@ fn look_up(backend: &dyn Backend, name: &DatasetName) -> Result<Option<Dataset>>
 
 /// A config that is there and can be understood. One that cannot travels as it is, and says nothing.
 pub(super) fn read(path: &Path, subject: &str) -> Result<Option<Config>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
+    // A pipe would let us wait for ever.
+    let is_file = path.metadata().map(|found| found.is_file());
+    let read = is_file.and_then(|is_file| if is_file { std::fs::read(path).map(Some) } else { Ok(None) });
+    let bytes = match read {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(None);
         }
