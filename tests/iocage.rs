@@ -506,14 +506,22 @@ fn a_template_that_is_read_only_comes_back_so() {
     let Some(place) = Place::zfs("iocage: a read-only template") else { return };
     let (scratch, source) = (Scratch::new(), Pool::iocage(&place));
     zfs(["set", "readonly=on", &format!("{}/templates/web", source.name())]);
+    let value = |pool: &Pool| {
+        zfs(["get", "-H", "-o", "value", "readonly", &format!("{}/templates/web", pool.name())])
+    };
+    if value(&source) != "on" {
+        // zfs-fuse tells how a dataset is mounted, which it cannot change.
+        return skipped(
+            "iocage: a read-only template",
+            "this ZFS does not tell that a mounted dataset is read-only",
+        );
+    }
     for (options, base) in [(&[][..], true), (&["--standalone"], false)] {
         let archive = scratch.join(&format!("{base}.tar"));
         export(&source, "template:web", &archive, options);
         let target = Pool::iocage_with_release(&place);
         restore(&target, &archive, &[]);
         assert_same(&source, &target, "templates/web", "templates/web");
-        let value =
-            zfs(["get", "-H", "-o", "value", "readonly", &format!("{}/templates/web", target.name())]);
-        assert_eq!(value, "on");
+        assert_eq!(value(&target), "on");
     }
 }
