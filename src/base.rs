@@ -199,7 +199,12 @@ mod tests {
     #[test]
     fn only_a_safe_engine_is_chosen() {
         let snapshot = Snapshot { dataset: DatasetName::new("releases/x/root").unwrap(), name: None };
-        let base = |parted_seconds| Base { name: "x".into(), snapshot: snapshot.clone(), parted_seconds };
+        let base = |parted_seconds| Base {
+            kind: crate::resource::ResourceKind::Release,
+            name: "x".into(),
+            snapshot: snapshot.clone(),
+            parted_seconds,
+        };
         let (clone, other) = (base(Some(7)), base(None));
         let (all, some) = (Native(None), Native(Some("times")));
         let name = |base, asked, native: Option<&Native>| match choose(

@@ -150,7 +150,8 @@ fn open_pool(place: &Place, config: &Config) -> Result<Pool, Failure> {
 fn find_pool(place: &Place, config: &Config) -> remand::error::Result<Pool> {
     // An empty REMAND_POOL is how a shell script unsets it.
     let named = place.pool.as_deref().filter(|pool| !pool.is_empty()).or(config.pool.as_deref());
-    Pool::find(named)
+    let layout = place.layout.or(config.layout).map(args::LayoutWord::name);
+    Pool::find(named, layout)
 }
 
 impl Place {

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 pub use assignment::Assignment;
 pub use dialect::Dialect;
-pub(crate) use dialect::Names;
+pub(crate) use dialect::{Names, is_true};
 pub use form::Form;
 pub use identity::Renewed;
 pub(crate) use place::{Defaults, Place, find};

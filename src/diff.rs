@@ -316,7 +316,7 @@ impl Visitor for IndexDiff<'_> {
         for record in manifest.resources.iter().filter(|record| record.mode == Mode::Differential) {
             let root = crate::restore::plan::plan(record, None, manifest.foreign.is_some())?;
             self.roots.extend(root.datasets.first().and_then(|target| target.member.clone()));
-            self.base = record.base.as_ref().map(|base| base.name.clone()).unwrap_or_default();
+            self.base = record.base.as_ref().map(|base| base.source().base_label()).unwrap_or_default();
         }
         if self.roots.is_empty() {
             return Err(Error::Unsupported(

@@ -1,5 +1,6 @@
 //! What can go wrong with an operation, by what the caller can do about it.
 
+use crate::resource::{ResourceKind, kind_name};
 use crate::selector::{Place, Unmatched};
 use crate::{archive, change, tree};
 
@@ -195,7 +196,9 @@ pub enum Error {
     /// The base is in the archive too, and cannot be built on.
     #[error("The base {base} is in the archive, but {reason}")]
     BaseUnready {
-        /// Name of the release.
+        /// A release or a template.
+        kind: ResourceKind,
+        /// Its name.
         base: String,
         /// Why.
         reason: &'static str,
@@ -312,7 +315,10 @@ impl Error {
                 format!("it is an SQLite database; if it is damaged move {path} away, and new records are begun")
             }
             Self::Unfinished { .. } => "`remand cleanup --yes` makes the others visible too".into(),
-            Self::BaseUnready { base, .. } => format!("restore the release by itself first: release:{base}"),
+            Self::BaseUnready { kind, base, .. } => {
+                let kind = kind_name(*kind);
+                format!("restore the {kind} by itself first: {kind}:{base}")
+            }
             Self::NotWhole { .. } => "--keep-going restores the others".into(),
             Self::Rollback { .. } => "`remand cleanup` lists what is left and removes it".into(),
             _ => return None,

@@ -223,8 +223,9 @@ pub fn export(
         let record = Record::new("export", labels(&chosen)).with_partial(partial.as_deref());
         let mut failures = Failures::new(options.keep_going && many);
         let watching = (&steps, interrupted);
-        let (selected, locks) =
+        let (mut selected, locks) =
             selected::locked(pool, &state, chosen, (&record, options), &mut failures, watching)?;
+        selected::arrange(pool, &mut selected, options, &steps)?;
         let run = Run::announce(&state, id, &record)?;
         let mut quiet = Quiet::new((pool, options), &run, (&steps, interrupted), many.then_some(&title));
         let selected = match quiet.begin(selected, &mut failures) {

@@ -3,10 +3,13 @@
 //!
 //! Everything else stays as it is, byte for byte: comments, separators, escapes, order.
 
+mod bases;
 mod leads;
 
 use std::path::Path;
 
+pub(crate) use bases::encode_path;
+pub use bases::{BaseMount, base_mounts};
 pub(crate) use leads::{Leads, missing, outside};
 
 /// What stands for the resource's own directory in an archive.

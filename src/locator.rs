@@ -3,10 +3,10 @@
 use crate::archive::manifest::{Encoding, Manifest, Mode, ResourceRecord};
 use crate::archive::{Line, MemberName};
 use crate::error::{Error, Result};
-use crate::resource::{ResourceKind, check_name, label};
+use crate::resource::{ResourceKind, check_name, kind_name, label, named_kind};
 use crate::tree::TreePath;
 
-/// `NAME`, `NAME:PATH`, or `:PATH` where the archive holds one resource; `jail:` or `release:` may come first. A `PATH` is one in the
+/// `NAME`, `NAME:PATH`, or `:PATH` where the archive holds one resource; `jail:`, `template:` or `release:` may come first. A `PATH` is one in the
 /// dataset, whether it begins with a slash or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locator {
@@ -24,8 +24,9 @@ impl std::str::FromStr for Locator {
     fn from_str(text: &str) -> Result<Self> {
         let (kind, rest) = match text.split_once(':') {
             // A resource may have such a name; then a path with a slash follows.
-            Some(("jail", rest)) if !rest.starts_with('/') => (Some(ResourceKind::Jail), rest),
-            Some(("release", rest)) if !rest.starts_with('/') => (Some(ResourceKind::Release), rest),
+            Some((word, rest)) if !rest.starts_with('/') && named_kind(word).is_some() => {
+                (named_kind(word), rest)
+            }
             _ => (None, text),
         };
         let (name, path) = rest.split_once(':').unwrap_or((rest, ""));
@@ -71,10 +72,13 @@ impl Part {
             let name = locator.name.as_deref().unwrap_or_default();
             return Err(Error::NotThere { what: format!("{kind} {name}") });
         };
-        if resources.next().is_some() {
+        if let Some((_, other)) = resources.next() {
+            let kinds = [record.kind, other.kind].map(kind_name);
             return Err(Error::Usage(match &locator.name {
                 None => "The archive holds several resources: write NAME:PATH".into(),
-                Some(name) => format!("{name} is a jail and a release: write jail:{name} or release:{name}"),
+                Some(name) => {
+                    format!("{name} is a {0} and a {1}: write {0}:{name} or {1}:{name}", kinds[0], kinds[1])
+                }
             }));
         }
         let whose = label(record.kind, &record.name);

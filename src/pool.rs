@@ -18,25 +18,31 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Opens the pool that was named, or else the one that libioc marks as its own.
-    pub fn find(explicit: Option<&str>) -> Result<Self> {
+    /// Opens the pool that was named, or else the one that libioc or iocage mark as their own. With the layout that was named, or
+    /// else the one that the pool's marks tell.
+    pub fn find(explicit: Option<&str>, layout: Option<&str>) -> Result<Self> {
         if let Some(name) = explicit {
-            return Self::open(name);
+            return Self::open_as(name, layout);
         }
         let active =
             remand_backends::zfs::active_pool().map_err(Error::backend("look for an active pool"))?;
         match active {
-            Some(name) => Self::open(&name),
-            None => {
-                Err(Error::NoPool("No storage pool was named, and no ZFS pool is marked as libioc's".into()))
-            }
+            Some(name) => Self::open_as(&name, layout),
+            None => Err(Error::NoPool(
+                "No storage pool was named, and no ZFS pool is marked as libioc's or iocage's".into(),
+            )),
         }
     }
 
-    /// Opens the pool at `name`: a ZFS dataset or a directory.
+    /// Opens the pool at `name`: a ZFS dataset or a directory. Its marks tell its layout.
     pub fn open(name: &str) -> Result<Self> {
+        Self::open_as(name, None)
+    }
+
+    /// Opens it with this layout, one of [`layout::NAMES`], if one is named.
+    pub fn open_as(name: &str, layout: Option<&str>) -> Result<Self> {
         let backend = remand_backends::open(name).map_err(Error::backend(format!("open the pool {name}")))?;
-        let layout = layout::detect(backend.as_ref());
+        let layout = layout::choose(backend.as_ref(), layout)?;
         Ok(Self { backend, layout })
     }
 

@@ -71,10 +71,12 @@ impl Basejail {
     }
 }
 
-/// A release, at one snapshot where the backend has snapshots.
+/// A release or a template, at one snapshot where the backend has snapshots.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// Name of the release.
+    /// Which of both.
+    pub kind: ResourceKind,
+    /// Its name.
     pub name: String,
     /// Its root.
     pub snapshot: Snapshot,
@@ -84,12 +86,18 @@ pub struct Base {
 }
 
 impl Base {
-    /// `14.2-RELEASE@p3`, or the name alone.
+    /// `14.2-RELEASE@p3`, or the name alone; `template:web@web01`.
     pub fn label(&self) -> String {
+        let name = self.source().base_label();
         match &self.snapshot.name {
-            Some(snapshot) => format!("{}@{}", self.name, snapshot.as_str()),
-            None => self.name.clone(),
+            Some(snapshot) => format!("{name}@{}", snapshot.as_str()),
+            None => name,
         }
+    }
+
+    /// The resource that it is a snapshot of.
+    pub fn source(&self) -> Selector {
+        Selector { kind: self.kind, name: self.name.clone() }
     }
 }
 
@@ -110,16 +118,26 @@ pub fn label(kind: ResourceKind, name: &str) -> String {
     format!("{} {name}", kind_name(kind))
 }
 
-/// `jail`, `release`.
+/// `jail`, `template`, `release`.
 pub fn kind_name(kind: ResourceKind) -> &'static str {
     match kind {
         ResourceKind::Jail => "jail",
+        ResourceKind::Template => "template",
         ResourceKind::Release => "release",
         ResourceKind::Plain => "dataset",
     }
 }
 
-/// How a user names a resource: `web01`, `jail:web01`, `release:14.2-RELEASE`.
+/// Kinds that users can name, as in `release:14.2-RELEASE`.
+pub const NAMED_KINDS: [ResourceKind; 3] =
+    [ResourceKind::Jail, ResourceKind::Template, ResourceKind::Release];
+
+/// The kind that users call so.
+pub fn named_kind(word: &str) -> Option<ResourceKind> {
+    NAMED_KINDS.into_iter().find(|kind| kind_name(*kind) == word)
+}
+
+/// How a user names a resource: `web01`, `jail:web01`, `template:web`, `release:14.2-RELEASE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     /// Kind; a jail where none is said.
@@ -128,17 +146,28 @@ pub struct Selector {
     pub name: String,
 }
 
+impl Selector {
+    /// As bases are called: a release by its name alone, a template `template:web`.
+    pub fn base_label(&self) -> String {
+        match self.kind {
+            ResourceKind::Release => self.name.clone(),
+            kind => format!("{}:{}", kind_name(kind), self.name),
+        }
+    }
+}
+
 impl std::str::FromStr for Selector {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let (kind, name) = match text.split_once(':') {
-            Some(("release", name)) => (ResourceKind::Release, name),
-            Some(("jail", name)) => (ResourceKind::Jail, name),
-            Some((other, _)) => {
-                return Err(Error::Usage(format!(
-                    "{other:?} is no kind of resource; write NAME, jail:NAME or release:NAME"
-                )));
+            Some((word, name)) => {
+                let kind = named_kind(word).ok_or_else(|| {
+                    Error::Usage(format!(
+                        "{word:?} is no kind of resource; write NAME, jail:NAME, template:NAME or release:NAME"
+                    ))
+                })?;
+                (kind, name)
             }
             None => (ResourceKind::Jail, text),
         };

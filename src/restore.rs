@@ -237,6 +237,7 @@ fn foresee(
     let context = work::Context { pool, options, steps: &steps, interrupted };
     let known = begin::foresee_bases(&manifest, &mut selected, context)?;
     let several = selected.len() > 1;
+    begin::check_places(pool, &selected)?;
     let mut resources = Vec::new();
     for one in &selected {
         resources.push(match begin::foresee(&one.plan, &selected, &known, context) {

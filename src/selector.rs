@@ -1,7 +1,7 @@
 //! What users write to choose resources: of a pool for an export, of an archive for a restore.
 //!
 //! ```text
-//! web01  jail:web01  release:14.2-RELEASE    one resource; a jail where no kind is said
+//! web01  template:web  release:14.2-RELEASE  one resource; a jail where no kind is said
 //! db*  jail:web0?  release:14.[0-3]-*        all whose names match; quoted, or the shell looks for files
 //! web01@before-upgrade  db*@nightly          an existing snapshot instead of a new one (export)
 //! @nightly                                   all resources with that tag, of every kind
@@ -79,7 +79,7 @@ pub struct Chosen {
 /// What [`Selection::select`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selected {
-    /// Releases first, then jails, by name; never empty.
+    /// Releases first, then templates and jails, by name; never empty.
     pub chosen: Vec<Chosen>,
     /// What the user should know: exclusions that excluded nothing, and what was named and is excluded.
     pub notices: Vec<String>,
@@ -189,7 +189,10 @@ impl Selection {
         if chosen.is_empty() {
             return Err(Error::Usage(format!("All that was selected in {place} is excluded")));
         }
-        chosen.sort_by_key(|chosen| order(&candidates[chosen.index]));
+        chosen.sort_by_key(|chosen| {
+            let candidate = &candidates[chosen.index];
+            order(candidate.kind, candidate.name)
+        });
         refuse_same_names(&chosen, candidates)?;
         Ok(Selected { chosen, notices })
     }
@@ -235,14 +238,15 @@ fn candidate_label(candidate: &Candidate<'_>) -> String {
     label(candidate.kind, candidate.name)
 }
 
-/// Releases first: what follows may be based on them.
-fn order<'a>(candidate: &Candidate<'a>) -> (u8, &'a str) {
-    let rank = match candidate.kind {
+/// Releases first, then templates: what follows may be based on them.
+pub(crate) fn order(kind: ResourceKind, name: &str) -> (u8, &str) {
+    let rank = match kind {
         ResourceKind::Release => 0,
-        ResourceKind::Jail => 1,
-        ResourceKind::Plain => 2,
+        ResourceKind::Template => 1,
+        ResourceKind::Jail => 2,
+        ResourceKind::Plain => 3,
     };
-    (rank, candidate.name)
+    (rank, name)
 }
 
 /// What the patterns that match a candidate ask for.

@@ -57,18 +57,18 @@ impl Btrfs {
         make: impl FnOnce(&OwnedFd, &str) -> io::Result<()>,
     ) -> Result<Created> {
         let (above, last) = self.dir.find_above(name)?;
-        let made = Cell::new(false);
+        let is_there = Cell::new(false);
         let outcome: io::Result<()> = place::keeping_times(&above, state::staged_in(name).is_some(), || {
             place::clear_placeholder(&above, last)?;
             make(&above, last)?;
-            made.set(true);
+            is_there.set(true);
             Ok(())
         });
         let failed = |error| Error::io("create", self.label_of(name), error);
         match outcome {
             Ok(()) => Ok(Created::new(&self.dir.label(), name.clone())),
             // Nobody has a token for it, so nobody else could take it back.
-            Err(error) if made.get() => {
+            Err(error) if is_there.get() => {
                 let undone = btrfs::delete(&above, last.as_bytes());
                 let undone = undone.map_err(|error| Error::io("remove", self.label_of(name), error));
                 Err(failed(error).with_undo(self.label_of(name), undone))

@@ -78,6 +78,7 @@ fn two_resources() -> Vec<u8> {
     let digest = remand::archive::Digest::of(b"a tree");
     first.prefix = "./jails/web01/".into();
     first.base = Some(BaseRecord {
+        kind: remand::archive::manifest::ResourceKind::Release,
         name: "14.2-RELEASE".into(),
         snapshot: Some("p3".into()),
         guid: Some("1234".into()),

@@ -51,7 +51,7 @@ pub(super) fn words(data: &[u8]) {
 fn selections(words: &[String]) {
     let tags = ["nightly".to_owned(), "a".to_owned()];
     let names = ["web01", "web02", "db", "14.2-RELEASE", "a", "b"];
-    let kinds = [ResourceKind::Jail, ResourceKind::Release];
+    let kinds = [ResourceKind::Jail, ResourceKind::Release, ResourceKind::Template];
     let candidates: Vec<_> = names
         .iter()
         .zip(kinds.iter().cycle())
@@ -122,6 +122,15 @@ pub(super) fn fstab(data: &[u8]) {
     let has = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
     // Several slashes become one.
     assert!(again == kept || has(fstab::PLACEHOLDER.as_bytes()) || has(b"//") || has(b"/\\057"));
+    let new = Path::new("/new/releases/x");
+    for mount in fstab::base_mounts(&kept) {
+        let moved = fstab::with_pool(&kept, &mount.base, new, &[]);
+        assert_eq!(count(&moved), count(text));
+        // A path that goes up is nobody's.
+        let goes_up = mount.path.split('/').any(|part| part == "..");
+        let is_moved = |one: &fstab::BaseMount| one.path == mount.path && one.base == new;
+        assert!(goes_up || fstab::base_mounts(&moved).iter().any(is_moved));
+    }
     for (line, kept) in text.split(|&byte| byte == b'\n').zip(kept.split(|&byte| byte == b'\n')) {
         let is_comment = fields(line).first().is_none_or(|field| field.starts_with(b"#"));
         assert!(!is_comment || line == kept);

@@ -2,6 +2,8 @@
 //!
 //! Readers ignore fields that they do not know, and refuse a newer major version.
 
+mod base;
+
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
@@ -9,19 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::is_manifest_too_big;
 pub use super::record::{ExportRecord, ExportResult, Foreign};
-use crate::change::Fingerprint;
 use crate::config::View;
+pub use base::BaseRecord;
 
 /// Value of [`Manifest::format`].
 pub const FORMAT: &str = "remand-archive";
 /// Newest major version of the format that this library reads, and the one it writes.
 pub const MAJOR: u32 = 1;
 /// Minor version that it writes.
-pub const MINOR: u32 = 3;
+pub const MINOR: u32 = 4;
 
 /// Features of archives that this library knows, and that a manifest may require. Each names something that a reader must not ignore and
 /// that came in a minor version.
-pub const FEATURES: [&str; 0] = [];
+pub const FEATURES: [&str; 1] = [TEMPLATES];
+
+/// A resource is a template, or was cloned from one. Since version 1.4.
+pub const TEMPLATES: &str = "templates";
 
 /// `./manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +116,8 @@ pub struct Host {
 pub enum ResourceKind {
     /// A jail.
     Jail,
+    /// A jail that others are cloned from. Since version 1.4.
+    Template,
     /// A release.
     Release,
     /// A dataset or directory without config.
@@ -204,22 +211,6 @@ pub struct BaseDirectory {
     /// has what the base has there.
     #[serde(default)]
     pub empty: bool,
-}
-
-/// The release that a resource's root, or one of its datasets, was cloned from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BaseRecord {
-    /// Name of the release.
-    pub name: String,
-    /// Name of its snapshot, without the dataset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
-    /// The snapshot's GUID, where the backend has such.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guid: Option<String>,
-    /// What it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<Fingerprint>,
 }
 
 /// How a dataset is in the archive.
@@ -341,6 +332,14 @@ pub(super) enum Unusable {
     /// It is one of something else, or of a newer version.
     #[error("{0}")]
     Refused(String),
+}
+
+impl ResourceRecord {
+    /// Features that a reader of it must know.
+    pub fn requires(&self) -> Option<&'static str> {
+        let templates = self.base.as_ref().is_some_and(|base| base.kind == ResourceKind::Template);
+        (templates || self.kind == ResourceKind::Template).then_some(TEMPLATES)
+    }
 }
 
 impl Manifest {

@@ -18,9 +18,9 @@ mod decompress;
 mod directory;
 mod file;
 mod frames;
-mod gzip_members;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gzip_members;
 mod held;
 mod index;
 mod judge;

@@ -22,7 +22,9 @@ pub(crate) use hooks::{Hooking, duration};
 pub(crate) use keys::{Encrypting, Opening, Signing};
 pub(crate) use reading::{Cat, Diff, Info, Ls, Verify};
 pub(crate) use records::{Keep, Log, Note, Tag};
-pub(crate) use values::{CompressionWord, ConflictWord, EngineWord, FormatWord, HookWord, IdentityWord};
+pub(crate) use values::{
+    CompressionWord, ConflictWord, EngineWord, FormatWord, HookWord, IdentityWord, LayoutWord,
+};
 
 const STATUSES: &str = "\
 Exit status:
@@ -93,6 +95,9 @@ pub(crate) struct Place {
     /// Storage pool: a ZFS dataset or a directory [default: the manager's active pool]
     #[arg(long, value_name = "POOL", env = "REMAND_POOL", hide_env_values = true)]
     pub(crate) pool: Option<String>,
+    /// How the pool is arranged [default: as its marks say]
+    #[arg(long, value_enum, value_name = "LAYOUT")]
+    pub(crate) layout: Option<LayoutWord>,
     /// Config file to read instead of the usual ones
     #[arg(long, value_name = "FILE", env = "REMAND_CONFIG", hide_env_values = true, value_parser = any_path())]
     pub(crate) config: Option<PathBuf>,
@@ -166,7 +171,7 @@ Examples:
     override_usage = "remand export [OPTIONS] SELECTOR... DEST|-\n       remand export [OPTIONS] --all DEST|-"
 )]
 pub(crate) struct Export {
-    /// What to export: NAME, 'GLOB*', release:NAME, NAME@SNAPSHOT (that snapshot instead of a new one), @TAG; and last the
+    /// What to export: NAME, 'GLOB*', template:NAME, release:NAME, NAME@SNAPSHOT (that snapshot instead of a new one), @TAG; and last the
     /// archive to write, or - for standard output
     #[arg(value_name = "SELECTOR... DEST", num_args = 1.., required = true)]
     pub(crate) words: Vec<OsString>,
@@ -273,7 +278,7 @@ pub(crate) struct Restore {
     /// Name of the restored resource, where it is one [default: as in the archive]
     #[arg(long, value_name = "NEW")]
     pub(crate) name: Option<String>,
-    /// Restore onto this release instead of the one that the archive names
+    /// Restore onto this release, or template:NAME, instead of the base that the archive names
     #[arg(long, value_name = "RELEASE")]
     pub(crate) base: Option<String>,
     /// Name, MAC addresses, host id and host UUID [default: new with --name, else keep]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::args::{CompressionWord, EngineWord, FormatWord, HookWord};
+use super::args::{CompressionWord, EngineWord, FormatWord, HookWord, LayoutWord};
 
 /// Files of the system, of which the first that exists counts.
 const SYSTEM: [&str; 2] = ["/usr/local/etc/remand.toml", "/etc/remand.toml"];
@@ -22,6 +22,8 @@ const SYSTEM: [&str; 2] = ["/usr/local/etc/remand.toml", "/etc/remand.toml"];
 pub(crate) struct Config {
     /// `--pool`.
     pub(crate) pool: Option<String>,
+    /// `--layout`.
+    pub(crate) layout: Option<LayoutWord>,
     /// `--format`.
     pub(crate) format: Option<FormatWord>,
     /// `--compression`, for destinations whose suffix names none.
@@ -183,6 +185,7 @@ impl Config {
             hook_in: self.hook_in.or(below.hook_in),
             hook_timeout: self.hook_timeout.or(below.hook_timeout),
             pool: self.pool.or(below.pool),
+            layout: self.layout.or(below.layout),
             format: self.format.or(below.format),
             compression,
             level,

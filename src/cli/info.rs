@@ -103,7 +103,7 @@ fn resource_page(out: &mut String, resource: &ResourceRecord) {
     }
     if let Some(base) = &resource.base {
         let snapshot = base.snapshot.as_ref().map(|snapshot| format!("@{snapshot}")).unwrap_or_default();
-        field(out, "base", &format!("{}{snapshot}", base.name));
+        field(out, "base", &format!("{}{snapshot}", base.source().base_label()));
         if let Some(guid) = &base.guid {
             field(out, "  guid", guid);
         }

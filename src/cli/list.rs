@@ -145,7 +145,12 @@ mod tests {
             view: (kind == ResourceKind::Jail).then(|| View { boot: true, ..View::default() }),
             fstab: false,
             basejail: None,
-            base: base.map(|name| Base { name: name.into(), snapshot, parted_seconds: Some(0) }),
+            base: base.map(|name| Base {
+                kind: ResourceKind::Release,
+                name: name.into(),
+                snapshot,
+                parted_seconds: Some(0),
+            }),
             datasets: parts.iter().map(part).collect(),
             enclosed: Vec::new(),
             dataset,

@@ -63,7 +63,7 @@ fn resources(manifest: &Manifest) -> impl Iterator<Item = Value> {
             "kind": kind_name(record.kind),
             "name": record.name,
             "mode": record.mode,
-            "base": record.base.as_ref().map(|base| &base.name),
+            "base": record.base.as_ref().map(|base| base.source().base_label()),
             "datasets": record.datasets.iter().map(|dataset| &dataset.name).collect::<Vec<_>>(),
         })
     })
@@ -83,7 +83,7 @@ fn resource_table(manifest: &Manifest) -> String {
                 kind_name(record.kind).to_owned(),
                 record.name.clone(),
                 mode.to_owned(),
-                record.base.as_ref().map_or_else(|| "-".to_owned(), |base| base.name.clone()),
+                record.base.as_ref().map_or_else(|| "-".to_owned(), |base| base.source().base_label()),
                 datasets.join(","),
             ]
         })

@@ -48,7 +48,7 @@ impl Place<'_> {
         find(forms, is_file, || Ok(!self.of_properties()?.keys().is_empty()))
     }
 
-    /// The config of this form. `what` is what messages call the resource.
+    /// The config of this form; one that cannot be understood is [`Error::Malformed`]. `what` is what messages call the resource.
     pub(crate) fn config(self, form: Form, what: &str) -> Result<Config> {
         match form.file() {
             Some(name) => {
@@ -56,12 +56,6 @@ impl Place<'_> {
             }
             None => self.of_properties(),
         }
-    }
-
-    /// What holds for it. One that cannot be understood is [`Error::Malformed`].
-    pub(crate) fn view(self, form: Form, what: &str) -> Result<View> {
-        let config = self.config(form, what)?;
-        Ok(Defaults::of(self.backend)?.view(&config))
     }
 
     /// What its properties say.

@@ -13,20 +13,20 @@ use crate::resource::{Resource, ResourceKind, Selector, check_name};
 /// The bases of `chosen` that are not chosen themselves, each once. What cannot be looked at fails when its turn comes.
 pub(super) fn bases(pool: &Pool, chosen: &[Chosen]) -> Vec<Chosen> {
     let mut bases: Vec<Chosen> = Vec::new();
-    let mut taken: BTreeSet<String> =
-        chosen.iter().filter(|one| one.kind == ResourceKind::Release).map(|one| one.name.clone()).collect();
+    let mut taken: BTreeSet<(ResourceKind, String)> =
+        chosen.iter().map(|one| (one.kind, one.name.clone())).collect();
     for one in chosen.iter().filter(|one| one.kind != ResourceKind::Release) {
         let wanted = Selector { kind: one.kind, name: one.name.clone() };
         let Some(base) = pool.resource(&wanted).ok().and_then(|resource| resource.base) else { continue };
-        let is_chosen = |other: &Chosen| other.kind == ResourceKind::Release && other.name == base.name;
+        let is_chosen = |other: &Chosen| other.kind == base.kind && other.name == base.name;
         let is_there =
             |other: &Chosen| other.carried.as_ref().is_some_and(|(there, _)| *there == base.snapshot);
         if chosen.iter().any(is_chosen) || bases.iter().any(is_there) {
             continue;
         }
-        let name = free_name(&base.name, base.snapshot.name.as_ref(), &mut taken);
+        let name = free_name((base.kind, &base.name), base.snapshot.name.as_ref(), &mut taken);
         bases.push(Chosen {
-            kind: ResourceKind::Release,
+            kind: base.kind,
             name: base.name.clone(),
             snapshot: None,
             carried: Some((base.snapshot.clone(), name)),
@@ -36,15 +36,18 @@ pub(super) fn bases(pool: &Pool, chosen: &[Chosen]) -> Vec<Chosen> {
 }
 
 /// The name of a base in the archive: that of its release, unless the archive has that of another snapshot already.
-fn free_name(release: &str, snapshot: Option<&SnapshotName>, taken: &mut BTreeSet<String>) -> String {
-    let mut name = release.to_owned();
+fn free_name(
+    (kind, base): (ResourceKind, &str),
+    snapshot: Option<&SnapshotName>,
+    taken: &mut BTreeSet<(ResourceKind, String)>,
+) -> String {
+    let mut name = base.to_owned();
     let suffix = snapshot.map_or("other", SnapshotName::as_str);
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     let suffix: String = suffix.chars().map(plain).collect();
     let mut number = 1;
-    while !taken.insert(name.clone()) || check_name(&name).is_err() {
-        name =
-            if number == 1 { format!("{release}-{suffix}") } else { format!("{release}-{number}-{suffix}") };
+    while !taken.insert((kind, name.clone())) || check_name(&name).is_err() {
+        name = if number == 1 { format!("{base}-{suffix}") } else { format!("{base}-{number}-{suffix}") };
         number += 1;
     }
     name
@@ -90,7 +93,7 @@ mod tests {
         let mut taken = BTreeSet::new();
         let mut name = |release: &str, snapshot: Option<&str>| {
             let snapshot = snapshot.map(|name| SnapshotName::new(name).unwrap());
-            free_name(release, snapshot.as_ref(), &mut taken)
+            free_name((ResourceKind::Release, release), snapshot.as_ref(), &mut taken)
         };
         assert_eq!(name("14.2-RELEASE", Some("p3")), "14.2-RELEASE");
         assert_eq!(name("14.2-RELEASE", Some("p5")), "14.2-RELEASE-p5");

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::records::{Annotations, Records};
 use crate::resource::{Resource, ResourceKind, Selector};
-use crate::selector::{Candidate, Pattern, Place, Selected, changed_since};
+use crate::selector::{Candidate, Pattern, Place, Selected, changed_since, order};
 
 /// What was chosen, in the archive's order: releases first, then jails, by name. And what the user should know of the choice.
 pub(super) fn choose(
@@ -64,9 +64,7 @@ pub(super) fn choose(
     if options.with_base && !options.standalone {
         wanted.splice(0..0, super::carried::bases(pool, &wanted));
         // Bases come before what is built on them.
-        wanted.sort_by(|a, b| {
-            (a.kind != ResourceKind::Release, a.title()).cmp(&(b.kind != ResourceKind::Release, b.title()))
-        });
+        wanted.sort_by(|a, b| order(a.kind, a.title()).cmp(&order(b.kind, b.title())));
     }
     Ok((wanted, notices))
 }

@@ -35,14 +35,23 @@ pub fn dry_run(
         steps.notice(&pool.label(), notice);
     }
     let mut failures = Failures::new(options.keep_going && many);
-    let mut resources = Vec::new();
+    let mut selected = Vec::new();
     for chosen in chosen {
         if many {
             steps.turn_to(Some(chosen.title()), &whole);
         }
-        let found = Selected::new(pool, &chosen, options, &steps)
-            .and_then(|selected| look(pool, selected, options, &steps, interrupted));
-        resources.extend(failures.take((chosen.kind, chosen.title()), found, &steps)?);
+        let found = Selected::new(pool, &chosen, options, &steps);
+        selected.extend(failures.take((chosen.kind, chosen.title()), found, &steps)?);
+    }
+    super::selected::arrange(pool, &mut selected, options, &steps)?;
+    let mut resources = Vec::new();
+    for one in selected {
+        let (kind, title) = (one.resource.kind, one.resource.name.clone());
+        if many {
+            steps.turn_to(Some(&title), &whole);
+        }
+        let found = look(pool, one, options, &steps, interrupted);
+        resources.extend(failures.take((kind, &title), found, &steps)?);
     }
     if resources.is_empty() {
         return Err(failures.all());
@@ -143,7 +152,7 @@ impl Looking<'_> {
 
     /// Counts what is in the resource's own directory; its fstab is no entry of a tree.
     fn own_directory(&self, counts: &mut Counts) -> Result<()> {
-        let fstab = (self.resource.kind == ResourceKind::Jail).then_some("fstab");
+        let fstab = (self.resource.kind != ResourceKind::Release).then_some("fstab");
         let exclude: Vec<_> = self.apart().chain(fstab).filter_map(path).collect();
         if let Some(snapshot) = self.snapshot_of(&self.resource.dataset) {
             return self.reading.with(&snapshot, |tree| self.count(tree, &exclude, counts).map(drop));

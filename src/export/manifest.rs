@@ -1,6 +1,6 @@
 //! The manifest of an export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use remand_backends::{Backend, DatasetKind, Snapshot, SnapshotName};
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ pub(super) fn manifest(
 ) -> Manifest {
     let uname = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let requires: BTreeSet<_> = resources.iter().filter_map(ResourceRecord::requires).collect();
     Manifest {
         format: FORMAT.into(),
         version: Version { major: MAJOR, minor: MINOR },
@@ -67,7 +68,7 @@ pub(super) fn manifest(
             architecture: text(uname.machine()),
         },
         resources,
-        requires: Vec::new(),
+        requires: requires.into_iter().map(str::to_owned).collect(),
         consistent: Some(consistent),
         failed,
         signed_by: options.signer.as_ref().map(|signer| signer.public().to_string()),
@@ -82,6 +83,7 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
     let resource = job.resource;
     let backend = job.pool.backend();
     let base = resource.base.as_ref().map(|base| BaseRecord {
+        kind: base.kind,
         name: base.name.clone(),
         snapshot: base.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
         guid: guid.map(str::to_owned),
@@ -149,7 +151,7 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
             let info = backend.snapshot_info(&base.snapshot).map_err(failed())?;
             let snapshot = base.snapshot.name.as_ref().map(|name| name.as_str().to_owned());
             let guid = info.and_then(|info| info.guid);
-            Some(BaseRecord { name: base.name.clone(), snapshot, guid, fingerprint: None })
+            Some(BaseRecord { kind: base.kind, name: base.name.clone(), snapshot, guid, fingerprint: None })
         }
         None => None,
     };

@@ -191,7 +191,12 @@ mod tests {
             view: None,
             fstab: true,
             basejail: None,
-            base: base.then(|| Base { name: "x".into(), snapshot, parted_seconds: Some(0) }),
+            base: base.then(|| Base {
+                kind: ResourceKind::Release,
+                name: "x".into(),
+                snapshot,
+                parted_seconds: Some(0),
+            }),
             datasets: names.iter().map(part).collect(),
             enclosed: Vec::new(),
         }

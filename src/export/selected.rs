@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::resource::{Base, Resource, ResourceKind, label};
+use crate::resource::{Base, Resource, ResourceKind, Selector, label};
 use crate::run::Record;
 use crate::step::Steps;
 use crate::undo::chain;
@@ -57,10 +57,14 @@ impl Selected {
         super::base_of(&self.resource, &self.plan)
     }
 
+    fn source(&self) -> Selector {
+        Selector { kind: self.resource.kind, name: self.resource.name.clone() }
+    }
+
     /// Decides everything about one resource. Makes nothing.
     pub(super) fn new(pool: &Pool, chosen: &Chosen, options: &Options, steps: &Steps<'_>) -> Result<Self> {
         let backend = pool.backend();
-        let wanted = crate::resource::Selector { kind: chosen.kind, name: chosen.name.clone() };
+        let wanted = Selector { kind: chosen.kind, name: chosen.name.clone() };
         let mut resource = pool.resource(&wanted)?;
         let given = match &chosen.snapshot {
             None => None,
@@ -121,6 +125,48 @@ pub(crate) fn native_encoding(kind: BackendKind) -> Encoding {
 /// The base that the plan needs: none for a standalone export.
 pub(crate) fn base_of<'a>(resource: &'a Resource, plan: &Plan) -> Option<&'a Base> {
     resource.base.as_ref().filter(|_| plan.mode == Mode::Differential)
+}
+
+/// Arranges templates so that a restore in one pass can build on them: each comes behind the one that it was cloned from (releases come before
+/// and jails behind them already), and travels whole where others of the archive are built on it, because what it lacks of its own base is
+/// known at the end of an archive only.
+pub(super) fn arrange(
+    pool: &Pool,
+    selected: &mut [Selected],
+    options: &Options,
+    steps: &Steps<'_>,
+) -> Result<()> {
+    let is_template = |one: &Selected| one.resource.kind == ResourceKind::Template;
+    let Some(first) = selected.iter().position(is_template) else { return Ok(()) };
+    let count = selected[first..].iter().take_while(|one| is_template(one)).count();
+    let sources: Vec<_> = selected.iter().map(|one| (one.source(), one.base().map(Base::source))).collect();
+    let depth = |one: &Selected| {
+        let mut below = one.base().map(Base::source);
+        // Configs of plain directories can say that two are based on each other.
+        let depth = sources.iter().take_while(|_| {
+            let found = sources.iter().find(|(source, _)| Some(source) == below.as_ref());
+            below = found.and_then(|(_, base)| base.clone());
+            found.is_some()
+        });
+        depth.count()
+    };
+    let templates = &mut selected[first..first + count];
+    templates.sort_by_cached_key(depth);
+    for template in templates.iter_mut().filter(|template| template.plan.mode == Mode::Differential) {
+        let source = template.source();
+        if !sources.iter().any(|(_, base)| base.as_ref() == Some(&source)) {
+            continue;
+        }
+        let standalone = Options { standalone: true, ..options.clone() };
+        (template.plan, template.wishes) =
+            make_plan(pool, &template.resource, &standalone, template.wishes.recursive)?;
+        template.choice = crate::base::choose(None, options.engine.as_deref(), pool.backend().native_diff())?;
+        steps.notice(
+            &template.resource.label(),
+            "travels whole, because others in the archive are built on it".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Looks for a snapshot that the user named in all datasets of a resource. Those that did not exist yet when it was made are taken out

@@ -151,7 +151,7 @@ fn keep_changed(
         let view = format!("{}-own", context.run);
         let resource = &mut selected.resource;
         crate::pool::with_view(context.pool.backend(), &moment.snapshot, &view, steps, |view| {
-            if resource.kind == ResourceKind::Jail {
+            if resource.kind != ResourceKind::Release {
                 own::look(context.pool, resource, &view.tree, steps)?;
             }
             Ok(())
@@ -258,6 +258,7 @@ fn describe(
     let prefix = match (context.many, selected.resource.kind) {
         (false, _) => "./".to_owned(),
         (true, ResourceKind::Release) => format!("./releases/{}/", selected.resource.name),
+        (true, ResourceKind::Template) => format!("./templates/{}/", selected.resource.name),
         (true, ResourceKind::Jail) => format!("./jails/{}/", selected.resource.name),
         (true, ResourceKind::Plain) => format!("./datasets/{}/", selected.resource.name),
     };

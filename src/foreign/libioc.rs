@@ -16,7 +16,7 @@ use super::stream::{Head, Sort};
 use super::{Item, MAX_STREAMS, Survey, check_nesting, no_manifest, order};
 use crate::archive::format::{INDEX, MANIFEST};
 use crate::archive::index::Role;
-use crate::archive::manifest::{BaseRecord, DatasetRecord, Encoding, Foreign, Mode};
+use crate::archive::manifest::{BaseRecord, DatasetRecord, Encoding, Foreign, Mode, ResourceKind};
 use crate::archive::{Error, Line, MemberName, Result};
 use crate::export::plan::member;
 use crate::resource::check_name;
@@ -304,7 +304,13 @@ pub(super) fn base(release: &str) -> Option<BaseRecord> {
         None => (release, None),
     };
     check_name(name).ok()?;
-    Some(BaseRecord { name: name.to_owned(), snapshot, guid: None, fingerprint: None })
+    Some(BaseRecord {
+        kind: ResourceKind::Release,
+        name: name.to_owned(),
+        snapshot,
+        guid: None,
+        fingerprint: None,
+    })
 }
 
 /// The jail's name is where the streams say that they are from; else in the config, or in the name of the archive.

@@ -1,209 +1,155 @@
-//! libioc's layout: `jails/NAME/{config.json,fstab,root}`, `releases/NAME/root`, `base/NAME/root/…` for basejails.
+//! libioc's layout: `jails/NAME/{config.json,fstab,root}`, `releases/NAME/root`, `base/NAME/root/…` for basejails. A
+//! template is a jail whose config says so.
 
 mod basejail;
 
-use remand_backends::{Backend, Dataset, DatasetKind, DatasetName, Snapshot};
+use std::path::Path;
 
-use super::Layout;
-use crate::config::{Dialect, Place, View};
-use crate::error::{Error, Result};
-use crate::resource::{Base, Basejail, Part, Resource, ResourceKind, check_name, label};
+use remand_backends::{Backend, Dataset, DatasetName};
 
-const ROOT: &str = "root";
+use super::Arrival;
+use super::ioc::{self, Arrangement, has_release, without_patch_level};
+use crate::config::{Config, Dialect, View, is_true};
+use crate::error::Result;
+use crate::resource::{Base, Basejail, ResourceKind, Selector};
+
+const RELEASE: &str = "release";
+const SOURCE_TEMPLATE: &str = "source_template";
 
 /// libioc's layout.
 #[derive(Debug)]
 pub struct Libioc;
 
-impl Layout for Libioc {
-    fn name(&self) -> &'static str {
-        "libioc"
-    }
+impl Arrangement for Libioc {
+    const NAME: &'static str = "libioc";
+    const DIALECT: Dialect = Dialect::Libioc;
+    const DIRECTORIES: &'static [(&'static str, ResourceKind)] =
+        &[("jails", ResourceKind::Jail), ("releases", ResourceKind::Release)];
 
-    fn resources(&self, backend: &dyn Backend) -> Result<Vec<Resource>> {
-        let mut found = Vec::new();
-        for (kind, name) in self.names(backend)? {
-            found.extend(self.resource(backend, kind, &name)?);
+    fn above(kind: ResourceKind) -> Option<&'static str> {
+        match kind {
+            ResourceKind::Jail | ResourceKind::Template => Some("jails"),
+            ResourceKind::Release => Some("releases"),
+            ResourceKind::Plain => None,
         }
-        Ok(found)
     }
 
-    fn names(&self, backend: &dyn Backend) -> Result<Vec<(ResourceKind, String)>> {
-        let mut found = Vec::new();
-        for kind in [ResourceKind::Jail, ResourceKind::Release] {
-            found.extend(names(backend, kind)?.into_iter().map(|name| (kind, name)));
-        }
-        Ok(found)
+    fn kind(kind: ResourceKind, config: Option<&Config>) -> ResourceKind {
+        let says = config.and_then(|config| config.get("template")).is_some_and(|value| is_true(&value));
+        if kind == ResourceKind::Jail && says { ResourceKind::Template } else { kind }
     }
 
-    fn resource(&self, backend: &dyn Backend, kind: ResourceKind, name: &str) -> Result<Option<Resource>> {
-        let dataset = self.place(kind, name)?;
-        let root = join(&dataset, ROOT)?;
-        let what = label(kind, name);
-        let (Some(own), Some(root)) = (look_up(backend, &dataset)?, look_up(backend, &root)?) else {
-            return Ok(None);
-        };
-        let Some(directory) = own.directory.clone() else {
-            return Err(Error::Unsupported(format!(
-                "The dataset of the {what} is not mounted; mount it first"
-            )));
-        };
-        let is_file = |name: &str| directory.join(name).symlink_metadata().is_ok_and(|found| found.is_file());
-        let place = Place { backend, dataset: &dataset, directory: &directory };
-        let config = if kind == ResourceKind::Jail { place.form(self.config_forms())? } else { None };
-        let (view, unclear) = match config.map(|form| place.view(form, &what)).transpose() {
-            Ok(view) => (view, None),
-            // It travels as it is.
-            Err(error @ Error::Malformed { .. }) => (None, Some(error)),
-            Err(error) => return Err(error),
-        };
-        let fstab = kind == ResourceKind::Jail && is_file("fstab");
-        let base = match (kind, &root.origin) {
-            (ResourceKind::Jail, Some(origin)) => self.base_of_clone(backend, &root, origin)?,
-            (ResourceKind::Jail, None) if root.kind == DatasetKind::Directory => match unclear {
-                Some(error) => return Err(error),
-                None => self.configured_base(backend, view.as_ref())?,
-            },
-            _ => None,
-        };
-        let mut datasets = vec![part(ROOT, root, None)];
-        for below in backend
-            .descendants(&dataset)
-            .map_err(Error::backend(format!("list the datasets of the {what}")))?
-        {
-            match below.name.below(&dataset).map(str::to_owned) {
-                Some(name) if name != ROOT => {
-                    let base = basejail::base_of_part(backend, &name, &below)?;
-                    datasets.push(part(&name, below, base));
-                }
-                _ => {}
-            }
-        }
-        let enclosed = backend
-            .enclosed(&dataset)
-            .map_err(Error::backend(format!("look for snapshots in the {what}")))?;
-        let basejail = if datasets.iter().any(|part| part.base.is_some()) {
-            Some(Basejail::Cloned)
-        } else {
-            view.as_ref().and_then(basejail::configured)
-        };
-        let name = name.to_owned();
-        Ok(Some(Resource {
-            kind,
-            name,
-            dataset,
-            directory,
-            config,
-            view,
-            fstab,
-            base,
-            basejail,
-            datasets,
-            enclosed,
-        }))
+    fn configured_bases(config: &Config) -> Vec<Selector> {
+        // libioc has no key for a template that a jail was made of. A jail that comes from iocage still has that of iocage.
+        let template =
+            config.get(SOURCE_TEMPLATE).map(|name| Selector { kind: ResourceKind::Template, name });
+        let release = config.get(RELEASE).map(|name| Selector { kind: ResourceKind::Release, name });
+        template.into_iter().chain(release).collect()
     }
 
-    fn place(&self, kind: ResourceKind, name: &str) -> Result<DatasetName> {
-        check_name(name)?;
-        let above = match kind {
-            ResourceKind::Jail => "jails",
-            ResourceKind::Release => "releases",
-            ResourceKind::Plain => {
-                return Err(Error::Unsupported(format!(
-                    "libioc's layout has no place for the plain dataset {name}"
-                )));
-            }
-        };
-        join(&DatasetName::pool(), &format!("{above}/{name}"))
+    fn basejail(_: &Path, view: &View) -> Result<Option<Basejail>> {
+        Ok(basejail::configured(view))
     }
 
-    fn bases(&self, backend: &dyn Backend, release: &str) -> Result<Vec<Base>> {
-        let root = join(&self.place(ResourceKind::Release, release)?, ROOT)?;
-        let Some(found) = look_up(backend, &root)? else { return Ok(Vec::new()) };
-        let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
-        let itself =
-            backend.capabilities().datasets_are_bases.then(|| Snapshot { dataset: root.clone(), name: None });
-        if found.kind == DatasetKind::Directory {
-            return Ok(itself.map(base).into_iter().collect());
-        }
-        let snapshots =
-            backend.snapshots(&root).map_err(Error::backend(format!("list the snapshots of {release}")))?;
-        let own = |info: &remand_backends::SnapshotInfo| {
-            info.snapshot.name.as_ref().is_some_and(|name| crate::run::is_run_id(name.as_str()))
-        };
-        let snapshots = snapshots.into_iter().filter(|info| !own(info)).map(|info| info.snapshot);
-        Ok(snapshots.chain(itself).map(base).collect())
+    fn base_of_part(backend: &dyn Backend, part: &str, dataset: &Dataset) -> Result<Option<Base>> {
+        basejail::base_of_part(backend, part, dataset)
     }
 
-    fn release_of(&self, snapshot: &Snapshot) -> Option<String> {
-        let name = snapshot.dataset.as_str().strip_prefix("releases/")?.strip_suffix("/root")?;
-        check_name(name).is_ok().then(|| name.to_owned())
-    }
-
-    fn base_part(&self, release: &str, part: &str) -> Result<DatasetName> {
+    fn base_part(release: &str, part: &str) -> Result<DatasetName> {
         basejail::place(release, part)
     }
 
-    fn dialect(&self) -> Dialect {
-        Dialect::Libioc
+    fn adapt(backend: &dyn Backend, config: &mut Config, arrival: &Arrival<'_>) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        match arrival.other_base() {
+            Some(Selector { kind: ResourceKind::Release, name }) => {
+                config.set(RELEASE, name);
+                if config.get("cloned_release").is_some() {
+                    config.set("cloned_release", name);
+                }
+                config.remove(SOURCE_TEMPLATE);
+            }
+            Some(Selector { name, .. }) if config.get(SOURCE_TEMPLATE).is_some() => {
+                config.set(SOURCE_TEMPLATE, name);
+            }
+            _ => {}
+        }
+        if arrival.layout == Self::NAME {
+            return Ok(notices);
+        }
+        if arrival.kind == ResourceKind::Template {
+            config.set("template", "yes");
+            notices.push("libioc keeps templates among its jails".into());
+        }
+        if let Some(release) = config.get(RELEASE)
+            && let Some(plain) = without_patch_level(&release)
+            && !has_release::<Self>(backend, &release)?
+            && has_release::<Self>(backend, plain)?
+        {
+            notices.push(format!("its release is {plain} now, as this pool has it; it was {release}"));
+            config.set(RELEASE, plain);
+        }
+        Ok(notices)
     }
 
-    fn release_key(&self) -> &'static str {
-        "release"
+    /// libioc mounts the release's directories at each start by itself, and skips lines that do the same.
+    fn adapt_fstab(_: &dyn Backend, _: &[u8], _: &Config, _: &Arrival<'_>) -> Result<Option<Vec<u8>>> {
+        Ok(None)
     }
 }
 
-impl Libioc {
-    /// The release that a root was cloned from.
-    fn base_of_clone(
-        &self,
-        backend: &dyn Backend,
-        root: &Dataset,
-        origin: &Snapshot,
-    ) -> Result<Option<Base>> {
-        let Some(name) = self.release_of(origin) else { return Ok(None) };
-        let parted_seconds = backend
-            .parted_seconds(root)
-            .map_err(Error::backend(format!("look {} up", origin.dataset.as_str())))?;
-        Ok(Some(Base { name, snapshot: origin.clone(), parted_seconds }))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Form;
+    use crate::layout::Layout;
+
+    /// A pool with these releases, and what becomes of a config in it.
+    fn adapted(text: &str, releases: &[&str], arrival: &Arrival<'_>) -> (Config, Vec<String>) {
+        let pool = tempfile::tempdir().unwrap();
+        for release in releases {
+            std::fs::create_dir_all(pool.path().join(format!("releases/{release}/root"))).unwrap();
+        }
+        let backend = remand_backends::open(&format!("dir:{}", pool.path().display())).unwrap();
+        let mut config = Config::parse(Form::Json, text.into(), "config.json").unwrap();
+        let notices = Libioc.adapt(backend.as_ref(), &mut config, arrival).unwrap();
+        (config, notices)
     }
 
-    /// Of a root that is no clone the config alone tells the release. One that is not in the pool is no base: nothing could be
-    /// restored against it.
-    fn configured_base(&self, backend: &dyn Backend, view: Option<&View>) -> Result<Option<Base>> {
-        match view.and_then(|view| view.release.as_ref()) {
-            Some(release) if check_name(release).is_ok() => Ok(self.bases(backend, release)?.pop()),
-            _ => Ok(None),
+    fn arrival(kind: ResourceKind, layout: &str) -> Arrival<'_> {
+        let (had, directories) = (None, Vec::new());
+        Arrival { kind, old_name: "web", name: "web", layout, had, has: None, directories }
+    }
+
+    #[test]
+    fn what_iocage_writes_is_translated_and_the_rest_stays() {
+        let text = r#"{"CONFIG_VERSION": "29", "boot": 1, "template": 1, "release": "14.2-RELEASE-p3",
+            "securelevel": "1", "nat_prefix": "172.16", "basejail": "off"}"#;
+        let (config, notices) = adapted(text, &["14.2-RELEASE"], &arrival(ResourceKind::Template, "iocage"));
+        let keys = ["boot", "template", "release", "securelevel", "nat_prefix", "basejail"];
+        let values = keys.map(|key| config.get(key).unwrap());
+        assert_eq!(values, ["yes", "yes", "14.2-RELEASE", "1", "172.16", "no"]);
+        assert_eq!((config.get("CONFIG_VERSION"), notices.len()), (None, 3));
+        // A release that the pool has under that name, or not at all, is nobody's guess.
+        for releases in [&["14.2-RELEASE", "14.2-RELEASE-p3"][..], &[]] {
+            let (config, _) = adapted(text, releases, &arrival(ResourceKind::Template, "iocage"));
+            assert_eq!(config.get("release").as_deref(), Some("14.2-RELEASE-p3"));
         }
     }
-}
 
-fn part(name: &str, dataset: Dataset, base: Option<Base>) -> Part {
-    let Dataset { name: full, kind, directory, .. } = dataset;
-    Part { name: name.to_owned(), dataset: full, kind, directory, base }
-}
-
-fn join(above: &DatasetName, name: &str) -> Result<DatasetName> {
-    above.join(name).map_err(|error| Error::Usage(error.to_string()))
-}
-
-fn look_up(backend: &dyn Backend, name: &DatasetName) -> Result<Option<Dataset>> {
-    backend.dataset(name).map_err(Error::backend(format!("look {} up", name.as_str())))
-}
-
-/// Names of the resources of a kind. Directories whose names no resource can have are somebody else's.
-fn names(backend: &dyn Backend, kind: ResourceKind) -> Result<Vec<String>> {
-    let above = backend.directory().join(if kind == ResourceKind::Jail { "jails" } else { "releases" });
-    let entries = match std::fs::read_dir(&above) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", above.display())(error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Error::io("read", above.display()))?;
-        names.extend(entry.file_name().into_string().ok().filter(|name| check_name(name).is_ok()));
+    #[test]
+    fn its_own_configs_change_with_the_base_alone() {
+        let text = r#"{"release": "14.2-RELEASE-p3", "boot": 1, "CONFIG_VERSION": "29"}"#;
+        let mut own = arrival(ResourceKind::Jail, "libioc");
+        let (config, notices) = adapted(text, &["14.2-RELEASE"], &own);
+        assert_eq!((config.into_bytes(), notices.len()), (text.as_bytes().to_vec(), 0));
+        own.has = Some("release:14.3-RELEASE".parse().unwrap());
+        let (config, _) = adapted(text, &[], &own);
+        assert_eq!(
+            (config.get("release").as_deref(), config.get("cloned_release")),
+            (Some("14.3-RELEASE"), None)
+        );
+        own.has = Some("template:web".parse().unwrap());
+        assert_eq!(adapted(text, &[], &own).0.into_bytes(), text.as_bytes());
     }
-    names.sort();
-    Ok(names)
 }

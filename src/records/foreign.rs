@@ -133,7 +133,7 @@ fn of_archive(manifest: &Manifest, record: &ResourceRecord, seal: Option<&Seal>)
 /// `14.2-RELEASE@p3`.
 fn base_label(base: &BaseRecord) -> String {
     match &base.snapshot {
-        Some(snapshot) => format!("{}@{snapshot}", base.name),
-        None => base.name.clone(),
+        Some(snapshot) => format!("{}@{snapshot}", base.source().base_label()),
+        None => base.source().base_label(),
     }
 }

@@ -29,7 +29,7 @@ fn malformed(column: usize, what: &str) -> rusqlite::Error {
 
 /// The kind with this name.
 pub(super) fn kind_of(text: &str, column: usize) -> rusqlite::Result<ResourceKind> {
-    [ResourceKind::Jail, ResourceKind::Release, ResourceKind::Plain]
+    [ResourceKind::Jail, ResourceKind::Template, ResourceKind::Release, ResourceKind::Plain]
         .into_iter()
         .find(|kind| kind_text(*kind) == text)
         .ok_or_else(|| malformed(column, "the kind of a resource"))

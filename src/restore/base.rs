@@ -5,14 +5,16 @@ use std::sync::atomic::AtomicBool;
 
 use remand_backends::{DatasetName, Snapshot, SnapshotName};
 
-use crate::archive::manifest::BaseRecord;
+use super::plan::Plan;
+use crate::archive::manifest::{BaseRecord, Mode};
 use crate::base::OpenBase;
 use crate::change::Fingerprint;
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::pool::{Pool, with_view};
-use crate::resource::Base;
+use crate::resource::{Base, ResourceKind, Selector};
 use crate::step::Steps;
+use crate::undo::Undo;
 
 /// The base that a restore clones.
 #[derive(Clone, Debug)]
@@ -24,11 +26,28 @@ pub(crate) struct Chosen {
 
 /// What the user said of the base.
 pub(crate) struct Wish<'a> {
-    /// `RELEASE` or `RELEASE@SNAPSHOT`.
+    /// `RELEASE` or `RELEASE@SNAPSHOT`; `template:NAME` too.
     pub(crate) base: Option<&'a str>,
     pub(crate) allow_mismatch: bool,
     /// Whether the archive need not say what its base held: another tool wrote it.
     pub(crate) unproven: bool,
+}
+
+/// What the user calls a base: a release where no kind is said. And the snapshot, if one is named.
+pub(super) fn named(wish: &str) -> Result<(Selector, Option<&str>)> {
+    let (source, snapshot) = match wish.split_once('@') {
+        Some((source, snapshot)) => (source, Some(snapshot)),
+        None => (wish, None),
+    };
+    let source: Selector =
+        if source.contains(':') { source.parse()? } else { format!("release:{source}").parse()? };
+    if source.kind == ResourceKind::Jail {
+        return Err(Error::Usage(format!(
+            "{} is no base; name a release, or template:NAME",
+            source.base_label()
+        )));
+    }
+    Ok((source, snapshot))
 }
 
 /// Chooses: the snapshot that holds what `record` says, whatever its name; otherwise the one that the user named.
@@ -40,17 +59,16 @@ pub(crate) fn choose(
     steps: &Steps<'_>,
     interrupted: &AtomicBool,
 ) -> Result<Chosen> {
-    let (release, snapshot) = match wish.base {
-        Some(named) => {
-            named.split_once('@').map_or((named, None), |(release, snapshot)| (release, Some(snapshot)))
-        }
-        None => (record.name.as_str(), None),
+    let (source, snapshot) = match wish.base {
+        Some(wish) => named(wish)?,
+        None => (record.source(), None),
     };
+    let label = source.base_label();
     let missing = || Error::BaseMissing {
-        base: snapshot.map_or_else(|| release.to_owned(), |snapshot| format!("{release}@{snapshot}")),
+        base: snapshot.map_or_else(|| label.clone(), |snapshot| format!("{label}@{snapshot}")),
         pool: pool.label(),
     };
-    let mut bases = pool.layout().bases(pool.backend(), release)?;
+    let mut bases = pool.layout().bases(pool.backend(), &source)?;
     if let Some(snapshot) = snapshot {
         bases.retain(|base| name_of(base).as_deref() == Some(snapshot));
     }
@@ -58,6 +76,41 @@ pub(crate) fn choose(
         return Err(missing());
     }
     choose_of(pool, bases, record, wish, (state, run), steps, interrupted)
+}
+
+/// The root of the base that a resource needs, where it has no snapshot yet.
+pub(super) fn bare(pool: &Pool, plan: &Plan, wish: Option<&str>) -> Result<Option<(Selector, DatasetName)>> {
+    let Some(record) = plan.record.base.as_ref().filter(|_| plan.record.mode == Mode::Differential) else {
+        return Ok(None);
+    };
+    let (source, snapshot) = match wish {
+        Some(wish) => named(wish)?,
+        None => (record.source(), None),
+    };
+    if snapshot.is_some() {
+        return Ok(None);
+    }
+    Ok(pool.layout().bare_base(pool.backend(), &source)?.map(|root| (source, root)))
+}
+
+/// Makes a snapshot that is called after a resource, as the managers call theirs. Undone when the restore fails; whoever clones it must be
+/// undone first.
+pub(super) fn make_snapshot<'a>(
+    pool: &'a Pool,
+    dataset: &DatasetName,
+    resource: &str,
+    undo: &mut Undo<'a>,
+) -> Result<Snapshot> {
+    let backend = pool.backend();
+    let name = SnapshotName::new(resource).map_err(|error| Error::Refused(error.to_string()))?;
+    let created = backend
+        .snapshot(dataset, &name, false)
+        .map_err(Error::backend(format!("make a snapshot of {}", dataset.as_str())))?;
+    let snapshot = created.snapshot().clone();
+    undo.on_failure(format!("snapshot {resource} of {}", dataset.as_str()), move || {
+        backend.destroy_snapshot(created).map_err(|kept| Error::backend("destroy the snapshot")(kept.error))
+    });
+    Ok(snapshot)
 }
 
 fn name_of(base: &Base) -> Option<String> {
@@ -105,7 +158,7 @@ pub(crate) fn choose_of(
         return Ok(Chosen { base, exact: true });
     }
     let Some((base, found)) = nearest else {
-        return Err(Error::BaseMissing { base: record.name.clone(), pool: pool.label() });
+        return Err(Error::BaseMissing { base: record.source().base_label(), pool: pool.label() });
     };
     let difference = wanted.explain(&found);
     if wish.base.is_none() && !wish.allow_mismatch {
@@ -116,16 +169,17 @@ pub(crate) fn choose_of(
     Ok(Chosen { base, exact: false })
 }
 
-/// What can be cloned of the staged root of a release that has all its members: snapshots that came with it, and one of it as it is,
+/// What can be cloned of the staged root of a release or template that has all its members: snapshots that came with it, and one of it as it is,
 /// which gets the name `snapshot` where it has to have one.
 pub(super) fn staged(
     pool: &Pool,
     dataset: DatasetName,
-    release: &str,
+    source: &Selector,
     snapshot: Option<&str>,
 ) -> Result<Vec<Base>> {
     let backend = pool.backend();
-    let base = |snapshot| Base { name: release.to_owned(), snapshot, parted_seconds: None };
+    let base =
+        |snapshot| Base { kind: source.kind, name: source.name.clone(), snapshot, parted_seconds: None };
     if backend.capabilities().datasets_are_bases {
         return Ok(vec![base(Snapshot { dataset, name: None })]);
     }

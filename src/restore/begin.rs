@@ -17,13 +17,13 @@ use super::visitor::{Restore, is_fatal};
 use super::work::{Context, Onto, Work};
 use super::{OnConflict, Restored, no_streams, part};
 use crate::archive::Manifest;
-use crate::archive::manifest::{BaseRecord, Mode, ResourceKind};
+use crate::archive::manifest::{BaseRecord, Mode};
 use crate::config::{Assignment, Dialect};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::lock::Lock;
 use crate::pool::{Pool, View};
-use crate::resource::label;
+use crate::resource::{ResourceKind, Selector, label};
 use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::undo::Undo;
@@ -41,38 +41,47 @@ struct Preparing<'p> {
     run: String,
     /// Whether the archive has several resources.
     numbered: bool,
-    releases: Vec<Release>,
+    /// Releases and templates that are restored.
+    sources: Vec<Source>,
     /// Bases that were found before, because many resources have the same.
     known: Vec<(BaseRecord, Chosen)>,
 }
 
-/// A release that is restored.
-struct Release {
-    /// Its name in the archive.
-    name: String,
+/// A release or template that is restored.
+struct Source {
+    /// As it is called in the archive.
+    old: Selector,
     /// What it is the base of, where it came along as such.
     as_base: Option<BaseRecord>,
     /// The name that it gets.
     new_name: String,
 }
 
-impl Release {
+impl Source {
     fn of(plan: &Plan) -> Self {
-        let (name, as_base) = (plan.record.name.clone(), plan.record.as_base.clone());
-        Self { name, as_base, new_name: plan.name.clone() }
+        let old = Selector { kind: plan.record.kind, name: plan.record.name.clone() };
+        Self { old, as_base: plan.record.as_base.clone(), new_name: plan.name.clone() }
     }
 
     /// Whether it is what somebody is built on, if not this is to be seen yet.
     fn can_be(&self, wanted: &BaseRecord) -> bool {
-        self.as_base.as_ref().map_or(self.name == wanted.name, |base| carried::is_same(base, wanted))
+        self.as_base
+            .as_ref()
+            .map_or_else(|| self.old == wanted.source(), |base| carried::is_same(base, wanted))
+    }
+
+    /// As it will be called in the pool.
+    fn restored(&self) -> Selector {
+        Selector { kind: self.old.kind, name: self.new_name.clone() }
     }
 }
 
 impl Preparing<'_> {
     fn new<'s>(run: String, selected: impl Iterator<Item = &'s Selected>) -> Self {
-        let releases = selected.filter(|selected| selected.plan.record.kind == ResourceKind::Release);
-        let releases = releases.map(|selected| Release::of(&selected.plan)).collect();
-        Self { state: None, run, numbered: false, releases, known: Vec::new() }
+        let is_source = |kind| matches!(kind, ResourceKind::Release | ResourceKind::Template);
+        let sources = selected.filter(|selected| is_source(selected.plan.record.kind));
+        let sources = sources.map(|selected| Source::of(&selected.plan)).collect();
+        Self { state: None, run, numbered: false, sources, known: Vec::new() }
     }
 }
 
@@ -84,6 +93,7 @@ impl<'a> Restore<'a> {
         tell(manifest, &self.source, steps);
         let selected = select(manifest, options, &self.source, steps)?;
         self.several = selected.len() > 1;
+        check_places(pool, &selected)?;
         let mut free = Vec::new();
         for selected in selected {
             match check(pool, &selected.plan) {
@@ -112,6 +122,12 @@ impl<'a> Restore<'a> {
         };
         self.earlier = Some(earlier);
         self.numbers = vec![None; manifest.resources.len()];
+        // Others may be built on them whose own undo goes first.
+        for (Selected { plan, .. }, _) in &locked {
+            if let Some((_, root)) = base::bare(pool, plan, options.base.as_deref())? {
+                base::make_snapshot(pool, &root, &plan.name, &mut self.undo)?;
+            }
+        }
         for (selected, lock) in locked {
             self.turn_to(Some(&selected.plan.name));
             let mut undo = Undo::new(steps);
@@ -144,11 +160,11 @@ impl<'a> Restore<'a> {
     ) -> Result<(Vec<Locked>, Known)> {
         let Context { options, interrupted, .. } = self.context;
         let selected: Vec<_> = locked.iter().map(|(selected, _)| selected.clone()).collect();
-        // Releases are locked after jails, in their order, as by everybody.
-        let no_release = |one: &Selected| one.plan.record.kind != ResourceKind::Release;
-        let wait = options.wait && selected.iter().all(no_release);
-        let lock = |name: &str| {
-            let what = label(ResourceKind::Release, name);
+        // Releases and templates are locked after jails, in their order, as by everybody.
+        let is_jail = |one: &Selected| one.plan.record.kind == ResourceKind::Jail;
+        let wait = options.wait && selected.iter().all(is_jail);
+        let lock = |base: &BaseRecord| {
+            let what = label(base.kind, &base.name);
             let record = Record::new("restore", what.clone()).with_archive(&manifest.id, &self.source);
             Lock::acquire(state, &what.replace(' ', "-"), &record, wait, interrupted)
         };
@@ -223,6 +239,7 @@ impl<'a> Restore<'a> {
             built_on: None,
             parts,
             merge,
+            config: None,
             sockets: std::collections::HashMap::new(),
             copies: Copies::default(),
             undo: Undo::new(steps),
@@ -233,26 +250,29 @@ impl<'a> Restore<'a> {
         })
     }
 
-    /// Finds the base of a work in the release that is restored in the same run: all of that has come.
+    /// Finds the base of a work in the release or template that is restored in the same run: all of that has come.
     pub(super) fn build_on_staged(&mut self, at: usize) -> Result<()> {
-        let Onto::Staged(name) = &self.works[at].onto else { return Ok(()) };
+        let Onto::Staged(source) = &self.works[at].onto else { return Ok(()) };
         let Context { pool, options, steps, interrupted } = self.context;
-        let name = name.clone();
-        let unready = |reason| Error::BaseUnready { base: name.clone(), reason };
-        let is_it =
-            |work: &Work<'_>| work.plan.record.kind == ResourceKind::Release && work.plan.name == name;
+        let source = source.clone();
+        let unready = |reason| Error::BaseUnready { kind: source.kind, base: source.name.clone(), reason };
+        let is_it = |work: &Work<'_>| work.plan.record.kind == source.kind && work.plan.name == source.name;
         let release = self.works.iter().position(|work| is_it(work) && work.failed.is_none());
         let release = release.ok_or_else(|| unready("it cannot be restored"))?;
         let Some(record) = self.works[at].plan.record.base.clone() else { return Ok(()) };
         let below = &mut self.works[release];
+        if below.plan.record.mode == Mode::Differential {
+            return Err(unready("it is differential itself, and complete at the archive's end only"));
+        }
         let root = below.plan.datasets[0].name.clone();
         if !below.stage.has(&root) {
             return Err(unready("after what is built on it"));
         }
         below.stage.rest(steps)?;
         let root = below.stage.dataset.join(&root).map_err(|error| Error::Refused(error.to_string()))?;
-        let bases = base::staged(pool, root, &name, record.snapshot.as_deref())?;
-        let chosen = steps.run(Step::CheckBase, Some(&name), None, |_| {
+        let bases = base::staged(pool, root, &source, record.snapshot.as_deref())?;
+        let label = source.base_label();
+        let chosen = steps.run(Step::CheckBase, Some(&label), None, |_| {
             let wish = Wish { base: None, allow_mismatch: options.allow_base_mismatch, unproven: false };
             base::choose_of(pool, bases, &record, &wish, (None, self.run_id()), steps, interrupted)
         })?;
@@ -299,6 +319,12 @@ pub(super) fn foresee(
     let pool = context.pool;
     check(pool, plan)?;
     part::find(pool, plan, context.options.base.as_deref(), context.steps)?;
+    if let Some((source, _)) = base::bare(pool, plan, context.options.base.as_deref())? {
+        let label = source.base_label();
+        let message = "has no snapshot yet; the restore makes one, and looks then whether it is equal";
+        context.steps.notice(&label, message.to_owned());
+        return Ok(Some(label));
+    }
     let state = pool.backend().existing_state_directory();
     let state = state.map_err(Error::backend("look for the pool's state directory"))?;
     let mut preparing = Preparing {
@@ -308,12 +334,12 @@ pub(super) fn foresee(
     };
     Ok(match onto(plan, &mut preparing, context)? {
         Onto::Base(chosen) => Some(chosen.base.label()),
-        Onto::Staged(name) => Some(format!("{name} of the archive")),
+        Onto::Staged(source) => Some(format!("{} of the archive", source.base_label())),
         Onto::Nothing => None,
     })
 }
 
-/// What the root is built on: a base of the pool, else a release that is restored too.
+/// What the root is built on: a base of the pool, else a release or template that is restored too.
 fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Result<Onto> {
     let Context { pool, options, steps, interrupted } = context;
     let Some(wanted) = plan.record.base.as_ref().filter(|_| plan.record.mode == Mode::Differential) else {
@@ -322,16 +348,17 @@ fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Res
     if let Some((_, known)) = preparing.known.iter().find(|(record, _)| record == wanted) {
         return Ok(Onto::Base(known.clone()));
     }
-    let staged = preparing.releases.iter().find(|release| options.base.is_none() && release.can_be(wanted));
-    if let Some(release) = staged.filter(|release| release.as_base.is_some()) {
-        return Ok(Onto::Staged(release.new_name.clone()));
+    let staged = preparing.sources.iter().find(|source| options.base.is_none() && source.can_be(wanted));
+    if let Some(source) = staged.filter(|source| source.as_base.is_some()) {
+        return Ok(Onto::Staged(source.restored()));
     }
+    let label = wanted.source().base_label();
     let wish = Wish {
         base: options.base.as_deref(),
         allow_mismatch: options.allow_base_mismatch,
         unproven: plan.is_foreign,
     };
-    let chosen = steps.run(Step::CheckBase, Some(&wanted.name), None, |_| {
+    let chosen = steps.run(Step::CheckBase, Some(&label), None, |_| {
         let found = base::choose(pool, wanted, &wish, (preparing.state, &preparing.run), steps, interrupted);
         match (found, staged) {
             (Err(Error::BaseMissing { .. } | Error::BaseDiffers { .. }), Some(_)) => Ok(None),
@@ -343,7 +370,7 @@ fn onto(plan: &Plan, preparing: &mut Preparing<'_>, context: Context<'_>) -> Res
             preparing.known.push((wanted.clone(), chosen.clone()));
             Onto::Base(chosen)
         }
-        (None, Some(release)) => Onto::Staged(release.new_name.clone()),
+        (None, Some(source)) => Onto::Staged(source.restored()),
         (None, None) => Onto::Nothing, // it would have been an error
     })
 }
@@ -358,6 +385,29 @@ fn merge(chosen: &Chosen, run: &str, number: usize, context: Context<'_>) -> Res
     let view = View::open(context.pool.backend(), &chosen.base.snapshot, &view)?;
     let default = if options.allow_base_mismatch { OnConflict::Theirs } else { OnConflict::Fail };
     Ok(Some(Merge::new(Conflicts::new(view), options.on_conflict.unwrap_or(default))))
+}
+
+/// Two kinds of resources can have one place in the pool's layout, or names that its manager could not tell apart.
+pub(super) fn check_places(pool: &Pool, selected: &[Selected]) -> Result<()> {
+    let layout = pool.layout();
+    let mut taken = std::collections::BTreeMap::new();
+    for one in selected {
+        let (kind, name) = (one.plan.record.kind, one.plan.name.as_str());
+        let mut places = vec![layout.place(kind, name)?];
+        for rival in layout.rivals(kind) {
+            places.push(layout.place(*rival, name)?);
+        }
+        for place in places {
+            let other = taken.insert(place.as_str().to_owned(), one.label());
+            if let Some(other) = other.filter(|other| *other != one.label()) {
+                return Err(Error::Usage(format!(
+                    "The {other} and the {} cannot both be called {name} in this pool; write OLD=NEW for one",
+                    one.label()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What can be told without making anything.
@@ -388,8 +438,15 @@ pub(super) fn is_free(pool: &Pool, kind: ResourceKind, name: &str) -> Result<boo
     Ok(taken.is_none() && backend.directory().join(place.as_str()).symlink_metadata().is_err())
 }
 
-/// An existing resource is never touched.
+/// An existing resource is never touched, and none is made that the manager could not tell from it.
 fn check_free(pool: &Pool, plan: &Plan) -> Result<()> {
+    for rival in pool.layout().rivals(plan.record.kind) {
+        let place = pool.layout().place(*rival, &plan.name)?;
+        let found = pool.backend().dataset(&place);
+        if found.map_err(Error::backend(format!("look {} up", place.as_str())))?.is_some() {
+            return Err(Error::Exists(format!("The {}", label(*rival, &plan.name))));
+        }
+    }
     if is_free(pool, plan.record.kind, &plan.name)? {
         return Ok(());
     }

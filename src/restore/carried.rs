@@ -12,7 +12,7 @@ use super::select::Selected;
 use super::visitor::is_fatal;
 use super::work::Context;
 use crate::archive::Manifest;
-use crate::archive::manifest::{BaseRecord, Mode, ResourceKind, ResourceRecord};
+use crate::archive::manifest::{BaseRecord, Mode, ResourceRecord};
 use crate::error::{Error, Result};
 use crate::event::Step;
 use crate::resource::label;
@@ -54,7 +54,7 @@ pub(super) fn resolve<L>(
     manifest: &Manifest,
     selected: &[Selected],
     (state, run): (Option<&Path>, &str),
-    lock: &dyn Fn(&str) -> Result<L>,
+    lock: &dyn Fn(&BaseRecord) -> Result<L>,
     context: Context<'_>,
 ) -> Result<Carried<L>> {
     let mut carried = Carried { shipped: Vec::new(), known: Vec::new() };
@@ -65,14 +65,14 @@ pub(super) fn resolve<L>(
         if is_asked_for || !is_needed {
             continue;
         }
-        let subject = label(ResourceKind::Release, &base.name);
+        let subject = label(base.kind, &base.name);
         if let Some(other) = &context.options.base {
             let message = format!("the one in the archive is not restored: --base names {other}");
             context.steps.notice(&subject, message);
             continue;
         }
         let looking = Looking { record, base, number, run: (state, run), context };
-        let decided = lock(&base.name).and_then(|lock| {
+        let decided = lock(base).and_then(|lock| {
             let taken: Vec<_> = selected.iter().chain(carried.shipped.iter().map(|(one, _)| one)).collect();
             looking.decide(&taken).map(|decided| (decided, lock))
         });
@@ -105,16 +105,16 @@ impl Looking<'_> {
     /// `taken` is what is restored besides.
     fn decide(&self, taken: &[&Selected]) -> Result<Decided> {
         let name = &self.base.name;
-        let subject = label(ResourceKind::Release, name);
+        let kind = self.base.kind;
+        let subject = label(kind, name);
         let steps = self.context.steps;
         if let Some(chosen) = self.look(None)? {
             let message = "this pool has it; the one in the archive is not needed".to_owned();
             steps.notice(&subject, message);
             return Ok(Decided::Known(chosen));
         }
-        let is_taken =
-            |one: &&Selected| one.plan.record.kind == ResourceKind::Release && one.plan.name == *name;
-        if !taken.iter().any(is_taken) && begin::is_free(self.context.pool, ResourceKind::Release, name)? {
+        let is_taken = |one: &&Selected| one.plan.record.kind == kind && one.plan.name == *name;
+        if !taken.iter().any(is_taken) && begin::is_free(self.context.pool, kind, name)? {
             return self.shipped(name);
         }
         let own = own_name(self.base);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::{Assignment, Config, Defaults, Dialect, Form, Names};
 use crate::error::{Error, Result};
 use crate::event::Warning;
+use crate::layout::Arrival;
 use crate::pool::Pool;
 use crate::resource::{ResourceKind, label};
 use crate::restore::Identity;
@@ -25,21 +26,21 @@ pub(super) enum Becomes {
 pub(super) struct Change<'a> {
     pub(super) pool: &'a Pool,
     pub(super) plan: &'a Plan,
-    /// The key that names the release, and the release, where it is another one.
-    pub(super) release: Option<(&'a str, &'a str)>,
+    /// Where it comes from, and what it is built on now.
+    pub(super) arrival: &'a Arrival<'a>,
     pub(super) identity: Identity,
     pub(super) steps: &'a Steps<'a>,
 }
 
 impl Change<'_> {
-    /// The config as it will be.
-    pub(super) fn of(&self, form: Form, bytes: Vec<u8>) -> Result<Becomes> {
-        let as_it_is = |bytes| Becomes::File(form.member(), bytes);
+    /// The config as it will be, and what can be understood of it.
+    pub(super) fn of(&self, form: Form, bytes: Vec<u8>) -> Result<(Becomes, Option<Config>)> {
+        let as_it_is = |bytes| (Becomes::File(form.member(), bytes), None);
         if matches!(self.plan.record.kind, ResourceKind::Release | ResourceKind::Plain) {
             return Ok(as_it_is(bytes));
         }
         let edited = self.is_renamed()
-            || self.release.is_some()
+            || self.arrival.other_base().is_some()
             || self.identity == Identity::New
             || !self.plan.assignments.is_empty();
         // A file that is only put back need not be understood.
@@ -58,10 +59,11 @@ impl Change<'_> {
         let original = config.clone();
         let config = self.changed(config)?;
         self.compare(&original, &config)?;
-        Ok(match config.properties() {
+        let becomes = match config.properties() {
             Some(all) => Becomes::Properties(all.clone()),
-            None => Becomes::File(config.form().member(), config.into_bytes()),
-        })
+            None => Becomes::File(config.form().member(), config.clone().into_bytes()),
+        };
+        Ok((becomes, Some(config)))
     }
 
     fn is_renamed(&self) -> bool {
@@ -81,9 +83,6 @@ impl Change<'_> {
         if self.is_renamed() {
             config.rename(old, new, self.from());
         }
-        if let Some((key, release)) = self.release {
-            config.set(key, release);
-        }
         if self.identity == Identity::New {
             for renewed in config.renew_identity(old, new, fill_random) {
                 self.notice(
@@ -96,6 +95,9 @@ impl Change<'_> {
             }
         }
         let mut config = self.translated(config, Names { old, new });
+        for notice in self.pool.layout().adapt(self.pool.backend(), &mut config, self.arrival)? {
+            self.notice(config.form(), notice);
+        }
         for assignment in &self.plan.assignments {
             self.assign(&mut config, assignment)?;
         }

@@ -1,12 +1,13 @@
 //! Datasets of a basejail that are cloned again, from the release that the target has.
 
-use remand_backends::{Backend, DatasetKind, DatasetName, Snapshot, SnapshotName};
+use remand_backends::{Backend, DatasetKind, DatasetName, Snapshot};
 
+use super::base::make_snapshot;
 use super::plan::{Plan, Target};
 use crate::archive::manifest::{BaseRecord, Encoding};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::resource::Base;
+use crate::resource::{Base, ResourceKind};
 use crate::step::Steps;
 use crate::undo::Undo;
 
@@ -22,12 +23,14 @@ pub(super) struct Source {
 /// Finds what each is cloned from, in the release that the archive says or that the user named. Makes nothing.
 pub(super) fn find(pool: &Pool, plan: &Plan, named: Option<&str>, steps: &Steps<'_>) -> Result<Vec<Source>> {
     let backend = pool.backend();
-    let named = named.map(|named| named.split_once('@').map_or(named, |(release, _)| release));
+    // What is cloned from the base is a release's in any case.
+    let named = named.map(super::base::named).transpose()?.map(|(source, _)| source);
+    let named = named.filter(|source| source.kind == ResourceKind::Release).map(|source| source.name);
     let mut others = Vec::new();
     let mut sources = Vec::new();
     for target in plan.datasets.iter().filter(|target| target.encoding == Encoding::Base) {
         let Some(record) = &target.base else { continue };
-        let source = source(pool, target, record, named.unwrap_or(&record.name))?;
+        let source = source(pool, target, record, named.as_deref().unwrap_or(&record.name))?;
         if !source.snapshot.as_ref().map_or(Ok(false), |snapshot| is_same(backend, snapshot, record))? {
             others.push(target.name.as_str());
         }
@@ -88,25 +91,15 @@ pub(super) fn complete<'a>(
     sources: Vec<Source>,
     undo: &mut Undo<'a>,
 ) -> Result<Vec<(String, Base)>> {
-    let backend = pool.backend();
     let mut bases = Vec::new();
     for Source { target, release, dataset, snapshot } in sources {
         let snapshot = if let Some(snapshot) = snapshot {
             snapshot
         } else {
-            let name = SnapshotName::new(resource).map_err(|error| Error::Refused(error.to_string()))?;
-            let created = backend
-                .snapshot(&dataset, &name, false)
-                .map_err(Error::backend(format!("make a snapshot of {}", dataset.as_str())))?;
-            let snapshot = created.snapshot().clone();
-            undo.on_failure(format!("snapshot {resource} of {}", dataset.as_str()), move || {
-                backend
-                    .destroy_snapshot(created)
-                    .map_err(|kept| Error::backend("destroy the snapshot")(kept.error))
-            });
-            snapshot
+            make_snapshot(pool, &dataset, resource, undo)?
         };
-        bases.push((target, Base { name: release, snapshot, parted_seconds: None }));
+        let kind = ResourceKind::Release;
+        bases.push((target, Base { kind, name: release, snapshot, parted_seconds: None }));
     }
     Ok(bases)
 }

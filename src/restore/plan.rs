@@ -9,7 +9,7 @@ use crate::archive::manifest::{
 use crate::config::{Assignment, Form};
 use crate::error::{Error, Result};
 use crate::export::plan::member;
-use crate::resource::check_name;
+use crate::resource::{check_name, kind_name};
 use crate::tree::TreePath;
 
 /// A dataset that will be made.
@@ -104,6 +104,10 @@ fn check_record(record: &ResourceRecord, is_foreign: bool) -> Result<()> {
             crate::tree::path::printable(record.name.as_bytes())
         ));
     }
+    let is_base = |base: &BaseRecord| matches!(base.kind, ResourceKind::Release | ResourceKind::Template);
+    if let Some(base) = record.base.as_ref().filter(|base| !is_base(base)) {
+        return refuse(format!("its base is a {}", kind_name(base.kind)));
+    }
     if let Some(base) = record.base.as_ref().filter(|base| check_name(&base.name).is_err()) {
         return refuse(format!(
             "its base has the name {:?}",
@@ -144,7 +148,9 @@ fn check_record(record: &ResourceRecord, is_foreign: bool) -> Result<()> {
                 dataset.name
             ));
         }
-        let base = dataset.base.as_ref().filter(|base| check_name(&base.name).is_ok());
+        let is_part =
+            |base: &&BaseRecord| base.kind == ResourceKind::Release && check_name(&base.name).is_ok();
+        let base = dataset.base.as_ref().filter(is_part);
         if dataset.encoding == Encoding::Base && (at == 0 || base.is_none() || dataset.volume) {
             return refuse(format!(
                 "its manifest does not say what the dataset {:?} is a clone of",
@@ -223,6 +229,7 @@ mod tests {
         type Change = fn(&mut ResourceRecord);
         fn clone(r: &mut ResourceRecord, name: Option<&str>) {
             let base = name.map(|name| BaseRecord {
+                kind: ResourceKind::Release,
                 name: name.into(),
                 snapshot: None,
                 guid: None,
@@ -238,7 +245,7 @@ mod tests {
             };
         }
         plan(&record(|r| clone(r, Some("14.2-RELEASE"))), None, false).unwrap();
-        let attacks: [Change; 19] = [
+        let attacks: [Change; 21] = [
             |r| r.name = "../../etc".into(),
             |r| r.name = "-rf".into(),
             |r| r.config = Some("../config.json".into()),
@@ -269,8 +276,22 @@ mod tests {
                 r.datasets[1].member = member("data", Encoding::Delta);
             },
             |r| {
-                r.as_base =
-                    Some(BaseRecord { name: "x".into(), snapshot: None, guid: None, fingerprint: None });
+                r.as_base = Some(BaseRecord {
+                    kind: ResourceKind::Release,
+                    name: "x".into(),
+                    snapshot: None,
+                    guid: None,
+                    fingerprint: None,
+                });
+            },
+            |r| {
+                clone(r, Some("x"));
+                r.base = r.datasets[1].base.clone();
+                r.base.as_mut().unwrap().kind = ResourceKind::Jail;
+            },
+            |r| {
+                clone(r, Some("x"));
+                r.datasets[1].base.as_mut().unwrap().kind = ResourceKind::Template;
             },
             |r| r.base_directories = vec![BaseDirectory { path: "../bin".into(), empty: true }],
         ];

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use remand_backends::{Created, DatasetName};
 
+use super::plan::Plan;
 use super::stage::directory_of;
 use super::times::put_times_back;
 use super::visitor::Restore;
@@ -170,8 +171,9 @@ impl<'a> Restore<'a> {
         for at in 0..self.works.len() {
             let Some(release) = self.works[at].built_on else { continue };
             if self.works[at].failed.is_none() && self.works[release].failed.is_some() {
-                let base = self.works[release].plan.name.clone();
-                self.fail(at, Error::BaseUnready { base, reason: "it cannot be restored" })?;
+                let Plan { record, name, .. } = &self.works[release].plan;
+                let (kind, base) = (record.kind, name.clone());
+                self.fail(at, Error::BaseUnready { kind, base, reason: "it cannot be restored" })?;
             }
         }
         Ok(())

@@ -18,14 +18,15 @@ use super::stage::Stage;
 use super::{Identity, Options, Toll};
 use crate::archive::Line;
 use crate::archive::index::Role;
-use crate::archive::manifest::Encoding;
-use crate::config::Form;
+use crate::archive::manifest::{BaseRecord, Encoding};
+use crate::config::{Config, Form};
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::fstab::Leads;
+use crate::layout::{self, Arrival, Layout};
 use crate::lock::Lock;
 use crate::pool::Pool;
-use crate::resource::{Base, ResourceKind, label};
+use crate::resource::{Base, ResourceKind, Selector, label};
 use crate::step::{Meter, Steps};
 use crate::tree::path::printable;
 use crate::tree::{Content, Entry, MemoryContent, TreePath, TreeWriter};
@@ -44,8 +45,8 @@ pub(super) struct Context<'a> {
 pub(super) enum Onto {
     Nothing,
     Base(Chosen),
-    /// A release that is restored in the same run, under this name; it is looked at when the first member comes.
-    Staged(String),
+    /// A release or template that is restored in the same run, under this name; it is looked at when the first member comes.
+    Staged(Selector),
 }
 
 /// One resource.
@@ -54,12 +55,14 @@ pub(super) struct Work<'a> {
     pub(super) number: usize,
     pub(super) plan: Plan,
     pub(super) onto: Onto,
-    /// The work of the release that it is a clone of, in the same run.
+    /// The work of the release or template that it is a clone of, in the same run.
     pub(super) built_on: Option<usize>,
     /// What the datasets are cloned from that are in the archive by name alone.
     pub(super) parts: Vec<(String, Base)>,
     pub(super) stage: Stage<'a>,
     pub(super) merge: Option<Merge>,
+    /// The config as it is written, if it came and can be understood.
+    pub(super) config: Option<Config>,
     /// The first path of each hard-linked socket, by group.
     pub(super) sockets: HashMap<(Section, u64), TreePath>,
     /// Hard links to files of other datasets that had to become copies.
@@ -88,12 +91,26 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Name of the release that it is or will be a clone of.
-    pub(super) fn release(&self) -> Option<&str> {
+    /// What it is or will be a clone of.
+    fn source(&self) -> Option<Selector> {
         match &self.onto {
-            Onto::Base(chosen) => Some(&chosen.base.name),
-            Onto::Staged(name) => Some(name),
+            Onto::Base(chosen) => Some(chosen.base.source()),
+            Onto::Staged(source) => Some(source.clone()),
             Onto::Nothing => None,
+        }
+    }
+
+    /// What the layout needs to know of it.
+    fn arrival(&self) -> Arrival<'_> {
+        let record = &self.plan.record;
+        Arrival {
+            kind: record.kind,
+            old_name: &record.name,
+            name: &self.plan.name,
+            layout: &record.layout,
+            had: record.base.as_ref().map(BaseRecord::source),
+            has: self.source(),
+            directories: record.base_directories.iter().map(|directory| directory.path.clone()).collect(),
         }
     }
 
@@ -146,43 +163,60 @@ impl<'a> Work<'a> {
     ) -> Result<()> {
         let content = content.ok_or_else(|| Error::Refused(format!("{} has no content", line.name)))?;
         let bytes = files::read_all(&line.name.to_string(), content)?;
-        let (name, bytes) = match section {
-            Section::Fstab => {
-                let bytes = self.fstab(bytes, run)?;
-                self.fstab.clone_from(&bytes);
-                ("fstab", bytes)
+        if section == Section::Fstab {
+            let bytes = self.fstab(&bytes, run)?;
+            return self.put_fstab(bytes, (line, entry));
+        }
+        let (becomes, config) = self.config(bytes, run)?;
+        self.config = config;
+        match becomes {
+            Becomes::File(name, bytes) => self.put_own(name, bytes, (line, entry))?,
+            Becomes::Properties(all) => self.stage.set_config(&all, run.steps)?,
+        }
+        // There may be none in the archive where the target's manager needs one.
+        match self.plan.fstab.is_none().then(|| self.adapted_fstab(b"", run.pool)).transpose()?.flatten() {
+            Some(made) => {
+                let bytes = self.fstab(&made, run)?;
+                self.put_fstab(bytes, (line, entry))
             }
-            _ => match self.config(bytes, run)? {
-                Becomes::File(name, bytes) => (name, bytes),
-                Becomes::Properties(all) => return self.stage.set_config(&all, run.steps),
-            },
-        };
+            None => Ok(()),
+        }
+    }
+
+    fn put_fstab(&mut self, bytes: Vec<u8>, of: (&Line, &Entry)) -> Result<()> {
+        self.fstab.clone_from(&bytes);
+        self.put_own("fstab", bytes, of)
+    }
+
+    fn put_own(&mut self, name: &str, bytes: Vec<u8>, (line, entry): (&Line, &Entry)) -> Result<()> {
         let name = TreePath::new(name.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
         let entry = Entry { size: bytes.len() as u64, ..entry.clone() };
         let content = &mut MemoryContent::new(bytes);
         self.stage.own()?.put(&name, &entry, Some(content)).map_err(misplaced(line))
     }
 
-    fn config(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Becomes> {
+    fn config(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<(Becomes, Option<Config>)> {
         let Context { pool, steps, .. } = context;
         let plan = &self.plan;
         let renamed = plan.name != plan.record.name;
         let identity =
             context.options.identity.unwrap_or(if renamed { Identity::New } else { Identity::Keep });
-        let was = plan.record.base.as_ref().map(|base| base.name.as_str());
-        let release = self
-            .release()
-            .filter(|release| Some(*release) != was)
-            .map(|release| (pool.layout().release_key(), release));
         let form = plan.form.unwrap_or(Form::Json);
-        Change { pool, plan, release, identity, steps }.of(form, bytes)
+        Change { pool, plan, arrival: &self.arrival(), identity, steps }.of(form, bytes)
     }
 
-    fn fstab(&self, bytes: Vec<u8>, context: Context<'_>) -> Result<Vec<u8>> {
+    /// An archive's fstab with the lines that the pool's manager needs, if it lacks them.
+    fn adapted_fstab(&self, bytes: &[u8], pool: &Pool) -> Result<Option<Vec<u8>>> {
+        let Some(config) = &self.config else { return Ok(None) };
+        pool.layout().adapt_fstab(pool.backend(), bytes, config, &self.arrival())
+    }
+
+    fn fstab(&self, bytes: &[u8], context: Context<'_>) -> Result<Vec<u8>> {
         let Context { pool, steps, .. } = context;
         let place = pool.layout().place(self.plan.record.kind, &self.plan.name)?;
         let directory = pool.backend().directory().join(place.as_str());
         let bytes = self.with_this_pool(bytes, pool);
+        let bytes = self.adapted_fstab(&bytes, pool)?.unwrap_or(bytes);
         let bytes = crate::fstab::from_archive(&bytes, &directory);
         for (line, leads) in crate::fstab::outside(&bytes, pool.backend().directory(), &directory) {
             let subject = format!("fstab, line {line}");
@@ -203,28 +237,38 @@ impl<'a> Work<'a> {
         Ok(bytes)
     }
 
-    /// What is mounted from the pool that the resource was in comes from the same place in this pool; what is mounted from its release, or
-    /// from what that has for basejails, from the release that it is built on now.
-    fn with_this_pool(&self, fstab: Vec<u8>, pool: &Pool) -> Vec<u8> {
-        let (layout, record) = (pool.layout(), &self.plan.record);
-        let Ok(own) = layout.place(record.kind, &record.name) else { return fstab };
+    /// What is mounted from the pool that the resource was in comes from the same place in this pool; what is mounted from its base, or
+    /// from what a release has for basejails, from the base that it is built on now.
+    fn with_this_pool(&self, fstab: &[u8], pool: &Pool) -> Vec<u8> {
+        let record = &self.plan.record;
+        let named = layout::named(&record.layout);
+        let (before, after) = (named.as_deref().unwrap_or(pool.layout()), pool.layout());
+        let place = |layout: &dyn Layout, source: &Selector| {
+            layout.place(source.kind, &source.name).ok().map(|place| place.as_str().to_owned())
+        };
         // Where the pool was: what is above the resource's own place in it.
-        let above = record.mountpoint.strip_suffix(own.as_str()).and_then(|above| above.strip_suffix('/'));
-        let Some(above) = above.filter(|above| above.starts_with('/')) else { return fstab };
+        let own = place(before, &Selector { kind: record.kind, name: record.name.clone() });
+        let above = own.and_then(|own| record.mountpoint.strip_suffix(&own)?.strip_suffix('/'));
+        let Some(above) = above.filter(|above| above.starts_with('/')) else { return fstab.to_vec() };
+        let had = record.base.as_ref().map(BaseRecord::source);
+        let has = self.source().or_else(|| had.clone());
         let mut moved = Vec::new();
-        if let (Some(was), Some(is)) = (&record.base, self.release()) {
-            let release = |name: &str| {
-                layout.place(ResourceKind::Release, name).ok().map(|place| place.as_str().to_owned())
-            };
+        if let (Some(had), Some(has)) = (&had, &has) {
             // `base/RELEASE` of `base/RELEASE/root/bin`.
-            let base = |name: &str| {
-                let part = layout.base_part(name, "root/bin").ok()?;
+            let part = |layout: &dyn Layout, source: &Selector| {
+                let part = layout.base_part(&source.name, "root/bin").ok()?;
                 part.as_str().strip_suffix("/root/bin").map(str::to_owned)
             };
-            moved.extend(release(&was.name).zip(release(is)));
-            moved.extend(base(&was.name).zip(base(is)));
+            moved.extend(place(before, had).zip(place(after, has)));
+            moved.extend(part(before, had).zip(part(after, has)));
         }
-        crate::fstab::with_pool(&fstab, Path::new(above), pool.backend().directory(), &moved)
+        // Of other templates only the place is another one.
+        let templates = |layout: &dyn Layout| {
+            let any = Selector { kind: ResourceKind::Template, name: "x".to_owned() };
+            place(layout, &any)?.strip_suffix("/x").map(str::to_owned)
+        };
+        moved.extend(templates(before).zip(templates(after)).filter(|(was, is)| was != is && was != "jails"));
+        crate::fstab::with_pool(fstab, Path::new(above), pool.backend().directory(), &moved)
     }
 
     /// Tells what the fstab mounts that is not on this host. To be asked when all of the restore is visible.

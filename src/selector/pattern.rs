@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Candidate, Purpose, Unmatched};
 use crate::error::{Error, Result};
-use crate::resource::{ResourceKind, check_name, kind_name, label};
+use crate::resource::{NAMED_KINDS, ResourceKind, check_name, kind_name, label, named_kind};
 use crate::tree::path::printable;
 
 /// At most so many names are told that may have been meant.
@@ -128,9 +128,10 @@ impl Pattern {
                 Unmatched { what, near: near_names(*kind, name, candidates) }
             }
             What::Glob { kind, glob } => {
-                let others = candidates.iter().any(|other| other.kind != *kind && glob.matches(other.name));
-                let other = if *kind == ResourceKind::Jail { "release" } else { "jail" };
-                let near = if others { vec![format!("{other}:{}", glob.as_str())] } else { Vec::new() };
+                let others = NAMED_KINDS.into_iter().filter(|other| other != kind).filter(|other| {
+                    candidates.iter().any(|one| one.kind == *other && glob.matches(one.name))
+                });
+                let near = others.map(|other| format!("{}:{}", kind_name(other), glob.as_str())).collect();
                 Unmatched { what: format!("no {} that matches {}", kind_name(*kind), glob.as_str()), near }
             }
             What::Tag(tag) => {
@@ -152,10 +153,9 @@ fn wrong(word: &str, why: &str) -> Error {
 /// A name or glob, with its kind.
 fn one(word: &str) -> Result<What> {
     let (kind, name) = match word.split_once(':') {
-        Some(("release", name)) => (ResourceKind::Release, name),
-        Some(("jail", name)) => (ResourceKind::Jail, name),
-        Some((other, _)) => {
-            return Err(wrong(other, "is no kind of resource; write NAME, jail:NAME or release:NAME"));
+        Some((word, name)) => {
+            let unknown = "is no kind of resource; write NAME, jail:NAME, template:NAME or release:NAME";
+            (named_kind(word).ok_or_else(|| wrong(word, unknown))?, name)
         }
         None => (ResourceKind::Jail, word),
     };

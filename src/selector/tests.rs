@@ -306,7 +306,7 @@ proptest! {
         match selection.select(&candidates, &Place::Archive("a".into())) {
             Ok(selected) => {
                 let order: Vec<_> =
-                    selected.chosen.iter().map(|one| order(&candidates[one.index])).collect();
+                    selected.chosen.iter().map(|one| order(candidates[one.index].kind, candidates[one.index].name)).collect();
                 prop_assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
                 for one in &selected.chosen {
                     let candidate = &candidates[one.index];

@@ -208,6 +208,9 @@ fn write_golden_archives() {
     if let Some(to) = missing("several.tar.zst") {
         remand(["export"]).on(&pool).args(&["web01", "web02"]).arg(to).ends(0);
     }
+    if let Some(to) = missing("template.tar.zst") {
+        remand(["export"]).on(&Pool::iocage(&Place::dir())).args(&["blog", "template:web"]).arg(to).ends(0);
+    }
     let scratch = Scratch::new();
     if let Some(to) = missing(DIRECTORY) {
         export(&pool, "web01", &scratch.join("directory"), &["--format", "directory"]);

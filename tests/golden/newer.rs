@@ -55,6 +55,23 @@ fn a_feature_that_is_not_known() {
     refused(&change, &["time-travel", "format version 1.99", "remand 7.5"]);
 }
 
+/// As a remand of before 1.4 sees one with templates: it has the feature's name to refuse it by, and never comes to the kind.
+#[test]
+fn templates_are_required_where_there_are_some() {
+    let scratch = Scratch::new();
+    let pool = Pool::iocage(&Place::dir());
+    for (name, requires) in [
+        ("web01", None),
+        ("template:web", Some(json!(["templates"]))),
+        ("blog", Some(json!(["templates"]))),
+        ("release:base-1.0", None),
+    ] {
+        let path = scratch.join(&format!("{}.tar", name.replace(':', "-")));
+        export(&pool, name, &path, &[]);
+        assert_eq!(Bundle::open(&path).manifest().get("requires").cloned(), requires, "{name}");
+    }
+}
+
 #[test]
 fn an_encoding_that_is_not_known() {
     let change = |manifest: &mut Value| {

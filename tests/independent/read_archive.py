@@ -501,7 +501,9 @@ def check_manifest(data):
         version = manifest["version"]["major"]
     except (ValueError, KeyError, TypeError):
         raise Damaged("its manifest cannot be understood") from None
-    if manifest["format"] != "remand-archive" or version > 1 or manifest.get("requires"):
+    # What a template is does not matter to a tree.
+    unknown = set(manifest.get("requires", [])) - {"templates"}
+    if manifest["format"] != "remand-archive" or version > 1 or unknown:
         raise Damaged("it is of another format, or a newer version")
     if not manifest["resources"]:
         raise Damaged("its manifest has no resources")

@@ -9,6 +9,7 @@ pub(crate) mod at;
 pub(crate) mod bundle;
 pub(crate) mod compare;
 pub(crate) mod host;
+pub(crate) mod iocage;
 pub(crate) mod pool;
 pub(crate) mod run;
 pub(crate) mod tar;

@@ -406,7 +406,7 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-fn fill_release(root: &Path, size: Size) {
+pub(crate) fn fill_release(root: &Path, size: Size) {
     match size {
         Size::Small => small_release(&At::open(root)),
         Size::Common => workload::common::build_release(&At::open(root)),
@@ -429,7 +429,7 @@ fn small_release(root: &At) {
     }
 }
 
-fn small_change(root: &At) {
+pub(crate) fn small_change(root: &At) {
     let etc = root.dir("etc");
     etc.write("conf", workload::text(3, 1000));
     etc.chmod("mode", 0o600);

@@ -7,7 +7,7 @@ use super::{Place, Voice};
 /// `remand log`.
 #[derive(Debug, Args)]
 pub(crate) struct Log {
-    /// Resource: a jail's name, or release:NAME; it may be gone [default: all]
+    /// Resource: a jail's name, template:NAME or release:NAME; it may be gone [default: all]
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Show that many exports at most
@@ -27,7 +27,7 @@ Examples:
   remand tag web01                  show its tags
   remand tag --remove web01 www")]
 pub(crate) struct Tag {
-    /// Resource: a jail's name, or release:NAME
+    /// Resource: a jail's name, template:NAME or release:NAME
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Tags to give [default: show them]
@@ -45,7 +45,7 @@ pub(crate) struct Tag {
 /// `remand note`.
 #[derive(Debug, Args)]
 pub(crate) struct Note {
-    /// Resource: a jail's name, or release:NAME
+    /// Resource: a jail's name, template:NAME or release:NAME
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Note, or - to read it from standard input [default: show it]
@@ -63,7 +63,7 @@ pub(crate) struct Note {
 /// `remand keep`.
 #[derive(Debug, Args)]
 pub(crate) struct Keep {
-    /// Resource: a jail's name, or release:NAME
+    /// Resource: a jail's name, template:NAME or release:NAME
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Take the flag away

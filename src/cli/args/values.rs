@@ -13,6 +13,26 @@ pub(crate) enum FormatWord {
     Directory,
 }
 
+/// `--layout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LayoutWord {
+    /// libioc's, with templates among the jails
+    Libioc,
+    /// iocage's, with templates apart
+    Iocage,
+}
+
+impl LayoutWord {
+    /// As the library calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Libioc => "libioc",
+            Self::Iocage => "iocage",
+        }
+    }
+}
+
 /// `--compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]

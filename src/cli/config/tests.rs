@@ -6,12 +6,13 @@ fn parse(text: &str) -> Result<Config, String> {
 
 #[test]
 fn every_key_is_read() {
-    let text = "pool = \"tank/ioc\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
+    let text = "pool = \"tank/ioc\"\nlayout = \"iocage\"\nformat = \"directory\"\ncompression = \"zstd\"\nlevel = 12\n\
                 engine = \"rsync\"\nwait = true\nverify-key = [\"/root/web.pub\", \"RWQ\"]\nrequire-signature = true\n\
                 identity-file = [\"/root/age.key\"]\npre-snapshot = [\"a b\"]\npost-snapshot = [\"c\"]\n\
                 hook-in = \"jail\"\nhook-timeout = \"5m\"\n";
     let expected = Config {
         pool: Some("tank/ioc".into()),
+        layout: Some(LayoutWord::Iocage),
         format: Some(FormatWord::Directory),
         compression: Some(CompressionWord::Zstd),
         level: Some(12),
@@ -51,6 +52,7 @@ fn values_are_checked() {
         "pool = ",
         "hook-timeout = \"0\"",
         "hook-in = \"cellar\"",
+        "layout = \"bastille\"",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

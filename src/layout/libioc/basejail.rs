@@ -7,40 +7,18 @@
 
 use remand_backends::{Backend, Dataset, DatasetName};
 
-use super::{ROOT, check_name, join};
+use super::ioc::basejail::{DIRECTORIES, mounted};
+use super::ioc::{ROOT, join};
 use crate::config::View;
 use crate::error::{Error, Result};
-use crate::resource::{Base, Basejail};
-use crate::tree::TreePath;
-
-/// `get_basedir_list` of libioc. `HardenedBSD` has no `usr/lib32`; a directory that is not there is none.
-const DIRECTORIES: [&str; 14] = [
-    "bin",
-    "boot",
-    "lib",
-    "libexec",
-    "rescue",
-    "sbin",
-    "usr/bin",
-    "usr/include",
-    "usr/lib",
-    "usr/lib32",
-    "usr/libdata",
-    "usr/libexec",
-    "usr/sbin",
-    "usr/share",
-];
+use crate::resource::{Base, Basejail, ResourceKind, check_name};
 
 /// What the config says, or the pool's defaults.
 pub(super) fn configured(view: &View) -> Option<Basejail> {
     Some(match view.basejail.as_deref()? {
         "zfs" => Basejail::Cloned,
-        _ => Basejail::Mounted(directories()),
+        _ => mounted(DIRECTORIES),
     })
-}
-
-fn directories() -> Vec<TreePath> {
-    DIRECTORIES.iter().map(|path| TreePath::new(path.as_bytes()).expect("paths in a tree")).collect()
 }
 
 /// `base/RELEASE/root/bin` for `root/bin`.
@@ -63,7 +41,8 @@ pub(super) fn base_of_part(backend: &dyn Backend, part: &str, dataset: &Dataset)
     let parted_seconds = backend
         .parted_seconds(dataset)
         .map_err(Error::backend(format!("look {} up", origin.dataset.as_str())))?;
-    Ok(Some(Base { name: release.to_owned(), snapshot: origin.clone(), parted_seconds }))
+    let (kind, name) = (ResourceKind::Release, release.to_owned());
+    Ok(Some(Base { kind, name, snapshot: origin.clone(), parted_seconds }))
 }
 
 #[cfg(test)]
