@@ -1,6 +1,6 @@
 //! What runs of a pool's resources, and who can stop or freeze it.
 //!
-//! A [`Supervisor`] knows what runs: jls(8), machinectl(1), lxc-info(1), and on Linux the kernel with its processes. What runs is matched
+//! A *supervisor* knows what runs: jls(8), machinectl(1), lxc-info(1), and on Linux the kernel with its processes. What runs is matched
 //! with a resource by the directory that is its root, never by a name. What nobody can tell is unknown, and not stopped.
 
 mod guard;
@@ -208,7 +208,7 @@ pub struct Held {
     pub root: PathBuf,
     /// What was done.
     pub hold: Hold,
-    /// Who did it: the name of a [`Supervisor`].
+    /// Who did it: the name of a supervisor.
     pub supervisor: String,
     /// What that one knows it by.
     pub subject: String,

@@ -227,7 +227,7 @@ pub(super) fn member_length(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     (known && (least..=MAX_MEMBER_BYTES).contains(&length)).then_some(length)
 }
 
-/// How many bytes a whole member and what is in it take, as it says itself; [`decode`] keeps to that.
+/// How many bytes a whole member and what is in it take, as it says itself; [`Decoder::decode`] keeps to that.
 pub(super) fn memory(member: &[u8]) -> usize {
     let plain = member.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
     member.len() + usize::try_from(plain).map_or(MAX_MEMBER_BYTES, |plain| plain.min(MAX_MEMBER_BYTES))
