@@ -131,8 +131,11 @@ pub(crate) fn adapt(
         }
         Sort::IocageZip | Sort::IocageTar => export(place, about, path.as_deref(), receiver)?,
     };
-    let foreign = adapter.survey.foreign.clone();
-    start(adapter, Arc::new(Origin::new(foreign)))
+    let foreign = Some(adapter.survey.foreign.clone());
+    let manifest = Manifest { foreign, ..adapter.survey.manifest.clone() };
+    let origin = Arc::new(Origin::new(adapter.survey.foreign.clone(), manifest));
+    let made = Made { adapter: Some(adapter), origin: Arc::clone(&origin), outlet: None };
+    Ok((Source::Adapted(Box::new(Source::Stream(Box::new(made))), Arc::clone(&origin)), origin))
 }
 
 fn place(sort: Sort, found: Where, about: &About) -> Result<(Place, Option<PathBuf>)> {
@@ -183,26 +186,41 @@ fn export(
     Ok(Adapter { place, about, survey, own: Some(own), sum: None })
 }
 
-/// Starts the thread that makes the archive.
-fn start(adapter: Adapter, origin: Arc<Origin>) -> Result<(Source, Arc<Origin>)> {
-    let (inlet, outlet) = pipe::pipe();
-    let name = adapter.about.name.clone();
-    let work = origin.begin();
-    let thread = std::thread::Builder::new().name("adapt".to_owned()).spawn(move || {
-        let hold = inlet.hold();
-        let made = adapter.make(inlet);
-        // Told before the pipe ends. If nobody reads any more, that is why it failed.
-        if let Err(error) = made
-            && !hold.is_unread()
-        {
-            work.fail(error);
+/// An archive whose making begins when somebody reads it.
+struct Made {
+    adapter: Option<Adapter>,
+    origin: Arc<Origin>,
+    outlet: Option<pipe::Outlet>,
+}
+
+impl Made {
+    /// Starts the thread that makes the archive.
+    fn start(adapter: Adapter, origin: &Arc<Origin>) -> io::Result<pipe::Outlet> {
+        let (inlet, outlet) = pipe::pipe();
+        let work = origin.begin();
+        std::thread::Builder::new().name("adapt".to_owned()).spawn(move || {
+            let hold = inlet.hold();
+            let made = adapter.make(inlet);
+            // Told before the pipe ends. If nobody reads any more, that is why it failed.
+            if let Err(error) = made
+                && !hold.is_unread()
+            {
+                work.fail(error);
+            }
+            drop(hold);
+            drop(work);
+        })?;
+        Ok(outlet)
+    }
+}
+
+impl Read for Made {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(adapter) = self.adapter.take() {
+            self.outlet = Some(Self::start(adapter, &self.origin)?);
         }
-        drop(hold);
-        drop(work);
-    });
-    thread.map_err(|source| Error::Io { action: "start a thread for", subject: name, source })?;
-    let source = Source::Adapted(Box::new(Source::Stream(Box::new(outlet))), Arc::clone(&origin));
-    Ok((source, origin))
+        self.outlet.as_mut().map_or(Ok(0), |outlet| outlet.read(buffer))
+    }
 }
 
 impl Adapter {

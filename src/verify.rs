@@ -70,6 +70,10 @@ pub fn info(mut input: Input, interrupted: &Arc<AtomicBool>) -> Result<(Manifest
 }
 
 pub(crate) fn described(opened: Opened, interrupted: &AtomicBool) -> Result<(Manifest, Option<Signed>)> {
+    if let Some(origin) = &opened.origin {
+        // It is known, and what it is of need not be read once more.
+        return Ok((origin.manifest.clone(), None));
+    }
     if !opened.must_be_signed {
         return Ok((archive::reader::read_manifest(opened.source, &opened.name)?, None));
     }

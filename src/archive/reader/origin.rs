@@ -2,14 +2,16 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::archive::Error;
 use crate::archive::manifest::Foreign;
+use crate::archive::{Error, Manifest};
 
 /// An archive of another tool on its way through an adapter, which works on a thread of its own.
 #[derive(Debug)]
 pub struct Origin {
     /// What it is, and what it cannot guarantee.
     pub(crate) foreign: Foreign,
+    /// What the manifest will be.
+    pub(crate) manifest: Manifest,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -24,8 +26,8 @@ struct State {
 pub(crate) struct AtWork(std::sync::Arc<Origin>);
 
 impl Origin {
-    pub(crate) fn new(foreign: Foreign) -> Self {
-        Self { foreign, state: Mutex::default(), changed: Condvar::new() }
+    pub(crate) fn new(foreign: Foreign, manifest: Manifest) -> Self {
+        Self { foreign, manifest, state: Mutex::default(), changed: Condvar::new() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
