@@ -64,8 +64,8 @@ pub trait Layout: Send + Sync + std::fmt::Debug {
     fn dialect(&self) -> Dialect;
 
     /// Changes a restored resource's config where this manager needs other values than the archive's: those that name the
-    /// base, and of an archive of another layout those that mean something else here. It is spelt as [`Layout::dialect`] says already. What it does not know stays.
-    /// Returns what the user should know.
+    /// base, and of an archive of another layout those that mean something else here. It is spelt as [`Layout::dialect`] says
+    /// already. What it does not know stays. Returns what the user should know.
     fn adapt(&self, backend: &dyn Backend, config: &mut Config, arrival: &Arrival<'_>)
     -> Result<Vec<String>>;
 
