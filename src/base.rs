@@ -160,8 +160,7 @@ pub(crate) fn choose(
             format!("The {name} engine needs a root that is a clone of its base; use --engine content")
         }
         Choice::Snapshot(_) if native.is_none() => {
-            "The snapshot engine needs a snapshot of the root, which an export makes, and storage that lists changes; \
-             use --engine lineage"
+            "The snapshot engine needs storage that lists what changed between two snapshots; use --engine lineage"
                 .to_owned()
         }
         _ => return Ok(choice),
@@ -224,7 +223,7 @@ mod tests {
             assert_eq!(name(Some(&clone), Some(asked), Some(&some)), asked);
         }
         for (base, asked, native, reason) in [
-            (&clone, "snapshot", None, "needs a snapshot of the root"),
+            (&clone, "snapshot", None, "needs storage that lists"),
             (&other, "snapshot", Some(&all), "snapshot engine needs a root that is a clone"),
             (&other, "lineage", Some(&all), "lineage engine needs a root that is a clone"),
             (&clone, "magic", Some(&all), "There is no engine magic"),

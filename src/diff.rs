@@ -4,14 +4,15 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use remand_backends::Snapshot;
+use remand_backends::{Snapshot, SnapshotName};
 
 use crate::archive::index::Role;
 use crate::archive::manifest::{Manifest, Mode};
 use crate::archive::{self, Line, Visitor};
 use crate::basejail;
 use crate::change::content::Content as ByContent;
-use crate::change::{self, Change, Differs, Engine, Trees, What};
+use crate::change::snapshot::Asked;
+use crate::change::{self, Change, Choice, Differs, Engine, Trees, What};
 use crate::confine::{self, Allowed};
 use crate::error::{Error, Result};
 use crate::event::{Observer, Step, Warning};
@@ -60,7 +61,8 @@ pub struct Options {
     pub engine: Option<String>,
 }
 
-/// Compares a live resource with its base; differences come sorted by path within each directory, directories from the top. Returns the
+/// Compares a live resource with its base. Where the backend knows what changed between two snapshots, and for the engine that asks it, one is
+/// made and destroyed in the end; otherwise the live tree is read. Differences come sorted by path within each directory, directories from the top. Returns the
 /// base's label.
 pub fn diff(
     pool: &Pool,
@@ -74,18 +76,30 @@ pub fn diff(
     let base = resource.base.as_ref().ok_or_else(|| {
         Error::Unsupported(format!("The {} has no base in this pool to compare with", resource.label()))
     })?;
-    let choice = crate::base::choose(Some(base), options.engine.as_deref(), None)?;
-    let engine = choice.engine(None);
+    let native = pool.backend().native_diff();
+    let choice = crate::base::choose(Some(base), options.engine.as_deref(), native)?;
     let left_out = match &resource.basejail {
         Some(Basejail::Mounted(paths)) => paths.as_slice(),
         _ => &[],
     };
-    let comparison = Comparison { engine: engine.as_ref(), left_out, steps: &steps, interrupted };
     steps.run(Step::Compare, Some(&base.label()), None, |meter| {
         reading(pool, &resource, &steps, |reading| {
-            comparison.run(reading, &resource, (Some(base), &live(resource.root())?), &mut |change| {
-                meter.add(0, 1);
-                consume(difference(change))
+            let mut compare = |asked: Option<Asked<'_>>, now: &Tree| {
+                let engine = choice.engine(asked);
+                let comparison = Comparison { engine: engine.as_ref(), left_out, steps: &steps, interrupted };
+                comparison.run(reading, &resource, (Some(base), now), &mut |change| {
+                    meter.add(0, 1);
+                    consume(difference(change))
+                })
+            };
+            let Some(native) = native.filter(|_| matches!(choice, Choice::Snapshot(_))) else {
+                return compare(None, &live(resource.root())?);
+            };
+            if let Some(what) = native.leaves_out() {
+                steps.notice("root", format!("the snapshot engine does not see {what}"));
+            }
+            reading.with_own_snapshot(resource.root(), |snapshot, now| {
+                compare(Some(Asked { native, base: &base.snapshot, now: snapshot }), now)
             })
         })
     })?;
@@ -218,6 +232,30 @@ impl Reading<'_> {
     pub(crate) fn with<T>(&self, snapshot: &Snapshot, work: impl FnOnce(&Tree) -> Result<T>) -> Result<T> {
         let name = format!("{}-{}", self.run()?, self.views.replace(self.views.get() + 1));
         with_view(self.pool.backend(), snapshot, &name, self.steps, |view| work(&view.tree))
+    }
+
+    /// Makes a snapshot of a dataset, which the backend can then say the changes of, for as long as `work` reads it.
+    fn with_own_snapshot<T>(
+        &self,
+        part: &Part,
+        work: impl FnOnce(&Snapshot, &Tree) -> Result<T>,
+    ) -> Result<T> {
+        let backend = self.pool.backend();
+        let name = SnapshotName::new(self.run()?).map_err(|error| Error::Usage(error.to_string()))?;
+        let made = backend.snapshot_together(std::slice::from_ref(&part.dataset), &name);
+        let made = made.map_err(Error::backend(format!("make a snapshot of the {}", self.resource)))?;
+        let snapshot = Snapshot { dataset: part.dataset.clone(), name: Some(name) };
+        let outcome = self.with(&snapshot, |tree| work(&snapshot, tree));
+        for created in made.created {
+            if let Err(kept) = backend.destroy_snapshot(created) {
+                let message = format!(
+                    "could not be destroyed, `remand cleanup --yes` does it: {}",
+                    crate::undo::chain(&kept.error)
+                );
+                self.steps.warn(&Warning { subject: format!("snapshot {}", self.run()?), message });
+            }
+        }
+        outcome
     }
 
     /// What the names of views begin with.

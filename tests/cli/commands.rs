@@ -1,7 +1,7 @@
 //! `list`, `info`, `verify`, `diff`, `cleanup`, `completions`, `man`.
 
 use super::{small, target};
-use crate::support::pool::names;
+use crate::support::pool::{Place, Pool, Size, names, subvolumes};
 use crate::support::run::{export, remand};
 
 #[test]
@@ -72,6 +72,26 @@ fn diff_of_a_resource_and_of_its_archive_agree() {
     }
     assert!(!live.contains("passwd"), "{live}");
     assert_eq!(found, letters(&archived), "\n{live}\n{archived}");
+}
+
+#[test]
+fn a_live_diff_makes_a_snapshot_where_that_tells_what_changed_and_leaves_none() {
+    let Some(place) = Place::btrfs("diff by snapshots") else { return };
+    let pool = Pool::with_jail(&place, Size::Small);
+    let before = subvolumes(pool.directory());
+    let diff = |options: &[&str]| remand(["diff", "-v", "web01"]).args(options).on(&pool).ends(0);
+    let found = diff(&[]);
+    assert!(found.text().contains("etc/conf"), "{}", found.describe());
+    assert_eq!(found.text(), diff(&["--engine", "snapshot"]).text());
+    for engine in ["lineage", "content"] {
+        let mut lines: Vec<_> = found.text().lines().map(str::to_owned).collect();
+        let mut others: Vec<_> = diff(&["--engine", engine]).text().lines().map(str::to_owned).collect();
+        lines.sort();
+        others.sort();
+        assert_eq!(lines, others, "{engine}");
+    }
+    assert_eq!(subvolumes(pool.directory()), before);
+    assert_eq!(pool.remains(), [""; 0]);
 }
 
 #[test]
