@@ -9,7 +9,7 @@
 //! ```
 //!
 //! So nothing of them is believed that is not believed of any other archive. What they cannot guarantee is told by the manifest
-//! ([`Foreign`](crate::archive::manifest::Foreign)), which they cannot write themselves. Nothing is copied: a file or a directory is read
+//! ([`Foreign`]), which they cannot write themselves. Nothing is copied: a file or a directory is read
 //! twice or more. A pipe is, since it can be read once.
 
 use std::cell::RefCell;
