@@ -48,7 +48,7 @@ fn recognised(archive: &Path) -> String {
 }
 
 fn warnings(ended: &Ended) -> usize {
-    ended.stderr.lines().filter(|line| line.to_lowercase().contains("warning")).count()
+    ended.stderr.lines().filter(|line| line.starts_with("warning: ")).count()
 }
 
 /// Whether every mount has its new place; a comment stays as it is.
