@@ -1,4 +1,4 @@
-//! The few system calls of remand that no crate wraps, and one call of libdeflate: the only place with `unsafe`.
+//! The few system calls of remand that no crate wraps: the only place with `unsafe`.
 //!
 //! Each function is safe to call with any argument; what the kernel answers is checked before it is believed. On a platform that lacks
 //! a call its function is there all the same and fails with [`std::io::ErrorKind::Unsupported`]. Only what is FreeBSD's alone is in a
@@ -7,7 +7,6 @@
 #[cfg(any(target_os = "freebsd", test))]
 mod apart;
 pub mod btrfs;
-pub mod deflate;
 pub mod extents;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;

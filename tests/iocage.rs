@@ -309,8 +309,8 @@ fn a_thick_basejail_needs_no_base_and_mounts_the_targets() {
     export(&source, "web01", &archive, &["--portable"]);
     assert_eq!(manifest(&archive)["resources"][0]["mode"], "standalone");
     let target = Pool::empty_iocage(&place);
-    let ended = restore(&target, &archive, &[]);
-    ended.tells("base-1.0, which is not in this pool");
+    let ended = remand(["restore"]).on(&target).arg(&archive).ends(3);
+    ended.tells("releases/base-1.0/root/bin, which is not on this host");
     assert_eq!(read(&target, "jails/web01/fstab"), target.mount_line("base-1.0", "web01"));
 }
 
@@ -379,7 +379,7 @@ fn libiocs_basejails_get_the_lines_that_iocage_needs() {
             restore(&target, &archive, &[]);
             let lines = read(&target, "jails/web01/fstab");
             assert!(lines.ends_with(&target.mount_line("base-1.0", "web01")), "{lines}");
-            assert_eq!(lines.contains("/srv/media"), fstab, "{lines}");
+            assert_eq!(lines.contains("/usr/share"), fstab, "{lines}");
             let rows = remand(["list"]).on(&target).ends(0).text();
             assert!(rows.contains("nullfs basejail"), "{rows}");
             // libioc mounts them by itself.

@@ -7,8 +7,8 @@
 
 use std::io;
 
+use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor, Crc};
-use remand_sys::deflate::Inflater;
 
 use super::table::END_BYTES;
 
@@ -227,7 +227,7 @@ pub(super) fn member_length(header: &[u8; HEADER_BYTES]) -> Option<usize> {
     (known && (least..=MAX_MEMBER_BYTES).contains(&length)).then_some(length)
 }
 
-/// How many bytes a whole member and what is in it take, as it says itself; [`Decoder::decode`] keeps to that.
+/// How many bytes a whole member and what is in it take, as it says itself; [`decode`] keeps to that.
 pub(super) fn memory(member: &[u8]) -> usize {
     let plain = member.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
     member.len() + usize::try_from(plain).map_or(MAX_MEMBER_BYTES, |plain| plain.min(MAX_MEMBER_BYTES))
@@ -247,50 +247,39 @@ pub(super) fn plain_length(member: &[u8]) -> u64 {
     member.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length).into())
 }
 
-/// Inflates members. Reused, because its tables are big.
-pub(super) struct Decoder(Inflater);
-
-impl Decoder {
-    pub(super) fn new() -> io::Result<Self> {
-        Inflater::new().map(Self)
+/// The bytes in a whole member with data, whose header [`member_length`] knows. Not by libdeflate, which is faster: it takes streams that
+/// gunzip(1) refuses, in which a code without meaning stands for the only distance there is.
+pub(super) fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
+    let (body, trailer) = member[body_at(member)..]
+        .split_last_chunk::<TRAILER_BYTES>()
+        .ok_or_else(|| damaged("a gzip member is too short"))?;
+    let (crc, length) = trailer.split_at(4);
+    let length = u32::from_le_bytes(length.try_into().map_err(io::Error::other)?);
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    if length > MAX_MEMBER_BYTES {
+        return Err(damaged("a gzip member is too big"));
     }
-
-    /// The bytes in a whole member with data, whose header [`member_length`] knows.
-    pub(super) fn decode(&mut self, member: &[u8]) -> io::Result<Vec<u8>> {
-        let (body, trailer) = member[body_at(member)..]
-            .split_last_chunk::<TRAILER_BYTES>()
-            .ok_or_else(|| damaged("a gzip member is too short"))?;
-        let (crc, length) = trailer.split_at(4);
-        let length = u32::from_le_bytes(length.try_into().map_err(io::Error::other)?);
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        if length > MAX_MEMBER_BYTES {
-            return Err(damaged("a gzip member is too big"));
-        }
-        let (output, used_bytes) = self
-            .0
-            .inflate(body, length)
-            .ok_or_else(|| damaged("a gzip member is not deflated data, or longer than it says"))?;
-        // Nothing may hide behind what it holds.
-        if used_bytes != body.len() || output.len() != length {
-            return Err(damaged("a gzip member has the wrong length"));
-        }
-        let mut sum = Crc::new();
-        sum.update(&output);
-        if sum.sum().to_le_bytes() != crc {
-            return Err(damaged("a gzip member's checksum is wrong"));
-        }
-        Ok(output)
+    // One byte more than it should have, so that too many are noticed.
+    let mut output = Vec::with_capacity(length + 1);
+    let mut inflate = Decompress::new(false);
+    let status = inflate
+        .decompress_vec(body, &mut output, FlushDecompress::Finish)
+        .map_err(|_| damaged("a gzip member is not deflated data"))?;
+    if status != Status::StreamEnd || inflate.total_in() != body.len() as u64 || output.len() != length {
+        return Err(damaged("a gzip member has the wrong length"));
     }
+    let mut sum = Crc::new();
+    sum.update(&output);
+    if sum.sum().to_le_bytes() != crc {
+        return Err(damaged("a gzip member's checksum is wrong"));
+    }
+    Ok(output)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read as _;
-
-    fn decode(member: &[u8]) -> io::Result<Vec<u8>> {
-        Decoder::new()?.decode(member)
-    }
 
     fn noise(length: usize) -> Vec<u8> {
         let mut noise = vec![0; length];
@@ -399,6 +388,41 @@ mod tests {
     fn stored_length_depends_on_the_input_length_alone() {
         let length = |byte| stored(&vec![byte; 100_000], true).unwrap().len();
         assert_eq!(length(0), length(9));
+    }
+
+    /// A member of `aaaa` whose only distance has the code 0. `code` stands there.
+    fn with_one_distance(code: u8) -> Vec<u8> {
+        let mut bits = Vec::new();
+        let fields: [&[(u32, u32)]; 4] = [
+            // The last block, with codes of its own: 258 for literals and lengths, 1 for distances, 18 lengths of the codes of these.
+            &[(1, 1), (2, 2), (1, 5), (0, 5), (14, 4)],
+            // In the order of the format: 18 has one bit, 1 and 2 have two.
+            &[0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 2].map(|length| (length, 3)),
+            // 97 zeros, 1 for `a`, 158 zeros, 2 for the end, 2 for a length of three, 1 for the distance.
+            &[(0, 1), (86, 7), (1, 2), (0, 1), (127, 7), (0, 1), (9, 7), (3, 2), (3, 2), (1, 2)],
+            // `a`, three more of them from one byte before, the end.
+            &[(0, 1), (3, 2), (code.into(), 1), (1, 2)],
+        ];
+        for &(value, count) in fields.into_iter().flatten() {
+            bits.extend((0..count).map(|bit| value >> bit & 1 == 1));
+        }
+        let body = bits.chunks(8).map(|byte| byte.iter().rev().fold(0, |all, &bit| all << 1 | u8::from(bit)));
+        let mut member = header(0, OWN_SUBFIELD_BYTES).to_vec();
+        member.extend(body);
+        finish(b"aaaa", &mut member).unwrap();
+        member
+    }
+
+    #[test]
+    fn what_gunzip_refuses_is_damage() {
+        let decoded = |code| {
+            let member = with_one_distance(code);
+            let mut other = Vec::new();
+            let other = flate2::read::GzDecoder::new(&member[..]).read_to_end(&mut other).map(|_| other);
+            (decode(&member).ok(), other.ok())
+        };
+        assert_eq!(decoded(0), (Some(b"aaaa".to_vec()), Some(b"aaaa".to_vec())));
+        assert_eq!(decoded(1), (None, None));
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub(crate) fn missing(text: &[u8], own: &Path, exists: &dyn Fn(&[u8]) -> bool) -
         let binds = |option: &[u8]| matches!(option, b"bind" | b"rbind");
         let is_directory = matches!(&kind[..], b"nullfs" | b"unionfs" | b"bind")
             || options.split(|&byte| byte == b',').any(binds);
-        let is_device = source.starts_with(b"/dev/");
+        // What is in Linux's shared memory are files.
+        let is_device = source.starts_with(b"/dev/") && !source.starts_with(b"/dev/shm/");
         let is_path = source.starts_with(b"/") && (is_directory || is_device);
         if is_path && !is_in(&source, own) && !exists(&source) {
             found.push((number + 1, source));
@@ -93,6 +94,7 @@ mod tests {
             "UUID=1-2 /p/jails/x/root/a ext4 rw 0 0",
             "host:/gone /p/jails/x/root/a nfs rw 0 0",
             "/gone.img /p/jails/x/root/a ext4 loop 0 0",
+            "/dev/shm/gone.img /p/jails/x/root/a ext4 loop 0 0",
             "# /gone /a nullfs",
             "",
         ] {

@@ -229,9 +229,11 @@ fn an_archive_within_an_archive_is_no_part_of_it() {
                 .expect("the header");
             bytes[at] ^= 1;
         } else {
-            // Behind the first chunk, which holds the manifest: without that no seal proves the index.
-            let behind = bytes.len() * 3 / 5;
-            bytes[behind] ^= 1;
+            // Within the second chunk: the first holds the manifest, and without that no seal proves the index.
+            let length = |at: usize| u32::from_le_bytes(bytes[at + 16..at + 20].try_into().unwrap()) as usize;
+            let second = length(0);
+            let within = second + length(second) / 2;
+            bytes[within] ^= 1;
         }
         std::fs::write(&path, &bytes).unwrap();
         let (affected, result) = report(&path);

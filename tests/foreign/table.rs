@@ -176,11 +176,19 @@ fn iocage_exports(rows: &mut Vec<Row>) {
         let ended = remand(["restore"]).on(&target).arg(&archive).ends(3);
         ended.tells("dataset under_score, as its stream says");
         same_datasets(&source, &target, &["root", "data", "data/db", "under_score"]);
-        for name in ["config.json", "notes.txt", "hooks/pre/start.sh"] {
-            let read =
-                |pool: &Pool| std::fs::read(pool.path(&format!("jails/web01/{name}"))).expect("a file");
-            assert_eq!(read(&source), read(&target), "{name}");
+        let read = |pool: &Pool, name: &str| {
+            std::fs::read(pool.path(&format!("jails/web01/{name}"))).expect("a file")
+        };
+        for name in ["notes.txt", "hooks/pre/start.sh"] {
+            assert_eq!(read(&source, name), read(&target, name), "{name}");
         }
+        // As libioc writes it: for that the name of a jail is no UUID.
+        let config = |pool| -> serde_json::Value {
+            serde_json::from_slice(&read(pool, "config.json")).expect("a config")
+        };
+        let mut wanted = config(&source);
+        let uuid = wanted.as_object_mut().expect("an object").remove("host_hostuuid");
+        assert_eq!((uuid, wanted), (Some("web01".into()), config(&target)));
         let fstab = std::fs::read_to_string(target.path("jails/web01/fstab")).expect("an fstab");
         assert!(has_no_placeholder(&fstab), "{fstab}");
         // A checksum that is of something else: nothing is restored.

@@ -123,6 +123,8 @@ def gunzip(data):
                 length = int.from_bytes(data[body + 2:body + 4], "little")
                 fields[data[body:body + 2]] = data[body + 4:body + 4 + length]
                 body += 4 + length
+        if b"RM" in fields and data[at + 4:at + 10] != b"\0\0\0\0\0\x03":
+            raise Damaged(f"the gzip member at byte {at} has a header that remand does not write")
         inflate = zlib.decompressobj(-15)
         try:
             plain = inflate.decompress(data[body:]) + inflate.flush()

@@ -149,5 +149,5 @@ fn of_template(name: &str, template: &str) -> String {
 
 /// As iocage writes it, and a user's own mount.
 fn fstab(directory: &Path) -> String {
-    format!("/srv/media\t{}/root/mnt\tnullfs\tro\t0\t0 # Added by iocage\n", directory.display())
+    format!("/usr/share\t{}/root/mnt\tnullfs\tro\t0\t0 # Added by iocage\n", directory.display())
 }

@@ -173,10 +173,9 @@ pub(super) fn open_chunks(
     match kind {
         Chunked::Gzip if count >= WORTH_THREADS => inflate_parallel(stream, None),
         Chunked::Gzip => {
-            let mut decoder = gzip::Decoder::new()?;
             let next = move || {
                 let member = read_member(&mut stream).transpose()?;
-                Some(member.and_then(|member| decoder.decode(&member)))
+                Some(member.and_then(|member| gzip::decode(&member)))
             };
             Ok(Box::new(Pieces { next, piece: Vec::new(), used: 0 }))
         }
@@ -202,11 +201,10 @@ fn inflate_parallel(
     let (taker, mut giver) = budget::new();
     for _ in 0..threads {
         let queue = queue.clone();
-        let mut decoder = gzip::Decoder::new()?;
         spawn("inflate", move || {
             for (member, result) in queue {
                 // Whoever waited may have given up.
-                let _ = result.send(decoder.decode(&member));
+                let _ = result.send(gzip::decode(&member));
             }
         })?;
     }

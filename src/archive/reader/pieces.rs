@@ -41,7 +41,6 @@ enum Form {
 /// The pieces of an archive.
 pub(super) struct Pieces {
     form: Form,
-    inflating: gzip::Decoder,
     context: DCtx<'static>,
     /// Where chunks begin in the file and in the tar stream, if a table says so; the next ones.
     starts: std::iter::Peekable<std::vec::IntoIter<(u64, u64)>>,
@@ -74,8 +73,7 @@ impl Pieces {
             }
         };
         let starts = starts.into_iter().peekable();
-        let (inflating, context) = (gzip::Decoder::new()?, DCtx::create());
-        Ok(Self { form, inflating, context, starts, plain_at: Some(0), pending: None })
+        Ok(Self { form, context: DCtx::create(), starts, plain_at: Some(0), pending: None })
     }
 
     /// Whether the pieces are the file's bytes.
@@ -137,7 +135,7 @@ impl Pieces {
                 let lost = Range { offset: began_at, length: window.at - began_at };
                 return Ok(Some(Piece::Gap { lost, plain_bytes: None }));
             }
-            let found = chunk(kind, window, (&mut self.inflating, &mut self.context))?;
+            let found = chunk(kind, window, &mut self.context)?;
             let at = window.at;
             let lost_bytes = at - began_at;
             match found {
@@ -287,18 +285,14 @@ enum Found {
     Broken(Option<(u64, u64)>),
 }
 
-fn chunk(
-    kind: Chunked,
-    window: &mut Window,
-    (inflating, context): (&mut gzip::Decoder, &mut DCtx<'static>),
-) -> io::Result<Found> {
+fn chunk(kind: Chunked, window: &mut Window, context: &mut DCtx<'static>) -> io::Result<Found> {
     match kind {
-        Chunked::Gzip => member(window, inflating),
+        Chunked::Gzip => member(window),
         Chunked::Zstd => frame(window, context),
     }
 }
 
-fn member(window: &mut Window, inflating: &mut gzip::Decoder) -> io::Result<Found> {
+fn member(window: &mut Window) -> io::Result<Found> {
     let head = window.fill(gzip::HEADER_BYTES)?;
     let Some(length) = head.first_chunk().and_then(gzip::member_length) else {
         return Ok(Found::Broken(None));
@@ -309,7 +303,7 @@ fn member(window: &mut Window, inflating: &mut gzip::Decoder) -> io::Result<Foun
     }
     let said = Some((length as u64, gzip::plain_length(member)));
     Ok(match gzip::sort(member) {
-        Ok(gzip::Sort::Data(_)) => match inflating.decode(member) {
+        Ok(gzip::Sort::Data(_)) => match gzip::decode(member) {
             Ok(bytes) => Found::Data { bytes, sure: true, length },
             Err(_) => Found::Broken(said),
         },
