@@ -10,7 +10,7 @@ use remand_backends::{Backend, Dataset, DatasetName};
 use super::Arrival;
 use super::ioc::{self, Arrangement, has_release, without_patch_level};
 use crate::config::{Config, Dialect, View, is_true};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::resource::{Base, Basejail, ResourceKind, Selector};
 
 const RELEASE: &str = "release";
@@ -81,10 +81,16 @@ impl Arrangement for Libioc {
             config.set("template", "yes");
             notices.push("libioc keeps templates among its jails".into());
         }
+        // One that is restored along with it is not visible yet.
+        let comes = |name: &str| {
+            let base = arrival.has.as_ref().filter(|base| base.kind == ResourceKind::Release);
+            base.is_some_and(|base| base.name == name)
+        };
+        let has = |name: &str| Ok::<_, Error>(comes(name) || has_release::<Self>(backend, name)?);
         if let Some(release) = config.get(RELEASE)
             && let Some(plain) = without_patch_level(&release)
-            && !has_release::<Self>(backend, &release)?
-            && has_release::<Self>(backend, plain)?
+            && !has(&release)?
+            && has(plain)?
         {
             notices.push(format!("its release is {plain} now, as this pool has it; it was {release}"));
             config.set(RELEASE, plain);
@@ -127,6 +133,12 @@ mod tests {
         let (config, notices) = adapted(text, &["14.2-RELEASE"], &arrival(ResourceKind::Template, "iocage"));
         let values = ["boot", "template", "release", "securelevel"].map(|key| config.get(key).unwrap());
         assert_eq!((values, notices.len()), (["yes", "yes", "14.2-RELEASE", "1"].map(Into::into), 2));
+        // The release comes in the same run.
+        let mut with_release = arrival(ResourceKind::Jail, "iocage");
+        with_release.had = Some("release:14.2-RELEASE".parse().unwrap());
+        with_release.has.clone_from(&with_release.had);
+        let (config, _) = adapted(text, &[], &with_release);
+        assert_eq!(config.get("release").as_deref(), Some("14.2-RELEASE"));
         // A release that the pool has under that name, or not at all, is nobody's guess.
         for releases in [&["14.2-RELEASE", "14.2-RELEASE-p3"][..], &[]] {
             let (config, _) = adapted(text, releases, &arrival(ResourceKind::Template, "iocage"));
