@@ -359,7 +359,7 @@ fn from_iocage_to_libioc_and_back() {
         let config = again.config("jails/blog");
         assert_eq!(
             [&config["boot"], &config["source_template"], &config["host_hostuuid"], &config["ip4_addr"]],
-            ["1", "web", "blog", "vnet0|192.168.24.2/24"]
+            [&serde_json::json!(1), &"web".into(), &"blog".into(), &"vnet0|192.168.24.2/24".into()]
         );
     }
 }
