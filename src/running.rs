@@ -92,7 +92,8 @@ pub(crate) struct Running {
 pub(crate) enum Root {
     /// In the view of this process.
     Path(PathBuf),
-    /// Device and inode number.
+    /// Device and inode number, as Linux tells of processes.
+    #[cfg(any(target_os = "linux", test))]
     Inode(u64, u64),
 }
 
@@ -113,6 +114,7 @@ impl Root {
         match self {
             Self::Path(path) if path == root => true,
             Self::Path(path) => inode(path).is_some_and(|own| Some(own) == inode(root)),
+            #[cfg(any(target_os = "linux", test))]
             Self::Inode(device, number) => inode(root) == Some((*device, *number)),
         }
     }
