@@ -6,13 +6,19 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 mod args {
-    pub(crate) use super::values::{CompressionWord, EngineWord, FormatWord};
+    pub(crate) use super::hooks::duration;
+    pub(crate) use super::values::{CompressionWord, EngineWord, FormatWord, HookWord, LayoutWord};
 }
 #[path = "../../src/cli/config.rs"]
 mod config;
 #[allow(dead_code)] // the command line uses the rest
+#[path = "../../src/cli/args/hooks.rs"]
+mod hooks;
+#[allow(dead_code)] // the command line uses the rest
 #[path = "../../src/cli/args/values.rs"]
 mod values;
+
+use values::HookWord;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     remand_fuzz::bounded();

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use super::{Item, Known, Value};
 use crate::tree::path::printable;
 
+/// What some editors write at the begin of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const MAX_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 8;
 const MAX_KEY_BYTES: usize = 255;
@@ -45,7 +47,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed> {
         return Err(format!("line {line}: it is no UTF-8 text; write it as such"));
     }
     let mut parser = Parser { text: bytes, at: 0, items: Vec::new(), known: HashMap::new() };
-    if bytes.starts_with(b"\xef\xbb\xbf") {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
         parser.at = 3;
     }
     parser.blanks()?;
@@ -254,7 +256,8 @@ impl Parser<'_> {
                 Some(b'.') => {
                     return Err(self.wrong("macros of UCL are not understood; write out what it includes"));
                 }
-                Some(byte) if is_key_start(byte) => {}
+                // At the begin of the text it would be none of the key's, and what stands before it can be taken away.
+                Some(byte) if is_key_start(byte) && !self.text[self.at..].starts_with(BYTE_ORDER_MARK) => {}
                 _ => return Err(self.wrong("a key begins with a letter or a digit; put it in quotes")),
             }
             while self.peek().is_some_and(is_key) && !self.begins_comment() {
