@@ -113,7 +113,8 @@ pub(super) fn fstab(data: &[u8]) {
     let moved =
         fstab::with_pool(text, directory, Path::new("/a b"), &[("releases/x".into(), "releases/y".into())]);
     assert_eq!(count(&moved), count(text), "{}", moved.escape_ascii());
-    assert_eq!(fstab::with_pool(text, Path::new("/no/where"), directory, &[]).len(), text.len());
+    let is_named = text.contains(&b'\\') || text.windows(9).any(|window| window == b"/no/where");
+    assert!(is_named || fstab::with_pool(text, Path::new("/no/where"), directory, &[]) == text);
     // Once more it is the same. What stood for our directory before is ours after that.
     let again = fstab::to_archive(&back, directory);
     let third = fstab::to_archive(&fstab::from_archive(&again, directory), directory);
