@@ -216,7 +216,7 @@ impl Backend for Btrfs {
         self.list_enclosed(name)
     }
 
-    fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
+    fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         properties::local(self, name)
     }
 

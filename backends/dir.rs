@@ -315,7 +315,7 @@ impl Backend for Dir {
         Ok(Vec::new())
     }
 
-    fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
+    fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         self.find(name)?.ok_or_else(|| self.missing(name))?;
         self.remembered_properties(name)
     }

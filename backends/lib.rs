@@ -299,8 +299,9 @@ pub trait Backend: Send + Sync + Debug {
         Ok(Encryption::None)
     }
 
-    /// Properties that were set on the dataset itself (not inherited, not received, no statistics), by name.
-    fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
+    /// The dataset's own properties, by name: set on it or, on ZFS, received along with it, as `zfs send -p` has it. Not what it
+    /// inherits, and no statistics.
+    fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>>;
 
     /// Sets a property on a dataset that this run created.
     fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()>;

@@ -233,10 +233,11 @@ impl Backend for Zfs {
         streams::encryption(&self.full(name)?)
     }
 
-    fn local_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
+    fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         let full = self.full(name)?;
         let get = |columns| {
-            tool::ask(&full, ["get", "-H", "-p", "-s", "local", "-o", columns, "all", full.as_str()])?
+            let own = "local,received";
+            tool::ask(&full, ["get", "-H", "-p", "-s", own, "-o", columns, "all", full.as_str()])?
                 .ok_or_else(|| Self::missing(&full))
         };
         let names = get("property")?;

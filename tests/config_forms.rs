@@ -302,6 +302,52 @@ fn properties_of_zfs_are_read_kept_and_changed_once() {
 }
 
 #[test]
+fn properties_that_were_received_are_the_config_too() {
+    let Some(place) = Place::zfs("config forms") else { return };
+    let (pool, scratch) = (Pool::with_jail(&place, Size::Small), Scratch::new());
+    let dataset = |name: &str| format!("{}/jails/{name}", pool.name());
+    std::fs::remove_file(pool.path("jails/web01/config.json")).unwrap();
+    for (key, value) in PROPERTIES {
+        zfs(["set", &format!("{PREFIX}{key}={value}"), &dataset("web01")]);
+    }
+    for own in ["com.example:owner=ops", "compression=gzip-3"] {
+        zfs(["set", own, &dataset("web01")]);
+    }
+    zfs(["set", "quota=1G", &dataset("web01/data")]);
+    // As administrators move jails; what was set on the way is of both sources, and what was taken back is of none.
+    zfs(["snapshot", "-r", &format!("{}@moved", dataset("web01"))]);
+    for part in ["", "/data"] {
+        let (from, to) = (dataset("web01") + part + "@moved", dataset("web02") + part);
+        let moved = std::process::Command::new("sh")
+            .args(["-c", "zfs send -p \"$0\" | zfs receive -u \"$1\" && zfs mount \"$1\"", &from, &to])
+            .status();
+        assert!(moved.unwrap().success(), "{to}");
+    }
+    let root = format!("{}/root", dataset("web02"));
+    zfs(["clone", &format!("{}/root@moved", dataset("web01")), &root]);
+    let get = |name: &str, key: &str| zfs(["get", "-H", "-o", "value,source", key, &dataset(name)]);
+    assert_eq!(get("web02", &format!("{PREFIX}boot")), "on\treceived");
+    std::fs::remove_file(pool.path("jails/web02/fstab")).unwrap();
+    zfs(["set", &format!("{PREFIX}type=template"), &dataset("web02")]);
+    zfs(["inherit", &format!("{PREFIX}user.comment"), &dataset("web02")]);
+    assert_eq!(listed(&pool, "web02")["config"], "properties");
+    let archive = scratch.join("web02.tar");
+    export(&pool, "web02", &archive, &[]);
+    let config: Value = serde_json::from_str(&member(&archive, "./properties.json")).unwrap();
+    let mut wanted: Value = serde_json::from_str(&properties_json()).unwrap();
+    wanted[format!("{PREFIX}type")] = "template".into();
+    wanted.as_object_mut().unwrap().remove(&format!("{PREFIX}user.comment"));
+    assert_eq!(config, wanted);
+    let record = Bundle::open(&archive).manifest()["resources"][0].clone();
+    assert_eq!(record["properties"]["com.example:owner"], "ops");
+    restore(&pool, &archive, &["--name", "web03"]);
+    assert_eq!(get("web03", "com.example:owner"), "ops\tlocal");
+    assert_eq!(get("web03", "compression"), "gzip-3\tlocal");
+    assert_eq!(get("web03/data", "quota"), "1G\tlocal");
+    assert_eq!(get("web03", &format!("{PREFIX}boot")), "on\tlocal");
+}
+
+#[test]
 fn a_snapshot_has_the_config_of_then() {
     let Some(place) = Place::zfs("config forms") else { return };
     let (pool, scratch) = (Pool::with_jail(&place, Size::Small), Scratch::new());

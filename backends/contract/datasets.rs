@@ -80,7 +80,7 @@ fn absent_is_an_answer(pool: &Fixture) -> Outcome {
     assert!(!pool.exists("a/b"));
     assert!(matches!(pool.backend.descendants(&name("a")), Err(Error::NotFound(_))));
     assert!(matches!(pool.backend.snapshots(&name("a")), Err(Error::NotFound(_))));
-    assert!(matches!(pool.backend.local_properties(&name("a")), Err(Error::NotFound(_))));
+    assert!(matches!(pool.backend.own_properties(&name("a")), Err(Error::NotFound(_))));
     assert!(matches!(pool.backend.mount(&name("a")), Err(Error::NotFound(_))));
     let snapshot = pool.backend.snapshot(&name("a"), &super::run_name(1), true);
     assert!(matches!(snapshot, Err(Error::NotFound(_))));
@@ -303,7 +303,7 @@ fn properties(pool: &Fixture) -> Outcome {
     // Where a backend has no properties of its own it remembers them there.
     pool.backend.state_directory().unwrap();
     let created = pool.create("a");
-    assert!(pool.backend.local_properties(&name("a")).unwrap().is_empty());
+    assert!(pool.backend.own_properties(&name("a")).unwrap().is_empty());
     let wanted = [
         ("recordsize", "65536"),
         ("org.example:tab", "a\tb  c: d=e"),
@@ -313,12 +313,12 @@ fn properties(pool: &Fixture) -> Outcome {
     for (property, value) in wanted {
         pool.backend.set_property(&created, property, value).unwrap();
     }
-    let found = pool.backend.local_properties(&name("a")).unwrap();
+    let found = pool.backend.own_properties(&name("a")).unwrap();
     let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(found, [wanted[2], wanted[3], wanted[1], wanted[0]]);
     // Several lines, of which one looks like another property.
     pool.backend.set_property(&created, "org.example:lines", "one\nrecordsize\t7\n").unwrap();
-    let found = pool.backend.local_properties(&name("a")).unwrap();
+    let found = pool.backend.own_properties(&name("a")).unwrap();
     assert_eq!(found["org.example:lines"], "one\nrecordsize\t7\n");
     assert_eq!(found["recordsize"], "65536");
     for bad in ["a=b", "", "-o", "a b", "x\ny"] {
@@ -333,7 +333,7 @@ fn properties_of_subvolumes(pool: &Fixture) -> Outcome {
         return Outcome::Skipped("it has no subvolumes");
     }
     let created = pool.create("a");
-    let properties = || pool.backend.local_properties(&name("a")).unwrap();
+    let properties = || pool.backend.own_properties(&name("a")).unwrap();
     assert!(properties().is_empty());
     pool.backend.set_property(&created, "btrfs:compression", "zstd").unwrap();
     pool.backend.set_property(&created, "btrfs:ro", "true").unwrap();
@@ -348,7 +348,7 @@ fn properties_of_subvolumes(pool: &Fixture) -> Outcome {
     // Into another directory, which takes more than a rename, and stays what it is.
     let above = pool.create("to");
     let created = pool.rename(created, "to/b");
-    assert_eq!(pool.backend.local_properties(&name("to/b")).unwrap()["btrfs:ro"], "true");
+    assert_eq!(pool.backend.own_properties(&name("to/b")).unwrap()["btrfs:ro"], "true");
     pool.destroy(created);
     pool.destroy(above);
     Outcome::Passed

@@ -86,7 +86,7 @@ fn there_and_back(pool: &Fixture) -> Outcome {
     assert_eq!(pool.read("new", "second"), "text");
     assert!(!pool.directory("new").join("later").exists());
     assert_eq!(std::fs::read(pool.directory("new").join("file")).unwrap(), noise(3_000_000));
-    assert!(pool.backend.local_properties(&name("new")).unwrap().is_empty(), "nothing of ours stays");
+    assert!(pool.backend.own_properties(&name("new")).unwrap().is_empty(), "nothing of ours stays");
     pool.destroy(created);
     Outcome::Passed
 }

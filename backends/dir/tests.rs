@@ -201,8 +201,7 @@ fn datasets_and_their_properties_are_remembered_wherever_they_go() {
     assert_eq!(below("jails/web01"), all);
     assert_eq!(below("jails/web01/data"), all[1..2]);
     assert_eq!(below("jails"), [""; 0], "only what was created in a dataset");
-    let property =
-        |of: &str, property: &str| pool.local_properties(&name(of)).unwrap().get(property).cloned();
+    let property = |of: &str, property: &str| pool.own_properties(&name(of)).unwrap().get(property).cloned();
     assert_eq!(property("jails/web01", "quota").as_deref(), Some("1 G"));
     assert_eq!(property("jails/web01/data/db", "org.example:note").as_deref(), Some("of\ndata/db"));
     // By hand, too.
@@ -228,7 +227,7 @@ fn a_part_that_is_renamed_takes_its_record_along() {
     let part = pool.rename(part, &name("z")).unwrap();
     assert_eq!(pool.descendants(&name("a")).unwrap(), []);
     assert_eq!(pool.descendants(&name("z")).unwrap()[0].name, name("z/c"));
-    assert_eq!(pool.local_properties(&name("z")).unwrap()["quota"], "1");
+    assert_eq!(pool.own_properties(&name("z")).unwrap()["quota"], "1");
     let record = pool.existing_state_directory().unwrap().unwrap().join("datasets");
     pool.destroy(part).unwrap();
     pool.destroy(top).unwrap();

@@ -61,7 +61,7 @@ impl Place<'_> {
     /// What its properties say.
     pub(crate) fn of_properties(self) -> Result<Config> {
         let failed = Error::backend(format!("read the properties of {}", self.dataset.as_str()));
-        Ok(Config::of_properties(&self.backend.local_properties(self.dataset).map_err(failed)?))
+        Ok(Config::of_properties(&self.backend.own_properties(self.dataset).map_err(failed)?))
     }
 }
 
@@ -97,7 +97,7 @@ impl Defaults {
         if backend.dataset(&name).map_err(failed())?.is_none() {
             return Ok(None);
         }
-        let found = backend.local_properties(&name).map_err(failed())?;
+        let found = backend.own_properties(&name).map_err(failed())?;
         Ok(Some(Config::of_properties(&found)).filter(|config| !config.keys().is_empty()))
     }
 

@@ -106,7 +106,7 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
         fstab: resource.fstab.then(|| "fstab".into()),
         base_directories: left_out.to_vec(),
         view: resource.view.clone(),
-        properties: own_properties(backend, resource)?,
+        properties: besides_config(backend, resource)?,
         datasets: job.plan.datasets.iter().map(|planned| dataset(job, planned)).collect::<Result<_>>()?,
         revision: remembered.revision,
         tags: remembered.annotations.tags,
@@ -116,10 +116,10 @@ pub(super) fn record(job: &Job<'_>, found: Found<'_>) -> Result<ResourceRecord> 
     })
 }
 
-/// Those of the resource's own dataset, but for those that are its config: that has a member.
-fn own_properties(backend: &dyn Backend, resource: &Resource) -> Result<BTreeMap<String, String>> {
+/// The properties of the resource's own dataset, but for those that are its config: that has a member.
+fn besides_config(backend: &dyn Backend, resource: &Resource) -> Result<BTreeMap<String, String>> {
     let failed = Error::backend(format!("read the properties of {}", resource.dataset.as_str()));
-    let mut found = backend.local_properties(&resource.dataset).map_err(failed)?;
+    let mut found = backend.own_properties(&resource.dataset).map_err(failed)?;
     if resource.config == Some(Form::Properties) {
         let config = Config::of_properties(&found);
         found.retain(|name, _| !config.properties().is_some_and(|own| own.contains_key(name)));
@@ -167,7 +167,7 @@ fn dataset(job: &Job<'_>, planned: &super::plan::PlannedDataset) -> Result<Datas
         } else {
             Vec::new()
         },
-        properties: backend.local_properties(&part.dataset).map_err(failed())?,
+        properties: backend.own_properties(&part.dataset).map_err(failed())?,
         snapshots,
         bytes: None,
     })
