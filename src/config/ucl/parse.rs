@@ -118,6 +118,17 @@ impl Parser<'_> {
         Ok(ended)
     }
 
+    /// Skips blanks, and what stands between values; whether there was anything that ends one.
+    fn separators(&mut self) -> Result<bool> {
+        let mut ended = self.blanks()?;
+        while matches!(self.peek(), Some(b';' | b',')) {
+            ended = true;
+            self.at += 1;
+            self.blanks()?;
+        }
+        Ok(ended)
+    }
+
     /// Reads keys and values until the section ends, with its brace; where that is.
     fn section(&mut self, above: &str, depth: usize, braced: bool) -> Result<usize> {
         if depth > MAX_DEPTH {
@@ -125,12 +136,7 @@ impl Parser<'_> {
         }
         let mut ended = true;
         loop {
-            ended |= self.blanks()?;
-            while matches!(self.peek(), Some(b';' | b',')) {
-                ended = true;
-                self.at += 1;
-                self.blanks()?;
-            }
+            ended |= self.separators()?;
             match self.peek() {
                 None if braced => return Err(self.wrong("a section does not end; close it with }")),
                 None => return Ok(self.at),
@@ -304,12 +310,7 @@ impl Parser<'_> {
         let mut items = 0;
         let mut ended = true;
         loop {
-            ended |= self.blanks()?;
-            while matches!(self.peek(), Some(b';' | b',')) {
-                ended = true;
-                self.at += 1;
-                self.blanks()?;
-            }
+            ended |= self.separators()?;
             items += 1;
             if items > MAX_ITEMS {
                 return Err(self.wrong("a list has more items than one of a config has"));
