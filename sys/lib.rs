@@ -14,3 +14,4 @@ pub mod mounts;
 #[cfg(any(target_os = "freebsd", test))]
 pub mod securelevel;
 pub mod session;
+pub mod writeback;

@@ -99,10 +99,16 @@ pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> 
     Error::Io { action, subject: path.display().to_string(), source }
 }
 
+/// So much is written to a file before the device is told to begin with it.
+const WRITE_BACK_BYTES: u64 = 4 << 20;
+
 /// A regular file.
 #[derive(Debug)]
 pub struct FileSink {
     file: File,
+    /// Bytes written, and how many of them are on their way to the device.
+    written: u64,
+    begun: u64,
     partial: PathBuf,
     dest: PathBuf,
     force: bool,
@@ -127,13 +133,20 @@ impl FileSink {
             .mode(0o600)
             .open(&partial)
             .map_err(|source| io_error("create", &partial, source))?;
-        Ok(Self { file, partial, dest: dest.to_owned(), force, committed: false })
+        Ok(Self { file, written: 0, begun: 0, partial, dest: dest.to_owned(), force, committed: false })
     }
 }
 
 impl Write for FileSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let length = self.file.write(bytes)?;
+        self.written += length as u64;
+        if self.written - self.begun >= WRITE_BACK_BYTES {
+            // Not left to the fsync at the end, which nothing else can be done beside. Where it cannot be, that takes longer.
+            let _ = remand_sys::writeback::begin(&self.file, self.begun, self.written - self.begun);
+            self.begun = self.written;
+        }
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
