@@ -30,8 +30,9 @@ pub enum Codec {
     None,
 }
 
-/// Level that is used where none is asked for: what makes about the size that gzip(1) and zstd(1) make without a word.
-const GZIP_LEVEL: u32 = 5;
+/// Level that is used where none is asked for: what comes within a hundredth of the size that gzip(1) and zstd(1) make without a word.
+/// The next one of gzip's takes a tenth more of a whole export's CPU time, and saves as much as this one lacks.
+const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: u32 = 3;
 
 /// Suffix of an encrypted archive, after that of its form.
@@ -182,15 +183,15 @@ mod tests {
     #[test]
     fn the_suffix_decides_and_contradictions_are_usage_errors() {
         let tar = Format::Tar;
-        assert_eq!(of("a/web.tar.gz", None, None, None), Ok((tar, Compression::Gzip(5))));
+        assert_eq!(of("a/web.tar.gz", None, None, None), Ok((tar, Compression::Gzip(4))));
         assert_eq!(of("web.TGZ", None, None, Some(9)), Ok((tar, Compression::Gzip(9))));
         assert_eq!(of("web.tar.zst", None, None, None), Ok((tar, Compression::Zstd(3))));
         assert_eq!(of("web.tar", None, None, None), Ok((tar, Compression::None)));
         assert_eq!(of("web", None, None, None), Ok((Format::Directory, Compression::None)));
         assert_eq!(of("web.tar.zst.age", None, None, None), Ok((tar, Compression::Zstd(3))));
-        assert_eq!(of("web.age", None, None, None), Ok((tar, Compression::Gzip(5))));
+        assert_eq!(of("web.age", None, None, None), Ok((tar, Compression::Gzip(4))));
         assert_eq!(of("web.age", Some(Format::Directory), None, None), Err(2));
-        assert_eq!(of("web", Some(tar), None, None), Ok((tar, Compression::Gzip(5))));
+        assert_eq!(of("web", Some(tar), None, None), Ok((tar, Compression::Gzip(4))));
         assert_eq!(of("-", None, Some(Codec::Zstd), Some(19)), Ok((tar, Compression::Zstd(19))));
         for (path, format, codec, level) in [
             ("web.tar.gz", None, Some(Codec::Zstd), None),

@@ -37,14 +37,14 @@ fn the_config_file_fills_in_and_contradicts_nothing() {
     let cases: [(&[&str], &Config, (Format, Compression)); 11] = [
         (&["w", "-"], &zstd, (Format::Tar, Compression::Zstd(15))),
         (&["w", "-"], &directory, (Format::Tar, Compression::Zstd(15))),
-        (&["w", "a.tar.gz"], &directory, (Format::Tar, Compression::Gzip(5))),
+        (&["w", "a.tar.gz"], &directory, (Format::Tar, Compression::Gzip(4))),
         (&["w", "a.tar.zst"], &zstd, (Format::Tar, Compression::Zstd(15))),
         (&["w", "a"], &zstd, (Format::Directory, Compression::None)),
         (&["w", "a"], &tar, (Format::Tar, Compression::Zstd(15))),
         (&["--format", "tar", "w", "a"], &directory, (Format::Tar, Compression::Zstd(15))),
         (&["--format", "directory", "w", "a"], &tar, (Format::Directory, Compression::None)),
         (&["-l", "3", "w", "-"], &zstd, (Format::Tar, Compression::Zstd(3))),
-        (&["-c", "gzip", "w", "a"], &directory, (Format::Tar, Compression::Gzip(5))),
+        (&["-c", "gzip", "w", "a"], &directory, (Format::Tar, Compression::Gzip(4))),
         (&["-c", "none", "w", "-"], &zstd, (Format::Tar, Compression::None)),
     ];
     for (words, config, expected) in cases {
