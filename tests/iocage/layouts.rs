@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::support::bundle::Bundle;
 use super::support::pool::{Place, Pool, Size, destroy, names, zfs};
 use super::support::run::{Ended, export, remand, restore};
-use super::support::{Scratch, compare, skipped};
-use super::{assert_same, listed, manifest, plain, read, rows_of};
+use super::support::{Scratch, skipped};
+use super::{assert_same, listed, manifest, plain, read};
 
 #[test]
 fn from_iocage_to_libioc_and_back() {

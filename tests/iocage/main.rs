@@ -7,11 +7,11 @@ mod support;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::Scratch;
 use support::bundle::Bundle;
 use support::compare;
 use support::pool::{Place, Pool, Size, names, zfs};
-use support::run::{Ended, export, remand, restore};
-use support::{Scratch, skipped};
+use support::run::{export, remand, restore};
 
 /// Kind, name and base of all that a pool lists.
 fn listed(pool: &Pool, options: &[&str]) -> Vec<[String; 3]> {
