@@ -16,6 +16,21 @@ pub fn inside<'a>(points: &'a [PathBuf], path: &Path) -> Option<&'a Path> {
     points.iter().map(PathBuf::as_path).find(|point| point.starts_with(path))
 }
 
+/// Whether this process sees what the kernel mounts of its own accord, as ZFS mounts a snapshot that is looked into. On Linux that comes
+/// into the mount namespace that the system was booted with, and not into a container's or that of a service with directories
+/// of its own. Where that cannot be found out, it is taken to be so.
+pub fn automounts_are_seen() -> bool {
+    platform::automounts_are_seen()
+}
+
+/// By the names of namespaces: the process's own of PIDs and of mounts, and that of mounts of the first process in it.
+#[cfg(any(target_os = "linux", test))]
+fn is_first(pids: Option<&Path>, mounts: Option<&Path>, mounts_of_first: Option<&Path>) -> bool {
+    // `PROC_PID_INIT_INO` of linux/proc_ns.h. In another namespace of PIDs the first process is the container's.
+    let booted = Path::new("pid:[4026531836]");
+    pids.is_none_or(|pids| pids == booted) && (mounts_of_first.is_none() || mounts == mounts_of_first)
+}
+
 /// The mount point in a line of `/proc/self/mountinfo`; `None` where it is none.
 #[cfg(any(target_os = "linux", test))]
 fn point_of(line: &[u8]) -> Option<PathBuf> {
@@ -43,7 +58,13 @@ fn absolute(point: Vec<u8>) -> Option<PathBuf> {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use super::{PathBuf, io, point_of};
+    use super::{PathBuf, io, is_first, point_of};
+
+    pub(super) fn automounts_are_seen() -> bool {
+        let name = |of: &str| std::fs::read_link(format!("/proc/{of}")).ok();
+        let [pids, mounts, of_first] = ["self/ns/pid", "self/ns/mnt", "1/ns/mnt"].map(name);
+        is_first(pids.as_deref(), mounts.as_deref(), of_first.as_deref())
+    }
 
     pub(super) fn points() -> io::Result<Vec<PathBuf>> {
         let table = std::fs::read("/proc/self/mountinfo")?;
@@ -57,6 +78,10 @@ mod platform {
 
     /// Mounts that may come between two calls.
     const SPARE: usize = 16;
+
+    pub(super) fn automounts_are_seen() -> bool {
+        true
+    }
 
     pub(super) fn points() -> io::Result<Vec<PathBuf>> {
         loop {
@@ -87,6 +112,10 @@ mod platform {
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 mod platform {
     use super::{PathBuf, io};
+
+    pub(super) fn automounts_are_seen() -> bool {
+        true
+    }
 
     pub(super) fn points() -> io::Result<Vec<PathBuf>> {
         Err(io::ErrorKind::Unsupported.into())
@@ -124,6 +153,17 @@ mod tests {
         ] {
             assert_eq!(inside(&points, Path::new(path)), point.map(Path::new), "{path}");
         }
+    }
+
+    #[test]
+    fn a_namespace_that_the_system_was_not_booted_with_is_told() {
+        let [booted, other] = ["pid:[4026531836]", "pid:[4026532201]"].map(Path::new);
+        let [first, own] = ["mnt:[4026531841]", "mnt:[4026532199]"].map(Path::new);
+        assert!(is_first(Some(booted), Some(first), Some(first)));
+        assert!(!is_first(Some(booted), Some(own), Some(first)), "a service's");
+        assert!(!is_first(Some(other), Some(own), Some(own)), "a container's");
+        assert!(is_first(Some(booted), Some(own), None), "no right to look");
+        assert!(is_first(None, None, None), "no /proc");
     }
 
     #[test]
