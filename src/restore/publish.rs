@@ -203,6 +203,7 @@ impl<'a> Restore<'a> {
             ensure_parent(pool, &place, undo)?;
             // Before properties are set: `canmount` may unmount.
             let times = work.stage.times(&work.plan)?;
+            work.stage.make_mount_points(&work.plan, &times, steps)?;
             work.stage.set_properties(steps);
             let (from, to) = (work.stage.dataset.as_str().to_owned(), place.as_str().to_owned());
             entries.push((at, place, Publish { resource: work.label(), from, to, times }));

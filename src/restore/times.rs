@@ -1,10 +1,14 @@
 //! Times of the directories in which datasets are mounted: the rename that makes a resource visible unmounts and mounts, which
 //! touches them on some platforms.
 
-use remand_backends::DatasetName;
+use std::collections::BTreeMap;
 
-use super::plan::Plan;
+use remand_backends::DatasetName;
+use rustix::fs::Mode;
+
+use super::plan::{Plan, Target};
 use super::stage::{Stage, directory_of};
+use crate::archive::manifest::Encoding;
 use crate::error::{Error, Result};
 use crate::event::Warning;
 use crate::pool::Pool;
@@ -17,25 +21,56 @@ impl Stage<'_> {
     pub(super) fn times(&self, plan: &Plan) -> Result<Vec<KeptTime>> {
         let mut places = vec![(String::new(), TreePath::root())];
         for target in &plan.datasets {
-            let holder = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
-            let holder = holder.max_by_key(|other| other.name.len()).map_or("", |other| other.name.as_str());
-            let below = target.name[holder.len()..].trim_start_matches('/');
-            let path = TreePath::new(below.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
+            let (holder, path) = mounted_in(target, plan)?;
             let above = path.split().map_or_else(TreePath::root, |(above, _)| above);
-            let place = (holder.to_owned(), above);
+            let place = (holder.map_or(String::new(), |holder| holder.name.clone()), above);
             if !places.contains(&place) {
                 places.push(place);
             }
         }
         let times = places.into_iter().filter_map(|(dataset, above)| {
-            let path = data_encoding::BASE64.encode(above.as_bytes());
-            let kept = KeptTime { dataset, path, seconds: 0, nanoseconds: 0 };
+            let kept = kept(&dataset, &above);
             let stat = rustix::fs::fstat(open(self.pool, &self.dataset, &kept)?).ok()?;
             let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
             Some(KeptTime { seconds: stat.st_mtime, nanoseconds, ..kept })
         });
         Ok(times.collect())
     }
+
+    /// Makes the directories that received datasets will be mounted in while that can be done: what they lie in may become read-only
+    /// before. Elsewhere zfs(8) makes what is missing.
+    pub(super) fn make_mount_points(&self, plan: &Plan, times: &[KeptTime], steps: &Steps<'_>) -> Result<()> {
+        for target in plan.datasets.iter().filter(|target| target.encoding == Encoding::Zfs) {
+            let (holder, path) = mounted_in(target, plan)?;
+            let of_holder = holder.map_or(&plan.record.properties, |holder| &holder.properties);
+            let is = |of: &BTreeMap<String, String>, name, value| of.get(name).is_some_and(|is| is == value);
+            let Some((above, name)) = path.split() else { continue };
+            if !is(of_holder, "readonly", "on") || is(&target.properties, "canmount", "off") {
+                continue;
+            }
+            let holder = holder.map_or("", |holder| &holder.name);
+            if let Some(dir) = open(self.pool, &self.dataset, &kept(holder, &above)) {
+                // What is not made is told when it cannot be mounted.
+                let _ = rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755));
+            }
+        }
+        put_times_back(self.pool, &self.dataset, times, steps);
+        Ok(())
+    }
+}
+
+/// The dataset that another one is mounted in, if it is not the resource's own, and where in it.
+fn mounted_in<'p>(target: &Target, plan: &'p Plan) -> Result<(Option<&'p Target>, TreePath)> {
+    let holders = plan.datasets.iter().filter(|other| is_inside(&target.name, &other.name));
+    let holder = holders.max_by_key(|other| other.name.len());
+    let below = target.name[holder.map_or(0, |holder| holder.name.len())..].trim_start_matches('/');
+    let path = TreePath::new(below.as_bytes()).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok((holder, path))
+}
+
+fn kept(dataset: &str, directory: &TreePath) -> KeptTime {
+    let path = data_encoding::BASE64.encode(directory.as_bytes());
+    KeptTime { dataset: dataset.to_owned(), path, seconds: 0, nanoseconds: 0 }
 }
 
 /// Gives the directories of the resource at `place` back the times that they had.
