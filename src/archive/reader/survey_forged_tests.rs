@@ -86,6 +86,9 @@ fn lines_are_proven_by_the_seal_or_by_members_that_agree() {
         let count = if broken { 2 } else { 3 };
         let expected: Vec<_> = all[3..3 + count].iter().map(|name| (*name, Unverified, Unproven)).collect();
         assert_eq!(told(&found), of(&expected));
+        let why = ["has its attributes", "tells of it", "says that it was deleted"];
+        let why: Vec<_> = why.map(|end| format!("only a line that is not proven {end}")).into();
+        assert!(found.findings.iter().map(|finding| &finding.detail).eq(&why[..count]));
         assert_eq!(found.others.len(), usize::from(broken));
         assert_eq!(found.intact_entries, 3);
         assert_eq!(taken(&bytes, &found, false), (strings(&all[..3]), strings(&all[..3])));
