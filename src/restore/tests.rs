@@ -1,5 +1,8 @@
 //! Restores in a pool of plain directories.
 
+mod properties;
+mod steps;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
