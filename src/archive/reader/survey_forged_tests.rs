@@ -155,6 +155,13 @@ fn of_several_attempts_the_last_counts() {
     let again: Vec<_> = got.members.iter().filter(|(line, _)| line.name == name("root/again")).collect();
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].1.as_ref().unwrap().1, Digest::of(b"second"));
+    // Without a line the last one counts, too.
+    let index = bytes.windows(12).rposition(|window| window == b"./index.json").unwrap();
+    let cut = &bytes[..index];
+    let unknown = look(cut);
+    let expected = ["./root", "./root/a", "./root/b", "./root/again", "./root/c"];
+    assert_eq!(told(&unknown), of(&expected.map(|name| (name, Unverified, Unproven))));
+    assert_eq!(taken(cut, &unknown, true).0, strings(&expected));
     // The last one is damaged: the first is another state of it, and not what its line says.
     let mut damaged = bytes;
     let at = damaged.windows(6).rposition(|window| window == b"second").unwrap();

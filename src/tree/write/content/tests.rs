@@ -111,6 +111,12 @@ fn what_is_refused_for_good_is_not_asked_again() {
     let (mut shortcuts, target) = (Shortcuts::default(), files.target());
     assert!(!shortcuts.copy(&target, reader.as_fd(), &extents(&[(0, 10)]), 10).unwrap());
     assert!(!shortcuts.no_copies);
+    // Another file system's file, where the kernel does not copy from one to the other.
+    let elsewhere = tempfile::tempfile_in("/dev/shm").unwrap();
+    elsewhere.write_all_at(&[7; 10], 0).unwrap();
+    if !shortcuts.copy(&target, elsewhere.as_fd(), &extents(&[(0, 10)]), 10).unwrap() {
+        assert!(shortcuts.no_copies);
+    }
     // What was learned is kept.
     let mut learned = Shortcuts { no_clones: false, no_copies: true };
     learned.learn(Shortcuts { no_clones: true, no_copies: false });
