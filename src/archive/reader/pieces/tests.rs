@@ -139,7 +139,7 @@ fn the_table_says_how_much_is_lost() {
         };
         let (_, plain) = look(&bytes);
         assert!(chunks.len() > 3, "{}", chunks.len());
-        for pair in chunks[1..].windows(2) {
+        for pair in chunks[1..].windows(2).take(4) {
             let [one, next] = pair else { unreachable!() };
             let place = |at: u64| usize::try_from(at).unwrap();
             let mut damaged = bytes.clone();
@@ -192,7 +192,10 @@ fn a_chunk_is_found_wherever_it_begins_behind_what_is_lost() {
     for kind in KINDS {
         let [a, b, ..] = four(kind);
         // One byte is passed by before the search begins, which looks at so many at a time.
-        for before in (1..=21).flat_map(|before| [READ_BYTES - before + 1, 2 * READ_BYTES - before + 1]) {
+        for before in [1, 5, 19, 20, 21]
+            .into_iter()
+            .flat_map(|before| [READ_BYTES - before + 1, 2 * READ_BYTES - before + 1])
+        {
             let bytes = [&a[..], &vec![0x55; before], &b].concat();
             let gap = Told::Gap(a.len() as u64, before as u64, None);
             assert_eq!(told(&bytes), [data(0), gap, data(1)], "{before}");
