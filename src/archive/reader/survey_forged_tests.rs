@@ -162,6 +162,9 @@ fn of_several_attempts_the_last_counts() {
     let expected = ["./root", "./root/a", "./root/b", "./root/again", "./root/c"];
     assert_eq!(told(&unknown), of(&expected.map(|name| (name, Unverified, Unproven))));
     assert_eq!(taken(cut, &unknown, true).0, strings(&expected));
+    let got = salvaged(cut, &unknown, true);
+    let again = got.members.iter().find(|(line, _)| line.name == name("root/again")).unwrap();
+    assert_eq!(again.1.as_ref().unwrap().1, Digest::of(b"second"));
     // The last one is damaged: the first is another state of it, and not what its line says.
     let mut damaged = bytes;
     let at = damaged.windows(6).rposition(|window| window == b"second").unwrap();

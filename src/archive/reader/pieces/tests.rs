@@ -120,9 +120,9 @@ fn without_content_nothing_is_lost() {
 #[test]
 fn a_skippable_frame_is_no_longer_than_remands() {
     let [a, b, ..] = four(Chunked::Zstd);
-    let most = format::part(&[7; table::PART_BYTES]).unwrap();
+    let most = format::part(&vec![7; table::PART_BYTES]).unwrap();
     assert_eq!(told(&[&a[..], &most, &b].concat()), [data(0), data(1)]);
-    let more = format::part(&[7; table::PART_BYTES + 1]).unwrap();
+    let more = format::part(&vec![7; table::PART_BYTES + 1]).unwrap();
     let gap = Told::Gap(a.len() as u64, more.len() as u64, None);
     assert_eq!(told(&[&a[..], &more, &b].concat()), [data(0), gap, data(1)]);
 }
@@ -164,7 +164,8 @@ fn what_the_table_does_not_say_is_known_from_what_came_before() {
     };
     let with = |starts: &[(u64, u64)]| {
         let mut pieces = pieces(&four(Chunked::Gzip).concat());
-        pieces.starts = starts.to_vec().into_iter().peekable();
+        let starts = starts.to_vec();
+        pieces.starts = starts.into_iter().peekable();
         pieces
     };
     // Places of two chunks are unknown, one of them is lost, and says how long it was.

@@ -34,9 +34,7 @@ fn stream(parts: &[Part]) -> Tolerant {
 
 /// Bytes of which no two parts are alike.
 fn part(number: u8, length: usize) -> Vec<u8> {
-    let mut bytes = noise(length);
-    bytes.iter_mut().for_each(|byte| *byte ^= number);
-    bytes
+    noise(length).iter().map(|byte| byte ^ number).collect()
 }
 
 /// The block with a member's header.
