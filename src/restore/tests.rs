@@ -1,6 +1,8 @@
 //! Restores in a pool of plain directories.
 
+mod merge;
 mod properties;
+mod salvage;
 mod steps;
 
 use std::path::{Path, PathBuf};
