@@ -260,4 +260,30 @@ mod tests {
         assert!(!knows("root/gone") && !knows("root/never"));
         assert!(knows("root/d") && knows("root/d/there"));
     }
+
+    #[test]
+    fn a_link_leads_to_a_file_that_came_before_in_a_tree_of_files() {
+        let mut checker = Checker::new(&crate::archive::testing::two_jails()).unwrap();
+        for (path, kind) in [
+            ("jails/a/config.json", Kind::File),
+            ("jails/a/root.tree", Kind::Directory),
+            ("jails/a/root.tree/file", Kind::File),
+            ("jails/b/root.tree", Kind::Directory),
+        ] {
+            checker.line_alone(&line(path, entry(kind))).unwrap();
+        }
+        let mut leads = |from: &str, to: &str| checker.line_alone(&link(from, to, Kind::File)).is_ok();
+        assert!(leads("jails/a/root.tree/same", "jails/a/root.tree/file"));
+        // Names in several trees.
+        assert!(leads("jails/b/root.tree/other", "jails/a/root.tree/file"));
+        for to in [
+            "jails/a/root.tree",
+            "jails/a/root.tree/missing",
+            "jails/a/config.json",
+            "jails/c/root.tree/file",
+            "elsewhere",
+        ] {
+            assert!(!leads("jails/b/root.tree/wrong", to), "{to}");
+        }
+    }
 }

@@ -225,6 +225,40 @@ mod tests {
     }
 
     #[test]
+    fn a_base_that_came_along_is_a_whole_release() {
+        let planned = |change: fn(&mut ResourceRecord)| {
+            let base = BaseRecord {
+                kind: ResourceKind::Release,
+                name: "14.2-RELEASE".into(),
+                snapshot: None,
+                guid: None,
+                fingerprint: Some(crate::change::FingerprintBuilder::new().finish()),
+            };
+            let mut record = record(|record| {
+                (record.kind, record.as_base) = (ResourceKind::Release, Some(base));
+            });
+            change(&mut record);
+            plan(&record, None, false)
+        };
+        assert!(planned(|_| {}).is_ok());
+        let wrong: [fn(&mut ResourceRecord); 4] = [
+            |record| record.kind = ResourceKind::Jail,
+            |record| record.as_base.as_mut().unwrap().name = "../x".into(),
+            |record| record.as_base.as_mut().unwrap().fingerprint = None,
+            |record| {
+                record.base = record.as_base.clone();
+                record.mode = Mode::Differential;
+                record.datasets[0].encoding = Encoding::Delta;
+                record.datasets[0].member = member("root", Encoding::Delta);
+            },
+        ];
+        for (number, change) in wrong.into_iter().enumerate() {
+            let error = planned(change).unwrap_err().to_string();
+            assert!(error.contains("which it cannot be"), "{number}: {error}");
+        }
+    }
+
+    #[test]
     fn what_no_export_says_is_refused() {
         type Change = fn(&mut ResourceRecord);
         fn clone(r: &mut ResourceRecord, name: Option<&str>) {

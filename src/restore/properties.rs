@@ -191,7 +191,7 @@ impl Setting {
 
 #[cfg(test)]
 mod tests {
-    use super::{When, when};
+    use super::{When, shaping, when};
 
     #[test]
     fn what_reaches_beyond_the_dataset_is_never_set() {
@@ -230,5 +230,15 @@ mod tests {
         }
         assert_eq!(when("volsize", "1048576", true), When::Itself);
         assert_eq!(when("volsize", "1048576", false), When::Never);
+    }
+
+    #[test]
+    fn what_a_stream_is_received_with_is_what_shapes_content() {
+        let all = [("compression", "lz4"), ("copies", "2"), ("mountpoint", "/etc"), ("quota", "1G")];
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(shaping(&map(&all)), map(&all[..2]));
+        assert_eq!(shaping(&map(&all[2..])), map(&[]));
     }
 }

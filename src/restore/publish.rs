@@ -195,8 +195,13 @@ impl<'a> Restore<'a> {
     }
 
     fn make_visible(&mut self) -> Result<Vec<Option<PathBuf>>> {
-        let Self { context, works, undo, .. } = self;
+        let Self { context, works, undo, several, subject, .. } = self;
         let (pool, steps) = (context.pool, context.steps);
+        let turn_to = |name: Option<&str>| {
+            if *several {
+                steps.turn_to(name, subject);
+            }
+        };
         let mut entries = Vec::new();
         for (at, work) in works.iter_mut().enumerate().filter(|(_, work)| work.failed.is_none()) {
             let place = pool.layout().place(work.plan.record.kind, &work.plan.name)?;
@@ -204,7 +209,9 @@ impl<'a> Restore<'a> {
             // Before properties are set: `canmount` may unmount.
             let times = work.stage.times(&work.plan)?;
             work.stage.make_mount_points(&work.plan, &times, steps)?;
+            turn_to(Some(&work.plan.name));
             work.stage.set_properties(steps);
+            turn_to(None);
             let (from, to) = (work.stage.dataset.as_str().to_owned(), place.as_str().to_owned());
             entries.push((at, place, Publish { resource: work.label(), from, to, times }));
         }

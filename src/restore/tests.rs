@@ -1,5 +1,10 @@
 //! Restores in a pool of plain directories.
 
+mod merge;
+mod properties;
+mod salvage;
+mod steps;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 

@@ -28,7 +28,7 @@ pub(super) struct Restore<'a> {
     read_bytes: Arc<AtomicU64>,
     whole: &'a Meter<'a>,
     /// What events call all of it.
-    subject: &'a str,
+    pub(super) subject: &'a str,
     /// What messages call the archive.
     pub(super) source: String,
     /// Where it is written to.

@@ -51,3 +51,6 @@ pub fn set_flags(tree: &Tree, path: &TreePath, flags: Flags) -> Result<Option<Lo
         _ => lost(gone()),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,10 +253,8 @@ impl Dir {
         };
         match self.complete(&Place { dir, name, own: own.as_ref().map(AsFd::as_fd) }, stat) {
             Ok(node) => Ok(Some(node)),
-            // The same error comes without /proc; only when the entry is gone it means that.
-            Err(error) if is_absent(&error) && self.stat(name)?.is_none_or(|now| now.kind != stat.kind) => {
-                Ok(None)
-            }
+            // Whatever error comes of it; without /proc even of one that is there it is "no such file".
+            Err(_) if self.stat(name)?.is_none_or(|now| now.kind != stat.kind) => Ok(None),
             Err(source) => Err(fail(source)),
         }
     }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::archive::bounds::MAX_NAME_BYTES;
 use crate::archive::check::is_member;
 use crate::archive::testing::{line, name, samples};
 use crate::tree::{Flags, Timestamp};
@@ -115,19 +116,108 @@ fn links_to_nowhere_are_refused() {
     }
 }
 
+/// A header of this type, and records.
+fn forged(kind: u8, size: u64, records: &[(&str, &str)]) -> (::tar::Header, Extended) {
+    let own = encode(&line("root/a", crate::archive::testing::entry(Kind::File)), Layout::Plain, 1).unwrap();
+    let mut own = ::tar::Header::from_byte_slice(&own[own.len() - 512..]).clone();
+    own.set_entry_type(::tar::EntryType::new(kind));
+    own.set_size(size);
+    own.set_cksum();
+    let mut bytes = Vec::new();
+    for (key, value) in records {
+        pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
+    }
+    (own, Extended { records: bytes, ..Extended::default() })
+}
+
+fn why(decoded: Result<Decoded, crate::archive::wrong::Wrong>) -> String {
+    decoded.unwrap_err().about("it").to_string()
+}
+
 #[test]
 fn unknown_sparse_forms_are_refused() {
-    let own = encode(&line("root/a", crate::archive::testing::entry(Kind::Fifo)), Layout::Plain, 1).unwrap();
-    let own = ::tar::Header::from_byte_slice(&own[own.len() - 512..]).clone();
-    for records in
-        [&[("GNU.sparse.map", "0,1")][..], &[("GNU.sparse.major", "2")], &[("GNU.sparse.name", "./root/b")]]
-    {
-        let mut bytes = Vec::new();
-        for (key, value) in records {
-            pax::push(&mut bytes, key.as_bytes(), value.as_bytes());
-        }
-        assert!(decode(&own, &Extended { records: bytes, ..Extended::default() }).is_err());
+    const KNOWN: [(&str, &str); 4] = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.name", "./root/b"),
+        ("GNU.sparse.realsize", "7"),
+    ];
+    let decoded = |kind: u8, size: u64, records: &[(&str, &str)]| {
+        let (own, extended) = forged(kind, size, records);
+        decode(&own, &extended)
+    };
+    let known = decoded(b'0', 512, &KNOWN).unwrap();
+    assert_eq!((known.sparse, known.stored_bytes, known.line.entry.unwrap().size), (true, 512, 7));
+    assert!(!decoded(b'0', 512, &[]).unwrap().sparse);
+    let unknown = [("GNU.sparse.map", "0,1"), ("GNU.sparse.major", "2"), ("GNU.sparse.minor", "1")];
+    for changed in unknown {
+        let mut records: Vec<_> = KNOWN.into_iter().filter(|(key, _)| *key != changed.0).collect();
+        records.push(changed);
+        assert!(why(decoded(b'0', 512, &records)).contains("unknown form"), "{changed:?}");
+        assert!(why(decoded(b'0', 512, &[changed])).contains("unknown form"));
     }
+    for (key, _) in KNOWN {
+        let records: Vec<_> = KNOWN.into_iter().filter(|(other, _)| *other != key).collect();
+        assert!(decoded(b'0', 512, &records).is_err(), "{key}");
+    }
+    // Of what has no content.
+    for kind in [b'1', b'5', b'6'] {
+        assert!(why(decoded(kind, 0, &KNOWN)).contains("no regular file"));
+    }
+}
+
+#[test]
+fn what_has_no_content_says_so() {
+    for kind in [b'1', b'2', b'5', b'6'] {
+        let (own, extended) = forged(kind, 1, &[("linkpath", "./root/b")]);
+        assert!(why(decode(&own, &extended)).contains("its type has none"));
+        let (own, extended) = forged(kind, 0, &[("linkpath", "./root/b")]);
+        assert!(decode(&own, &extended).is_ok());
+    }
+}
+
+#[test]
+fn a_header_has_a_magic_and_a_checksum() {
+    let (own, _) = forged(b'0', 0, &[]);
+    assert!(verify_checksum(&own));
+    let mut other = own.clone();
+    other.as_mut_bytes()[0] ^= 1;
+    assert!(!verify_checksum(&other));
+    let mut other = own.clone();
+    other.as_mut_bytes()[257] ^= 1;
+    other.set_cksum();
+    assert!(!verify_checksum(&other));
+}
+
+#[test]
+fn names_of_other_programs_need_no_dot() {
+    let decoded = |kind: u8, path: &str| {
+        let (own, extended) = forged(kind, 0, &[("path", path)]);
+        let name = |decoded: Result<Decoded, _>| decoded.ok().map(|it| it.line.name.path().to_string());
+        (name(decode(&own, &extended)), name(decode_foreign(&own, &extended)))
+    };
+    let named =
+        |own: Option<&str>, foreign: Option<&str>| (own.map(str::to_owned), foreign.map(str::to_owned));
+    assert_eq!(decoded(b'0', "./a/b"), named(Some("a/b"), Some("a/b")));
+    assert_eq!(decoded(b'0', "a/b"), named(None, Some("a/b")));
+    assert_eq!(decoded(b'5', "./a/"), named(Some("a"), Some("a")));
+    assert_eq!(decoded(b'5', "a/"), named(None, Some("a")));
+    assert_eq!(decoded(b'0', "a/"), named(None, None));
+    // The root of the archive.
+    for path in [".", "./"] {
+        assert_eq!(decoded(b'5', path), named(None, Some("")));
+        assert_eq!(decoded(b'0', path), named(None, None));
+    }
+    for path in ["", "/", "..", "../a", "./..", "a/../b", "/a", ".//a"] {
+        for kind in [b'0', b'5'] {
+            assert_eq!(decoded(kind, path), named(None, None), "{path}");
+        }
+    }
+    let long = |bytes: usize| format!("./{}a", "a/a".repeat(bytes / 3 + 1).get(..bytes - 1).unwrap());
+    let (longest, longer) = (long(MAX_NAME_BYTES - 1), long(MAX_NAME_BYTES));
+    let (own, foreign) = decoded(b'0', &longest);
+    assert!(own.is_some() && own == foreign);
+    assert_eq!(decoded(b'0', &longer), named(None, None));
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {

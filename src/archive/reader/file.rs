@@ -124,3 +124,53 @@ impl TarStream for Plain {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::noise;
+
+    #[test]
+    fn a_file_is_read_at_any_place() {
+        let file = tempfile::tempfile().unwrap();
+        let content = noise(10_000);
+        file.write_all_at(&content, 0).unwrap();
+        assert_eq!(ReadAt::size(&file).unwrap(), 10_000);
+        assert!(read_vec(&file, 0, 10_000).unwrap() == content);
+        assert!(read_vec(&file, 9_000, 10_000).unwrap() == content[9_000..]);
+        assert_eq!(read_vec(&file, 10_000, 1).unwrap(), b"");
+        assert_eq!(read_vec(&file, 0, 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn few_bytes_at_a_time_are_all_bytes_and_an_error_is_one() {
+        /// Gives few bytes at a time, now and then none yet, and fails from a place on.
+        struct Slow(Vec<u8>, std::sync::atomic::AtomicU64, u64);
+
+        impl ReadAt for Slow {
+            fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+                let calls = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                assert!(calls < 1000 && !buffer.is_empty());
+                match calls % 3 {
+                    0 => return Err(io::ErrorKind::Interrupted.into()),
+                    _ if offset >= self.2 => return Err(io::Error::other("the disk")),
+                    _ => {}
+                }
+                let rest = &self.0[usize::try_from(offset).unwrap().min(self.0.len())..];
+                let length = rest.len().min(buffer.len()).min(7);
+                buffer[..length].copy_from_slice(&rest[..length]);
+                Ok(length)
+            }
+
+            fn size(&self) -> io::Result<u64> {
+                Ok(self.0.len() as u64)
+            }
+        }
+
+        let content = noise(500);
+        let slow = |fails| Slow(content.clone(), std::sync::atomic::AtomicU64::new(0), fails);
+        assert!(read_vec(&slow(u64::MAX), 100, 300).unwrap() == content[100..400]);
+        assert!(read_vec(&slow(u64::MAX), 100, 600).unwrap() == content[100..]);
+        assert_eq!(read_vec(&slow(200), 100, 300).unwrap_err().to_string(), "the disk");
+    }
+}

@@ -144,3 +144,45 @@ impl<R: BufRead> Read for Frames<R> {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        Frames::new(io::Cursor::new(bytes), None).read_to_end(&mut plain).map(|_| plain)
+    }
+
+    #[test]
+    fn frames_without_content_are_passed_by() {
+        let frame = |plain: &[u8]| format::Encoder::new(1).unwrap().encode(plain).unwrap();
+        let skippable = |length: usize| {
+            [&format::SKIPPABLE, &u32::try_from(length).unwrap().to_le_bytes()[..], &vec![7; length]].concat()
+        };
+        let most = format::MAX_SKIPPABLE_BYTES;
+        for length in [0, 1, most, most + 1, 3 * most] {
+            let between = [frame(b"one"), skippable(length), frame(b"two"), skippable(length)].concat();
+            assert_eq!(read(&between).unwrap(), b"onetwo");
+            for cut in [1, length].into_iter().filter(|cut| (1..=length).contains(cut)) {
+                let error = read(&between[..between.len() - cut]).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{length}");
+            }
+            // Its header alone.
+            let end = between.len() - length;
+            for cut in 1..8 {
+                assert!(read(&between[..end - cut]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_damage() {
+        let frame = format::Encoder::new(1).unwrap().encode(b"content").unwrap();
+        assert_eq!(read(&frame).unwrap(), b"content");
+        assert_eq!(read(b"").unwrap(), b"");
+        for behind in [&b"x"[..], b"xyz", b"text and more", &[0; 8], &frame[1..], &frame[..4], &frame[..5]] {
+            assert!(read(&[&frame[..], behind].concat()).is_err(), "{behind:?}");
+        }
+    }
+}

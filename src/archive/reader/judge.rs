@@ -343,3 +343,6 @@ fn hash(line: &Line) -> blake3::Hash {
     let line = Line { entry: in_header(line), group: None, replaced: None, unstable: false, ..line.clone() };
     blake3::hash(&line_to_json(&line))
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,3 +142,6 @@ pub(super) fn failed(source: io::Error) -> Error {
     let subject = format!("a temporary file in {}", std::env::temp_dir().display());
     Error::Io { action: "use", subject, source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,3 +351,6 @@ fn frame_length(window: &mut Window) -> io::Result<Option<usize>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,3 +210,6 @@ pub(super) fn failures(lines: &Lines) -> Result<Vec<Failure>> {
     }
     Ok(failures)
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,9 @@ fn lines_are_proven_by_the_seal_or_by_members_that_agree() {
         let count = if broken { 2 } else { 3 };
         let expected: Vec<_> = all[3..3 + count].iter().map(|name| (*name, Unverified, Unproven)).collect();
         assert_eq!(told(&found), of(&expected));
+        let why = ["has its attributes", "tells of it", "says that it was deleted"];
+        let why: Vec<_> = why.map(|end| format!("only a line that is not proven {end}")).into();
+        assert!(found.findings.iter().map(|finding| &finding.detail).eq(&why[..count]));
         assert_eq!(found.others.len(), usize::from(broken));
         assert_eq!(found.intact_entries, 3);
         assert_eq!(taken(&bytes, &found, false), (strings(&all[..3]), strings(&all[..3])));
@@ -152,6 +155,16 @@ fn of_several_attempts_the_last_counts() {
     let again: Vec<_> = got.members.iter().filter(|(line, _)| line.name == name("root/again")).collect();
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].1.as_ref().unwrap().1, Digest::of(b"second"));
+    // Without a line the last one counts, too.
+    let index = bytes.windows(12).rposition(|window| window == b"./index.json").unwrap();
+    let cut = &bytes[..index];
+    let unknown = look(cut);
+    let expected = ["./root", "./root/a", "./root/b", "./root/again", "./root/c"];
+    assert_eq!(told(&unknown), of(&expected.map(|name| (name, Unverified, Unproven))));
+    assert_eq!(taken(cut, &unknown, true).0, strings(&expected));
+    let got = salvaged(cut, &unknown, true);
+    let again = got.members.iter().find(|(line, _)| line.name == name("root/again")).unwrap();
+    assert_eq!(again.1.as_ref().unwrap().1, Digest::of(b"second"));
     // The last one is damaged: the first is another state of it, and not what its line says.
     let mut damaged = bytes;
     let at = damaged.windows(6).rposition(|window| window == b"second").unwrap();

@@ -10,7 +10,7 @@ use crate::archive::testing::*;
 
 pub(super) type Told = (String, Fault, Rescue);
 
-struct Memory(Vec<u8>);
+pub(super) struct Memory(pub(super) Vec<u8>);
 
 impl ReadAt for Memory {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

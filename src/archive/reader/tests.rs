@@ -4,6 +4,29 @@ use crate::archive::testing::*;
 use crate::archive::{Compression, Writer};
 
 #[test]
+fn an_archive_that_is_read_again_is_the_same() {
+    let bytes = archive(Compression::None, false, &samples());
+    let stream = || Box::new(io::Cursor::new(bytes.clone()));
+    let terms = Terms::new("test");
+    let audited = content::Audited::new(stream() as Box<dyn io::BufRead>, Audit::default());
+    let json = tar::Tar::new(Box::new(audited), &terms).manifest().unwrap().1;
+    let read = |known: &[u8]| {
+        let mut collected = Collected::default();
+        let read = read_stream(stream(), &terms, Some(known), &mut collected);
+        // What the visitor knows it is not told again.
+        assert!(collected.manifest.is_none());
+        (read, collected.members.len())
+    };
+    let (seal, members) = read(&json);
+    assert!(seal.is_ok() && members > 0);
+    for other in [&json[..json.len() - 1], b"", &[&json[..], b" "].concat()] {
+        let (error, members) = read(other);
+        assert!(matches!(error, Err(Error::Damaged(_))), "{error:?}");
+        assert_eq!(members, 0);
+    }
+}
+
+#[test]
 fn everything_comes_back() {
     for compression in [Compression::None, Compression::Gzip(6), Compression::Zstd(3)] {
         for patchable in [true, false] {

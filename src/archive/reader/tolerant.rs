@@ -245,3 +245,6 @@ impl TarStream for Tolerant {
         Some(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

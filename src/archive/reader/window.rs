@@ -182,4 +182,30 @@ mod tests {
         }
         assert_eq!(told.try_iter().count(), 0);
     }
+
+    #[test]
+    fn bytes_ahead_are_read_once_and_in_order() {
+        let content: Vec<u8> = (0..=250).cycle().take(3 * READ_BYTES + 77).collect();
+        let mut window = Window::new(Box::new(io::Cursor::new(content.clone())));
+        let mut read = Vec::new();
+        for (ahead, taken) in [(10, 3), (1, 1), (READ_BYTES + 5, READ_BYTES), (1, 0)] {
+            let filled = window.fill(ahead).unwrap();
+            assert!(filled == &content[read.len()..read.len() + ahead]);
+            read.extend_from_slice(&filled[..taken]);
+            Window::take(&mut window, taken);
+            assert_eq!(window.at, read.len() as u64);
+            // The same by reading, which gives what is there.
+            let mut buffer = [0; 1000];
+            let count = window.read(&mut buffer).unwrap();
+            assert!(count > 0 && buffer[count..].iter().all(|byte| *byte == 0));
+            read.extend_from_slice(&buffer[..count]);
+            assert!(content.starts_with(&read) && window.at == read.len() as u64);
+            assert_eq!(window.read(&mut []).unwrap(), 0);
+        }
+        window.read_to_end(&mut read).unwrap();
+        assert!(read == content);
+        assert_eq!((window.read(&mut [0; 10]).unwrap(), window.fill(10).unwrap().len()), (0, 0));
+        // What was taken is not kept.
+        assert!(window.buffer.capacity() < 3 * READ_BYTES, "{}", window.buffer.capacity());
+    }
 }

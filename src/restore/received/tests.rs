@@ -78,6 +78,21 @@ fn the_same_bytes_pass_and_are_covered_to_the_end() {
     }
 }
 
+/// Whatever distance an earlier run had between its lines.
+#[test]
+fn lines_that_lie_farther_apart_are_gone_on_with() {
+    let bytes = bytes();
+    let mut old = noted(&bytes, None);
+    let marks = old.datasets.get_mut("data x").unwrap();
+    let between = marks.iter().position(|(offset, _)| *offset == INTERVAL_BYTES).unwrap();
+    marks.remove(between);
+    let (outcome, _, foreign, _) = go_on(&old, &bytes);
+    assert!(outcome.unwrap() == bytes && !foreign);
+    // The end comes before the next of them.
+    let (outcome, _, foreign, _) = go_on(&old, &bytes[..usize::try_from(INTERVAL_BYTES).unwrap() + 5]);
+    assert!(outcome.is_err() && foreign);
+}
+
 #[test]
 fn other_bytes_are_found_before_the_interval_is_handed_on() {
     let bytes = bytes();

@@ -108,6 +108,8 @@ mod tests {
         let schg = "schg,nocow".parse().unwrap();
         assert_eq!(bits_with(strange | uchg_nodump, schg), strange | 0x0002_0000);
         assert_eq!(bits_with(strange | uchg_nodump, Flags::empty()), strange);
+        // What is set already stays.
+        assert_eq!(bits_with(0x0002_0000, schg), 0x0002_0000);
     }
 
     #[test]

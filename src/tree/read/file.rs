@@ -162,3 +162,6 @@ fn data_extents(fd: &OwnedFd, size: u64) -> io::Result<Vec<Extent>> {
     }
     Ok(extents)
 }
+
+#[cfg(test)]
+mod tests;

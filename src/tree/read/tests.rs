@@ -189,10 +189,44 @@ fn what_vanishes_or_changes_its_kind_is_none() {
     let link = root.stat(b"link").unwrap().unwrap();
     fs::remove_file(dir.path().join("link")).unwrap();
     assert_eq!(root.node(b"link", &link).unwrap(), None);
+    run("mkfifo", &[], &dir.path().join("link"));
+    assert_eq!(root.node(b"link", &link).unwrap(), None);
     fs::create_dir(dir.path().join("dir")).unwrap();
     let gone = root.open_dir(b"dir").unwrap().unwrap();
     fs::remove_dir(dir.path().join("dir")).unwrap();
     assert_eq!(gone.names().unwrap(), []);
+}
+
+#[test]
+fn the_directory_above_is_the_one_that_it_was() {
+    let (dir, tree) = tree();
+    fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    fs::create_dir(dir.path().join("c")).unwrap();
+    let root = tree.root();
+    let a = root.open_dir(b"a").unwrap().unwrap();
+    let b = a.open_dir(b"b").unwrap().unwrap();
+    let identity = a.own_stat().unwrap().identity;
+    let above = b.open_parent(&identity).unwrap().unwrap();
+    assert_eq!((above.path(), above.own_stat().unwrap().identity.inode), (a.path(), identity.inode));
+    // The root has none in the tree, and what was moved has another.
+    assert!(root.open_parent(&identity).unwrap().is_none());
+    fs::rename(dir.path().join("a/b"), dir.path().join("c/b")).unwrap();
+    assert!(b.open_parent(&identity).unwrap().is_none());
+}
+
+#[test]
+fn an_error_names_the_whole_path() {
+    let (dir, tree) = tree();
+    fs::create_dir(dir.path().join("a")).unwrap();
+    let a = tree.root().open_dir(b"a").unwrap().unwrap();
+    let (above, long) = (dir.path().display(), "x".repeat(300));
+    let told = |error: Error| match error {
+        Error::Io { path, .. } => path,
+        other => panic!("{other}"),
+    };
+    assert_eq!(told(a.stat(long.as_bytes()).unwrap_err()), format!("{above}/a/{long}"));
+    assert_eq!(told(tree.root().stat(long.as_bytes()).unwrap_err()), format!("{above}/{long}"));
+    assert!(told(a.error("open", b"", std::io::Error::other("x"))) == format!("{above}/a"));
 }
 
 #[test]

@@ -380,3 +380,26 @@ fn names_of_acls_of_xfs_are_names_elsewhere() {
     finish(writer);
     assert_eq!(place.entry("file"), wanted);
 }
+
+#[test]
+fn what_fails_is_no_loss() {
+    let add = |what: &str, error: Errno| {
+        let mut losses = Losses { list: Vec::new(), without_flags: false };
+        let added = losses.add(path("a"), what.to_owned(), error.into());
+        assert_eq!(added.is_ok(), losses.list.len() == 1);
+        added.is_ok()
+    };
+    for what in ["owner", "acl", "xattr user.a"] {
+        for error in [Errno::IO, Errno::ROFS, Errno::NODEV, Errno::NOMEM, Errno::INTR] {
+            assert!(!add(what, error), "{what}: {error}");
+        }
+        for error in [Errno::PERM, Errno::OPNOTSUPP, Errno::INVAL, Errno::TOOBIG] {
+            assert!(add(what, error), "{what}: {error}");
+        }
+    }
+    // No room for attributes is none on the device, or only in the place that a file system has for them.
+    for error in [Errno::NOSPC, Errno::DQUOT] {
+        assert!(add("acl", error) && add("xattr user.a", error));
+        assert!(!add("owner", error) && !add("hard link", error) && !add("flags uchg", error));
+    }
+}

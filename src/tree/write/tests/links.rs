@@ -116,3 +116,82 @@ fn links_that_cannot_be_are_refused_and_change_nothing() {
     finish(writer);
     assert_eq!(place.read().into_keys().collect::<Vec<_>>(), ["", "d", "d/file"]);
 }
+
+/// The directory of another tree.
+fn root(place: &Place) -> Dir {
+    Tree::open(place.path()).unwrap().root()
+}
+
+#[test]
+fn an_entry_of_another_tree_is_linked_whatever_is_there() {
+    let (place, shelf) = (Place::new(), Place::new());
+    let kinds = || Kind::ALL.into_iter().filter(|kind| *kind != Kind::Directory);
+    let mut writer = shelf.writer();
+    for kind in kinds() {
+        writer.put(&path(kind.name()), &plain(kind), None).unwrap();
+    }
+    finish(writer);
+    run("chattr", &["+i"], &shelf.at("file"));
+    let mut writer = place.writer();
+    writer.put(&path("d"), &plain(Kind::Directory), None).unwrap();
+    put_file(&mut writer, "d/file", b"gives way");
+    writer.put(&path("d/fifo"), &plain(Kind::Directory), None).unwrap();
+    put_file(&mut writer, "d/fifo/inside", b"gives way");
+    for kind in kinds() {
+        let name = kind.name().as_bytes();
+        // Once more changes nothing.
+        for _ in 0..2 {
+            assert!(writer.link_from(&path("d").join(name), &root(&shelf), name, Flags::empty()).unwrap());
+        }
+    }
+    assert!(writer.link_from(&path("fixed"), &root(&shelf), b"socket", Flags::NODUMP).unwrap());
+    finish(writer);
+    for kind in kinds() {
+        assert_eq!(inode(&place, &format!("d/{kind}")).0, inode(&shelf, kind.name()).0);
+    }
+    assert_eq!(fs::read_dir(place.at("d")).unwrap().count(), kinds().count());
+    // It was linked all the same.
+    assert_eq!(place.entry("d/file").flags, Flags::SCHG);
+}
+
+#[test]
+fn an_entry_of_another_tree_is_fixed_when_all_is_done() {
+    let (place, shelf) = (Place::new(), Place::new());
+    fs::write(shelf.at("file"), b"x").unwrap();
+    let mut writer = place.writer();
+    assert!(writer.link_from(&path("a"), &root(&shelf), b"file", Flags::SCHG.union(Flags::NODUMP)).unwrap());
+    assert!(writer.link_from(&path("b"), &root(&shelf), b"file", Flags::empty()).unwrap());
+    assert_eq!(place.entry("a").flags, Flags::empty());
+    finish(writer);
+    assert_eq!(place.entry("b").flags, Flags::SCHG);
+}
+
+#[test]
+fn an_entry_of_another_tree_that_cannot_be_linked_changes_nothing() {
+    let (place, shelf, memory) = (Place::new(), Place::new(), Place::in_memory());
+    fs::create_dir(shelf.at("d")).unwrap();
+    fs::write(memory.at("file"), b"x").unwrap();
+    let mut writer = place.writer();
+    put_file(&mut writer, "a", b"stays");
+    let to_directory = writer.link_from(&path("a"), &root(&shelf), b"d", Flags::empty());
+    assert!(matches!(to_directory, Err(Error::WrongKind { .. })), "{to_directory:?}");
+    assert!(writer.link_from(&path("a"), &root(&shelf), b"missing", Flags::empty()).is_err());
+    assert!(writer.link_from(&path(""), &root(&shelf), b"d", Flags::empty()).is_err());
+    // On another file system.
+    assert!(!writer.link_from(&path("a"), &root(&memory), b"file", Flags::empty()).unwrap());
+    assert!(!writer.link_from(&path("b"), &root(&memory), b"file", Flags::empty()).unwrap());
+    finish(writer);
+    assert_eq!(place.read().into_keys().collect::<Vec<_>>(), ["", "a"]);
+    assert_eq!(fs::read(place.at("a")).unwrap(), b"stays");
+}
+
+#[test]
+fn what_cannot_have_another_name_is_told_from_what_fails() {
+    for error in [Errno::PERM, Errno::OPNOTSUPP, Errno::MLINK, Errno::XDEV] {
+        assert!(is_unlinkable(&error.into()));
+    }
+    for error in [Errno::IO, Errno::NOSPC, Errno::ROFS, Errno::ACCESS, Errno::DQUOT] {
+        assert!(!is_unlinkable(&error.into()));
+    }
+    assert!(!is_unlinkable(&io::Error::other("something")));
+}

@@ -145,3 +145,35 @@ fn an_immutable_directory_is_filled_and_finished() {
     }
     assert_eq!(found["a/b/more"], plain(Kind::Fifo));
 }
+
+#[test]
+fn a_directory_is_emptied_and_stays() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for at in ["d", "d/below", "d/below/more", "other"] {
+        writer.put(&path(at), &plain(Kind::Directory), None).unwrap();
+    }
+    for at in ["d/file", "d/below/file", "d/below/more/file", "other/file"] {
+        put_file(&mut writer, at, b"x");
+    }
+    finish(writer);
+    run("chattr", &["+i"], &place.at("d/below/file"));
+    run("chattr", &["+i"], &place.at("d"));
+    let before = place.entry("d");
+    let mut writer = place.writer();
+    writer.empty(&path("d")).unwrap();
+    // Where there is none, or something else.
+    for at in ["missing", "missing/below", "other/file"] {
+        writer.empty(&path(at)).unwrap();
+    }
+    finish(writer);
+    assert_eq!(place.read().into_keys().collect::<Vec<_>>(), ["", "d", "other", "other/file"]);
+    assert_eq!(place.entry("d"), before);
+    // All of it.
+    run("chattr", &["-i"], &place.at("d"));
+    let mut writer = place.writer();
+    writer.empty(&path("")).unwrap();
+    put_file(&mut writer, "new", b"x");
+    finish(writer);
+    assert_eq!(place.read().into_keys().collect::<Vec<_>>(), ["", "new"]);
+}

@@ -1,0 +1,172 @@
+//! What a restore tells of its steps, and where it stops.
+
+use super::*;
+use crate::event::{State, Step};
+
+/// Every begin and end of a step, in order.
+#[derive(Default)]
+struct Course {
+    told: Mutex<Vec<String>>,
+    warnings: Mutex<Vec<String>>,
+    /// Where the user interrupts.
+    stop: Option<Step>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Observer for Course {
+    fn event(&self, event: &Event) {
+        let state = match &event.state {
+            State::Begin { .. } => "begins",
+            State::End { .. } => "ends",
+            State::Fail { .. } => "fails",
+            State::Skip { .. } => "is skipped",
+            State::Progress { .. } => return,
+        };
+        if self.stop == Some(event.step) {
+            self.interrupted.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let (indent, subject) = (
+            " ".repeat(event.depth.into()),
+            event.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default(),
+        );
+        let step = serde_json::to_value(event.step).unwrap();
+        let line = format!("{indent}{} {}{subject} {state}", event.resource, step.as_str().unwrap());
+        self.told.lock().unwrap().push(line);
+    }
+
+    fn warning(&self, warning: &Warning) {
+        self.warnings.lock().unwrap().push(format!("{}: {}", warning.subject, warning.message));
+    }
+}
+
+fn run(host: &Host, archive: &Path, options: &Options, course: &Course) -> Result<Report> {
+    restore(&host.pool, options, Input::Path(archive.to_owned()), course, &course.interrupted)
+}
+
+/// Two jails, of which the first has other datasets, too.
+fn with_others(path: &Path) {
+    let mut manifest = two_jails();
+    for name in ["data", "log", "log/old"] {
+        let mut dataset = manifest.resources[0].datasets[0].clone();
+        dataset.name = name.to_owned();
+        dataset.member = format!("{name}.tree");
+        manifest.resources[0].datasets.push(dataset);
+    }
+    let members = [
+        ("jails/a/config.json", "{\"id\": \"a\"}"),
+        ("jails/a/fstab", "# nothing\n"),
+        ("jails/a/files", ""),
+        ("jails/a/files/note", "a note"),
+        ("jails/a/root.tree", ""),
+        ("jails/a/root.tree/file", "of a"),
+        ("jails/a/data.tree", ""),
+        ("jails/a/data.tree/file", "of data"),
+        ("jails/a/log.tree", ""),
+        ("jails/a/log.tree/file", "of log"),
+        ("jails/a/log/old.tree", ""),
+        ("jails/b/root.tree", ""),
+        ("jails/b/root.tree/file", "of b"),
+    ];
+    archive(path, &manifest, &members, None);
+}
+
+#[test]
+fn every_step_of_every_resource_begins_and_ends() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    with_others(&path);
+    let course = Course::default();
+    run(&host, &path, &Options::default(), &course).unwrap();
+    let told = course.told.lock().unwrap();
+    let told: Vec<_> = told.iter().map(|line| line.replace(path.to_str().unwrap(), "all")).collect();
+    let expected = "\
+all ResourceRestore begins
+ all ExtractBundle begins
+  a Lock begins
+  a Lock ends
+  b Lock begins
+  b Lock ends
+ all ExtractBundle ends
+ a ResourceRestore begins
+  a ImportConfig begins
+  a ImportConfig ends
+  a ImportFstab begins
+  a ImportFstab ends
+  a ImportFiles begins
+  a ImportFiles ends
+  a ImportRootDataset begins
+  a ImportRootDataset ends
+  a ImportOtherDatasets begins
+   a ImportOtherDataset data begins
+   a ImportOtherDataset data ends
+   a ImportOtherDataset log begins
+   a ImportOtherDataset log ends
+   a ImportOtherDataset log/old begins
+   a ImportOtherDataset log/old ends
+  a ImportOtherDatasets ends
+ a ResourceRestore ends
+ b ResourceRestore begins
+  b ImportRootDataset begins
+  b ImportRootDataset ends
+ b ResourceRestore ends
+ all CheckSeal begins
+ all CheckSeal ends
+ all Publish jail a begins
+ all Publish jail a ends
+ all Publish jail b begins
+ all Publish jail b ends
+all ResourceRestore ends";
+    assert_eq!(told, expected.lines().collect::<Vec<_>>());
+    assert_eq!(std::fs::read(host.path("jails/a/note")).unwrap(), b"a note");
+    assert_eq!(host.names("jails/a/log"), ["file", "old"]);
+}
+
+#[test]
+fn a_step_of_a_resource_that_is_left_out_ends() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let mut manifest = two_jails();
+    let mut missing = manifest.resources[0].datasets[0].clone();
+    (missing.name, missing.member) = ("data".to_owned(), "data.tree".to_owned());
+    manifest.resources[0].datasets.push(missing);
+    // What lies in a file cannot be made.
+    let members = [
+        ("jails/a/root.tree", ""),
+        ("jails/a/root.tree/file", "x"),
+        ("jails/b/root.tree", ""),
+        ("jails/b/root.tree/file", "of b"),
+    ];
+    archive(&path, &manifest, &members, Some(0));
+    let course = Course::default();
+    let report = run(&host, &path, &Options { keep_going: true, ..Options::default() }, &course).unwrap();
+    assert_eq!(host.names("jails"), ["b"]);
+    assert_eq!((report.warnings, course.warnings.lock().unwrap().len()), (1, 1));
+    let told = course.told.lock().unwrap();
+    let begun = told.iter().filter(|line| line.ends_with(" begins")).count();
+    assert_eq!(begun * 2, told.len(), "{told:?}");
+    host.is_clean();
+}
+
+#[test]
+fn an_interrupt_ends_a_restore_wherever_it_is() {
+    for stop in [
+        Step::ExtractBundle,
+        Step::ImportConfig,
+        Step::ImportRootDataset,
+        Step::ImportOtherDataset,
+        Step::CheckSeal,
+    ] {
+        let host = Host::new();
+        let path = host.path("two.tar");
+        with_others(&path);
+        let course = Course { stop: Some(stop), ..Course::default() };
+        // Nothing is gone on with.
+        let options = Options { keep_going: true, ..Options::default() };
+        let error = run(&host, &path, &options, &course).unwrap_err();
+        assert!(matches!(error, Error::Interrupted), "{stop:?}: {error}");
+        assert_eq!(host.names("jails"), [""; 0]);
+        host.is_clean();
+        let told = course.told.lock().unwrap();
+        assert!(told.iter().filter(|line| line.ends_with(" begins")).count() * 2 == told.len(), "{told:?}");
+    }
+}
