@@ -114,12 +114,17 @@ fn power_cut_at_every_step() {
 fn on(disk: &Disk, only: &str) -> Vec<String> {
     let place = if disk.kind == "btrfs" { Place::Btrfs(disk.place()) } else { Place::Dir(disk.place()) };
     // What is in the image goes with it.
-    let course = std::mem::ManuallyDrop::new(Course::new(&place));
-    let goldens = Operation::ALL.map(|operation| {
-        let golden = super::golden(&course, operation, if disk.kind == "btrfs" { "btrfs" } else { "dir" });
-        let steps = super::steps(&course, &golden);
-        (golden, steps)
-    });
+    let mut course = std::mem::ManuallyDrop::new(Course::new(&place));
+    let operations = Operation::ALL.into_iter().filter(|operation| course.has(*operation));
+    let named = operations.filter(|operation| super::is_wanted(*operation, only));
+    let goldens: Vec<_> = named
+        .map(|operation| {
+            let golden =
+                super::golden(&course, operation, if disk.kind == "btrfs" { "btrfs" } else { "dir" });
+            let steps = super::steps(&course, &golden);
+            (golden, steps)
+        })
+        .collect();
     disk.unmount();
     disk.copy("work", "pristine");
     let mut failures = Vec::new();
@@ -158,6 +163,7 @@ fn on(disk: &Disk, only: &str) -> Vec<String> {
             plans.len()
         ));
     }
+    course.host = None;
     failures
 }
 
