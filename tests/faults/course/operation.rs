@@ -1,4 +1,5 @@
 //! The operations.
+
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
