@@ -41,6 +41,7 @@ pub(crate) fn check(course: &Course, golden: &Golden, plan: &Plan) -> Outcome {
 pub(crate) fn what_follows(course: &Course, golden: &Golden, run: &Finished, outcome: Outcome) {
     course.nothing_has_changed();
     the_leftovers(course, golden.operation, run, outcome);
+    assert!(course.runs(), "what ran does not go on: {}{}", run.out, run.err);
     the_next_run(course, golden);
 }
 
@@ -104,10 +105,12 @@ fn the_leftovers(course: &Course, operation: Operation, run: &Finished, outcome:
             ["remand cleanup", "could be undone", "run record"].iter().any(|words| run.out.contains(words));
         assert!(told, "{remains:?} is left, and nobody was told: {}{}", run.out, run.err);
     }
-    let listed = remand(["cleanup"]).on(pool).ends(0).text();
+    let cleanup =
+        |words: &[&str]| course.surround(operation, remand(["cleanup"]).on(pool).args(words)).ends(0).text();
+    let listed = cleanup(&[]);
     assert_eq!(course.remains(operation), remains, "listing removes nothing");
     assert!(!listed.is_empty(), "{remains:?} is not listed");
-    remand(["cleanup", "--yes"]).on(pool).ends(0);
+    cleanup(&["--yes"]);
     assert_eq!(course.remains(operation), [""; 0], "left by cleanup, which had listed:\n{listed}");
     course.nothing_has_changed();
 }

@@ -1,89 +1,29 @@
 //! What is exported and restored: a small pool with something of every kind, and the runs whose steps go wrong.
 
+mod content;
+mod operation;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::FileType;
+use content::{every_kind, fingerprint, foreign, other_release};
+pub(crate) use operation::Operation;
 
+use super::support::Scratch;
 use super::support::at::{At, remove_tree};
 use super::support::compare::{Difference, trees_without};
+use super::support::host::Host;
 use super::support::pool::{Place, Pool, Size, destroy, names};
 use super::support::run::{Ended, Run, remand};
-use super::support::{Scratch, workload};
 use super::tracer::call::Places;
 use super::tracer::{self, Fault, Plan, Step, Traced};
 use super::transcript::Transcript;
 
-/// What is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    ExportTar,
-    ExportDirectory,
-    /// Exports in place of an older archive.
-    ReplaceTar,
-    ReplaceDirectory,
-    RestoreOne,
-    RestoreMany,
-    /// After a restore that was killed.
-    Cleanup,
-    /// After a restore of several that was killed between two renames.
-    CleanupPublishes,
-}
-
-impl Operation {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::ExportTar,
-        Self::ExportDirectory,
-        Self::ReplaceTar,
-        Self::ReplaceDirectory,
-        Self::RestoreOne,
-        Self::RestoreMany,
-        Self::Cleanup,
-        Self::CleanupPublishes,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ExportTar => "export-tar",
-            Self::ExportDirectory => "export-directory",
-            Self::ReplaceTar => "replace-tar",
-            Self::ReplaceDirectory => "replace-directory",
-            Self::RestoreOne => "restore",
-            Self::RestoreMany => "restore-many",
-            Self::Cleanup => "cleanup",
-            Self::CleanupPublishes => "cleanup-publishes",
-        }
-    }
-
-    pub(crate) fn is_export(self) -> bool {
-        matches!(self, Self::ExportTar | Self::ExportDirectory) || self.replaces()
-    }
-
-    fn replaces(self) -> bool {
-        matches!(self, Self::ReplaceTar | Self::ReplaceDirectory)
-    }
-
-    fn is_directory(self) -> bool {
-        matches!(self, Self::ExportDirectory | Self::ReplaceDirectory)
-    }
-
-    pub(crate) fn is_cleanup(self) -> bool {
-        matches!(self, Self::Cleanup | Self::CleanupPublishes)
-    }
-
-    /// The jails that it makes in the target.
-    fn jails(self) -> &'static [&'static str] {
-        match self {
-            Self::RestoreOne => &["web01"],
-            Self::RestoreMany | Self::CleanupPublishes => &["web01", "web02"],
-            _ => &[],
-        }
-    }
-}
+/// All that is made in the target.
+const MADE: [&str; 5] = ["jails/web01", "jails/web02", "jails/web03", "jails/old01", "releases/base-2.0"];
 
 /// How a run ended, traced or not.
 pub(crate) struct Finished {
@@ -100,6 +40,8 @@ pub(crate) struct Course {
     /// What all of them looked like at the beginning.
     before: [BTreeMap<PathBuf, String>; 2],
     places: Places,
+    /// Where web01 runs, on machines that can have such.
+    pub(crate) host: Option<Host>,
 }
 
 impl Course {
@@ -122,6 +64,11 @@ impl Course {
                 remand(["export"]).on(&source).args(jails).arg(scratch.join("archives").join(name)).end();
             assert!([0, 3].contains(&ended.status), "{}", ended.describe());
         }
+        other_release(&source);
+        source.bare_jail("web03", "base-2.0", Size::Small);
+        let ended = remand(["export", "--with-base", "web03"]).on(&source);
+        ended.arg(scratch.join("archives").join("with-base.tar.gz")).ends(0);
+        foreign(&source, &scratch.join("archives").join("old01.tar.gz"));
         for old in [Operation::ReplaceTar, Operation::ReplaceDirectory] {
             let old = scratch.join("archives").join(archive_name(old));
             remand(["export"]).on(&source).arg("web02").arg(old).ends(0);
@@ -139,9 +86,28 @@ impl Course {
         // What has changed within the last two seconds is not taken for settled, and some steps would not be made.
         std::thread::sleep(std::time::Duration::from_millis(2100));
         let before = [fingerprint(&source, &[]), fingerprint(&target, &[])];
-        let course = Self { scratch, source, target, before, places };
+        let host = Host::new("faults of what is stopped", &["lxc-"], "c1", &source.root("web01"));
+        let course = Self { scratch, source, target, before, places, host };
         course.reset();
         course
+    }
+
+    /// Whether this machine can have it.
+    pub(crate) fn has(&self, operation: Operation) -> bool {
+        operation != Operation::ExportHeld || self.host.is_some()
+    }
+
+    /// Another run in the surroundings of an operation.
+    pub(crate) fn surround(&self, operation: Operation, run: Run) -> Run {
+        match &self.host {
+            Some(host) if operation == Operation::ExportHeld => host.on(run),
+            _ => run,
+        }
+    }
+
+    /// Whether what ran before runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.host.as_ref().is_none_or(|host| host.state() == "RUNNING")
     }
 
     /// The pool that an operation works in.
@@ -169,17 +135,32 @@ impl Course {
                 let run = remand(["export", "--json", "--force"]).on(&self.source);
                 run.arg("web01").arg(self.destination(operation))
             }
-            Operation::RestoreOne => {
-                remand(["restore", "--json"]).on(&self.target).arg(archive("one.tar.gz"))
+            Operation::ExportWithBase => {
+                let run = remand(["export", "--json", "--with-base", "web01"]).on(&self.source);
+                run.arg(self.destination(operation))
             }
-            Operation::RestoreMany => {
-                remand(["restore", "--json"]).on(&self.target).arg(archive("many.tar.gz"))
+            Operation::ExportHeld => {
+                let hooks = ["--pre-snapshot", "echo before", "--post-snapshot", "echo after"];
+                let run = remand(["export", "--json", "--stop"]).on(&self.source).args(&hooks);
+                run.arg("web01").arg(self.destination(operation))
+            }
+            Operation::RestoreOne
+            | Operation::RestoreMany
+            | Operation::RestoreWithBase
+            | Operation::RestoreForeign => {
+                let name = match operation {
+                    Operation::RestoreOne => "one.tar.gz",
+                    Operation::RestoreMany => "many.tar.gz",
+                    Operation::RestoreWithBase => "with-base.tar.gz",
+                    _ => "old01.tar.gz",
+                };
+                remand(["restore", "--json"]).on(&self.target).arg(archive(name))
             }
             Operation::Cleanup | Operation::CleanupPublishes => {
                 remand(["cleanup", "--json", "--yes"]).on(&self.target)
             }
         };
-        run.env("TMPDIR", self.scratch.join("tmp"))
+        self.surround(operation, run.env("TMPDIR", self.scratch.join("tmp")))
     }
 
     /// Runs it traced.
@@ -208,8 +189,8 @@ impl Course {
             Operation::CleanupPublishes => (Operation::RestoreMany, plan),
             _ => return,
         };
-        let finished = self.trace(victim, plan);
-        assert!(finished.traced.hit, "the run that leaves something was not killed");
+        let Finished { traced, out, err } = self.trace(victim, plan);
+        assert!(traced.hit, "the run that leaves something was not killed: {traced:?}\n{out}{err}");
     }
 
     /// Where a run dies whose leftovers `cleanup` finds: before the first of its resources is visible, or the second.
@@ -253,33 +234,31 @@ impl Course {
             }
             return there;
         }
-        let jails = operation.jails();
-        let there: Vec<_> = jails
-            .iter()
-            .filter(|name| self.target.path(&format!("jails/{name}")).symlink_metadata().is_ok())
-            .collect();
-        assert!(there.is_empty() || there.len() == jails.len(), "of {jails:?} there is {there:?}");
-        for name in &there {
-            self.is_whole(name, lost.unwrap_or_default());
+        let made = operation.makes();
+        let there: Vec<_> =
+            made.iter().filter(|path| self.target.path(path).symlink_metadata().is_ok()).collect();
+        assert!(there.is_empty() || there.len() == made.len(), "of {made:?} there is {there:?}");
+        for path in &there {
+            self.is_whole(path, lost.unwrap_or_default());
         }
         !there.is_empty()
     }
 
-    /// The jails that are visible so far, each of which must be whole.
+    /// What is visible so far, each of which must be whole.
     #[track_caller]
     pub(crate) fn visible(&self) -> usize {
-        let visible: Vec<_> = self.target.jails().into_iter().filter(|name| name != "other").collect();
-        for name in &visible {
-            self.is_whole(name, "");
+        let is_visible = |path: &&str| self.target.path(path).symlink_metadata().is_ok();
+        let visible: Vec<_> = MADE.into_iter().filter(is_visible).collect();
+        for path in &visible {
+            self.is_whole(path, "");
         }
         visible.len()
     }
 
     #[track_caller]
-    fn is_whole(&self, name: &str, lost: &str) {
-        let (from, to) =
-            (self.source.path(&format!("jails/{name}")), self.target.path(&format!("jails/{name}")));
-        assert_eq!(names(&from), names(&to), "parts of {name}");
+    fn is_whole(&self, path: &str, lost: &str) {
+        let (from, to) = (self.source.path(path), self.target.path(path));
+        assert_eq!(names(&from), names(&to), "parts of {path}");
         for part in names(&from).iter().filter(|part| from.join(part).is_dir()) {
             let found = trees_without(&from.join(part), &to.join(part), &self.target.unseen());
             let told = |one: &&Difference| {
@@ -287,7 +266,7 @@ impl Course {
                 !name.is_empty() && lost.contains(&*String::from_utf8_lossy(name))
             };
             let found: Vec<_> = found.iter().filter(|one| !told(one)).map(ToString::to_string).collect();
-            assert!(found.is_empty(), "{name}/{part}: {found:#?}");
+            assert!(found.is_empty(), "{path}/{part}: {found:#?}");
         }
     }
 
@@ -299,17 +278,14 @@ impl Course {
             Ok(_) => std::fs::remove_file(&destination).unwrap(),
             Err(_) => {}
         }
-        for name in ["web01", "web02"] {
-            if self.target.path(&format!("jails/{name}")).symlink_metadata().is_err() {
+        for path in MADE {
+            if self.target.path(path).symlink_metadata().is_err() {
                 continue;
             }
             if self.target.is_zfs() {
-                assert!(
-                    destroy(&format!("{}/jails/{name}", self.target.name())),
-                    "{name} cannot be destroyed"
-                );
+                assert!(destroy(&format!("{}/{path}", self.target.name())), "{path} cannot be destroyed");
             }
-            self.target.delete(&format!("jails/{name}"));
+            self.target.delete(path);
         }
     }
 
@@ -319,6 +295,9 @@ impl Course {
             if !pool.is_zfs() && pool.path(".remand").exists() {
                 pool.delete(".remand");
             }
+        }
+        if let Some(host) = &self.host {
+            host.set_state("RUNNING");
         }
     }
 
@@ -349,8 +328,7 @@ impl Course {
     /// Fails the test unless all that was there before is as it was.
     #[track_caller]
     pub(crate) fn nothing_has_changed(&self) {
-        let made = ["web01", "web02"];
-        let now = [fingerprint(&self.source, &[]), fingerprint(&self.target, &made)];
+        let now = [fingerprint(&self.source, &[]), fingerprint(&self.target, &MADE)];
         for (before, now) in self.before.iter().zip(&now) {
             let missing: Vec<_> =
                 before.iter().filter(|(path, state)| now.get(*path) != Some(state)).collect();
@@ -382,72 +360,4 @@ fn is_same(one: &Path, other: &Path) -> bool {
         std::fs::read(file).expect("an archive")
     };
     index(one) == index(other)
-}
-
-/// Something of every kind, beside what a small jail has.
-fn every_kind(root: &At) {
-    let kinds = root.mkdir("kinds");
-    kinds.write_sparse("sparse", 1 << 20, &[(0, b"begin"), (1 << 19, b"middle")]);
-    kinds.write("setuid", "#!/bin/sh\n");
-    kinds.chmod("setuid", 0o4755);
-    kinds.write("noise", workload::noise(9, 70_000));
-    kinds.mkdir("empty");
-    kinds.try_set_xattr("noise", "user.kind", b"of a kind").expect("extended attributes");
-    kinds.try_mknod("fifo", FileType::Fifo, 0o620, (0, 0)).expect("a fifo");
-    kinds.try_mknod("socket", FileType::Socket, 0o700, (0, 0)).expect("a socket");
-    if super::support::is_root() {
-        kinds.try_chown("noise", 1234, 4321).expect("chown");
-        kinds.try_mknod("device", FileType::CharacterDevice, 0o600, (1, 3)).expect("a device");
-        // Not every file system has flags.
-        let _ = kinds.try_set_flags("setuid", super::support::at::flags::NODUMP);
-    }
-    for name in ["sparse", "setuid", "noise", "empty", "fifo", "socket"] {
-        kinds.set_mtime(name, workload::JAIL_TIME);
-    }
-    root.set_mtime("kinds", workload::JAIL_TIME);
-}
-
-/// What a user sees of a pool, but for what has these names in `jails`: a line for each entry.
-fn fingerprint(pool: &Pool, except: &[&str]) -> BTreeMap<PathBuf, String> {
-    let mut found = BTreeMap::new();
-    let mut rest = vec![pool.directory().to_owned()];
-    let (jails, state) = (pool.path("jails"), pool.path(".remand"));
-    let excepted = |path: &Path| path == state || except.iter().any(|name| path == jails.join(name));
-    while let Some(directory) = rest.pop() {
-        for entry in std::fs::read_dir(&directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if excepted(&path) {
-                continue;
-            }
-            let meta = path.symlink_metadata().expect("an entry");
-            let content = if meta.is_file() {
-                std::fs::read(&path).expect("a file")
-            } else {
-                std::fs::read_link(&path).map_or(Vec::new(), |to| to.into_os_string().into_encoded_bytes())
-            };
-            // What is made in it and goes again changes that.
-            let volatile = path == jails || path == pool.path("releases");
-            let time = if volatile {
-                (0, 0, 0, 0)
-            } else {
-                (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
-            };
-            let links = if meta.is_dir() { 0 } else { meta.nlink() };
-            let digest = blake3::hash(&content);
-            let line = (
-                meta.mode(),
-                meta.uid(),
-                meta.gid(),
-                meta.size() * u64::from(!meta.is_dir()),
-                meta.ino(),
-                links,
-                time,
-            );
-            found.insert(path.clone(), format!("{line:?} {}", &digest.to_hex()[..16]));
-            if meta.is_dir() {
-                rest.push(path);
-            }
-        }
-    }
-    found
 }

@@ -19,9 +19,9 @@ use super::{budget, cases, in_memory, message, spread};
 /// File systems, and how large their images are.
 const SYSTEMS: [(&str, &str); 3] = [("ext4", "96M"), ("xfs", "320M"), ("btrfs", "256M")];
 
-/// How often, and after which pause, what is busy is unmounted again.
-const UNMOUNT_TRIES: u32 = 100;
-const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
+/// How often, and after which pause, what is busy is tried again.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A file system in an image.
 struct Disk {
@@ -38,6 +38,7 @@ impl Disk {
             return None;
         }
         let make = program_for(&group, &format!("mkfs.{kind}"))?;
+        mounts_of_its_own();
         let Place::Dir(parent) = in_memory() else { unreachable!("it is a directory") };
         let disk = Self { kind, scratch: Scratch::below(&parent) };
         std::fs::create_dir(disk.place()).unwrap();
@@ -56,24 +57,18 @@ impl Disk {
     }
 
     fn mount(&self, name: &str) {
-        run(Command::new("mount")
-            // A process elsewhere with mounts of its own can have the one before still.
+        let mut mount = Command::new("mount");
+        mount
+            // A killed process that had mounts of its own can have the one before for a moment: its copy is not mounted then.
             .args(["-o", if self.kind == "xfs" { "loop,nouuid" } else { "loop" }, "-t", self.kind])
             .arg(self.image(name))
-            .arg(self.place()));
+            .arg(self.place());
+        run_at_last(&mut mount);
     }
 
     fn unmount(&self) {
-        let mut umount = Command::new("umount");
-        umount.arg(self.place());
         // A killed process may still be closing its files.
-        for _ in 0..UNMOUNT_TRIES {
-            if umount.output().is_ok_and(|output| output.status.success()) {
-                return;
-            }
-            std::thread::sleep(UNMOUNT_PAUSE);
-        }
-        run(&mut umount);
+        run_at_last(Command::new("umount").arg(self.place()));
     }
 
     /// Copies an image; what had the name before may still be in use.
@@ -91,6 +86,24 @@ impl Drop for Disk {
         // It is not mounted between two cases.
         let _ = Command::new("umount").args(["-q", "-l"]).arg(self.place()).status();
     }
+}
+
+/// Gives this thread mounts of its own, with all that it starts. Otherwise whoever makes such meanwhile gets the image's too, and it
+/// stays mounted for as long as they do: btrfs mounts no copy of what is mounted.
+fn mounts_of_its_own() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("mounts of its own");
+    run(Command::new("mount").args(["--make-rprivate", "/"]));
+}
+
+/// Runs what may have to wait for others.
+fn run_at_last(command: &mut Command) {
+    for _ in 0..TRIES {
+        if command.output().is_ok_and(|output| output.status.success()) {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    run(command);
 }
 
 fn run(command: &mut Command) {
@@ -114,12 +127,17 @@ fn power_cut_at_every_step() {
 fn on(disk: &Disk, only: &str) -> Vec<String> {
     let place = if disk.kind == "btrfs" { Place::Btrfs(disk.place()) } else { Place::Dir(disk.place()) };
     // What is in the image goes with it.
-    let course = std::mem::ManuallyDrop::new(Course::new(&place));
-    let goldens = Operation::ALL.map(|operation| {
-        let golden = super::golden(&course, operation, if disk.kind == "btrfs" { "btrfs" } else { "dir" });
-        let steps = super::steps(&course, &golden);
-        (golden, steps)
-    });
+    let mut course = std::mem::ManuallyDrop::new(Course::new(&place));
+    let operations = Operation::ALL.into_iter().filter(|operation| course.has(*operation));
+    let named = operations.filter(|operation| super::is_wanted(*operation, only));
+    let goldens: Vec<_> = named
+        .map(|operation| {
+            let golden =
+                super::golden(&course, operation, if disk.kind == "btrfs" { "btrfs" } else { "dir" });
+            let steps = super::steps(&course, &golden);
+            (golden, steps)
+        })
+        .collect();
     disk.unmount();
     disk.copy("work", "pristine");
     let mut failures = Vec::new();
@@ -158,6 +176,7 @@ fn on(disk: &Disk, only: &str) -> Vec<String> {
             plans.len()
         ));
     }
+    course.host = None;
     failures
 }
 
@@ -171,14 +190,17 @@ fn cut(disk: &Disk, course: &Course, golden: &Golden, plan: Option<&Plan>) {
     disk.copy("work", "cut");
     disk.unmount();
     disk.mount("cut");
-    let outcome = after(course, golden, &finished);
+    let outcome = after(course, golden, plan, &finished);
     what_follows(course, golden, &finished, outcome);
     disk.unmount();
 }
 
 /// What must be there after the power came back.
-fn after(course: &Course, golden: &Golden, run: &Finished) -> Outcome {
+fn after(course: &Course, golden: &Golden, plan: Option<&Plan>, run: &Finished) -> Outcome {
     let operation = golden.operation;
+    let killed = plan.is_some() && run.traced.hit;
+    let wanted = if killed { -9 } else { golden.status };
+    assert_eq!(run.traced.status, wanted, "{}{}", run.out, run.err);
     let transcript = Transcript::read(&run.out, course.places(), true);
     let done = |line: &Line| matches!(line, Line::Event { depth: 0, state: State::End, .. });
     if !operation.is_cleanup() && transcript.0.iter().any(done) {

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::WaitOptions;
 
+/// The program under test, where it is not the command itself.
+const REMAND: &str = env!("CARGO_BIN_EXE_remand");
 /// A run that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 /// What marks the signal of a thread that stands before or behind a system call.
@@ -119,7 +122,9 @@ pub(crate) fn run(command: &Command, out: &File, err: &File, places: &Places, pl
         }
         hangs
     });
+    let outer = command.get_args().any(|word| word == REMAND);
     let mut tracer = Tracer {
+        program: outer.then_some(Path::new(REMAND)),
         main,
         places,
         plan,
@@ -153,6 +158,8 @@ enum AtEnd {
 #[allow(clippy::struct_excessive_bools)] // what has happened so far, each by itself
 struct Tracer<'a> {
     main: Pid,
+    /// The program under test, where another one starts it.
+    program: Option<&'a Path>,
     places: &'a Places,
     plan: Option<&'a Plan>,
     status: Option<i32>,
@@ -211,9 +218,15 @@ impl Tracer<'_> {
         } else if event == 0 {
             self.resume(pid, signal);
         } else {
-            self.begun |= event == libc::PTRACE_EVENT_EXEC;
+            self.begun |= event == libc::PTRACE_EVENT_EXEC && self.is_program();
             self.resume(pid, 0);
         }
+    }
+
+    /// Whether the program under test runs, and not what starts it.
+    fn is_program(&self) -> bool {
+        let Some(program) = self.program else { return true };
+        std::fs::read_link(format!("/proc/{}/exe", self.main)).is_ok_and(|runs| runs == program)
     }
 
     fn gone(&mut self, pid: Pid, status: i32) {

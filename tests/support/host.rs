@@ -30,9 +30,9 @@ const FAKES: [&str; 12] = [
 const SCRIPT: &str = r#"#!/bin/sh
 s=@STATE@
 me=${0##*/}
-state=$(cat "$s/state")
-subject=$(cat "$s/subject")
-root=$(cat "$s/root")
+read -r state <"$s/state"
+read -r subject <"$s/subject"
+read -r root <"$s/root"
 change() {
     echo "$me $*" >>"$s/log"
     [ ! -e "$s/slow-$me" ] || sleep 4
