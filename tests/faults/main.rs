@@ -32,7 +32,7 @@ use support::{announce, skipped};
 use tracer::{Fault, Plan, Step};
 
 /// How long the cases of one backend take, unless told otherwise.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_secs(40);
 /// After so many failures of an operation the rest of its cases would tell nothing new.
 const ENOUGH: usize = 40;
 
