@@ -250,15 +250,21 @@ fn properties_that_are_none_of_a_config_are_refused() {
     }
 }
 
+/// A pool whose jail `web01` has its config in properties.
+fn with_properties(place: &Place) -> Pool {
+    let pool = Pool::with_jail(place, Size::Small);
+    std::fs::remove_file(pool.path("jails/web01/config.json")).unwrap();
+    for (key, value) in PROPERTIES {
+        zfs(["set", &format!("{PREFIX}{key}={value}"), &format!("{}/jails/web01", pool.name())]);
+    }
+    pool
+}
+
 #[test]
 fn properties_of_zfs_are_read_kept_and_changed_once() {
     let Some(place) = Place::zfs("config forms") else { return };
-    let (pool, scratch) = (Pool::with_jail(&place, Size::Small), Scratch::new());
+    let (pool, scratch) = (with_properties(&place), Scratch::new());
     let dataset = |name: &str| format!("{}/jails/{name}", pool.name());
-    std::fs::remove_file(pool.path("jails/web01/config.json")).unwrap();
-    for (key, value) in PROPERTIES {
-        zfs(["set", &format!("{PREFIX}{key}={value}"), &dataset("web01")]);
-    }
     zfs(["set", "com.example:owner=ops", &dataset("web01")]);
     sees_the_jail(&listed(&pool, "web01"), "properties");
     let archive = scratch.join("web01.tar");
@@ -304,12 +310,8 @@ fn properties_of_zfs_are_read_kept_and_changed_once() {
 #[test]
 fn properties_that_were_received_are_the_config_too() {
     let Some(place) = Place::zfs("config forms") else { return };
-    let (pool, scratch) = (Pool::with_jail(&place, Size::Small), Scratch::new());
+    let (pool, scratch) = (with_properties(&place), Scratch::new());
     let dataset = |name: &str| format!("{}/jails/{name}", pool.name());
-    std::fs::remove_file(pool.path("jails/web01/config.json")).unwrap();
-    for (key, value) in PROPERTIES {
-        zfs(["set", &format!("{PREFIX}{key}={value}"), &dataset("web01")]);
-    }
     for own in ["com.example:owner=ops", "compression=gzip-3"] {
         zfs(["set", own, &dataset("web01")]);
     }
