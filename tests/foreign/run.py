@@ -103,7 +103,13 @@ class Dataset:
     children = children_recursive
 
     def receive(self, descriptor, force=False):
+        # zfs-fuse at times cannot go on with a file system that is mounted while it is received: I/O error.
+        fuse = not os.path.exists("/dev/zfs")
+        if fuse:
+            subprocess.run(["zfs", "unmount", self.name], check=True)
         subprocess.run(["zfs", "receive", "-F", self.name], check=True, stdin=descriptor)
+        if fuse:
+            subprocess.run(["zfs", "mount", self.name], check=True)
 
 
 class Zfs:

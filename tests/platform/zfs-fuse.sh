@@ -3,6 +3,8 @@
 #
 #   zfs-fuse.sh start DIR   make DIR/pool.img and a zpool on it, mounted at DIR/mnt; print the zpool's name
 #   zfs-fuse.sh stop DIR    destroy exactly that zpool and its file
+#   zfs-fuse.sh answers     whether a daemon does
+#   zfs-fuse.sh kill        kill the daemon, if it is one that this script started; its zpools are gone for good
 #
 # Needs root, /dev/fuse and Debian's package zfs-fuse. DIR must be absolute, and is made if it is absent.
 #
@@ -38,9 +40,13 @@ daemon_answers() { timeout 20 zpool list -H -o name > /dev/null 2>&1; }
 start_daemon() {
   mkdir -p /run/zfs /var/lib/zfs    # of the socket, and of a cache file that we do not use
   : > "$state/log"
+  # Where its threads really run at once they get into each other's way, and it crashes or waits for itself for ever: one processor, the
+  # first or the last that we may use, so that two daemons need not share one.
+  may=$(taskset -cp "$$" | sed 's/.*: //')
+  if [ $(($$ % 2)) = 0 ]; then one=${may%%[!0-9]*}; else one=${may##*[!0-9]}; fi
   # A session of its own, so that a Ctrl-C in the terminal of the tests does not take the mounts away; and
   # without the lock's descriptor.
-  setsid zfs-fuse --no-daemon --no-kstat-mount --enable-xattr < /dev/null >> "$state/log" 2>&1 8>&- &
+  setsid taskset -c "$one" zfs-fuse --no-daemon --no-kstat-mount --enable-xattr < /dev/null >> "$state/log" 2>&1 8>&- &
   pid=$!
   echo "$pid $(born "$pid")" > "$state/daemon"
   n=0
@@ -104,6 +110,14 @@ start() {
   echo "$pool"
 }
 
+case $*:$# in
+  answers:1) daemon_answers; exit ;;
+  kill:1)
+    pid=$(our_daemon) || die "no daemon of ours runs"
+    # Whoever waits for it is told by the kernel when the last descriptor of the device is closed.
+    kill -KILL "$pid"
+    exit ;;
+esac
 [ $# = 2 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 case $2 in /*[!A-Za-z0-9._/-]*) die "$2: zpool(8) of zfs-fuse takes no such path" 2 ;; /*) ;; *) die "$2 is not absolute" 2 ;; esac
 [ "$(id -u)" = 0 ] || die "needs root" 77
