@@ -179,7 +179,7 @@ pub(super) fn make_sense(lines: &[Line]) {
                     entry.kind != Kind::Directory || matches!(line.role, Role::Link { .. })
                 })
             };
-            assert!(target.map_or(delta, is_file), "{} to {to}", line.name);
+            assert!(target.map_or(delta, is_file), "{} to {to}: {target:?}", line.name);
         }
         assert!(known.insert(line.name.path().as_bytes(), line).is_none(), "{} is there twice", line.name);
     }

@@ -197,7 +197,7 @@ impl Checker {
         self.names.remember(name, known)
     }
 
-    fn check_link(&self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
+    fn check_link(&mut self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
         let Some((other, other_place, _)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
         };
@@ -211,7 +211,10 @@ impl Checker {
         match self.names.find(to.path()) {
             Some(Known::Other) => Ok(()),
             // A name that only the base has.
-            None if place == Place::Delta => Ok(()),
+            None if place == Place::Delta => {
+                self.names.lead_to(to.path());
+                Ok(())
+            }
             Some(_) => Err(refuse(name, &format!("it is a link to {to}, which has no content"))),
             None => Err(refuse(name, &format!("it is a link to {to}, which is not before it"))),
         }
@@ -248,6 +251,18 @@ mod tests {
         checker.line_alone(&line("root/a", entry(Kind::File))).unwrap();
         checker.line_alone(&link("root/b", "root/a", Kind::Directory)).unwrap();
         assert!(checker.line_alone(&line("root/b/c", entry(Kind::File))).is_err());
+    }
+
+    #[test]
+    fn what_only_the_base_has_is_no_directory_where_a_link_leads_to_it() {
+        let metadata =
+            |kind| Line { role: Role::Metadata { digest: None }, ..line("root/kept", entry(kind)) };
+        for (kind, is_possible) in [(Kind::File, true), (Kind::Directory, false)] {
+            let mut checker = Checker::new(&manifest()).unwrap();
+            checker.member(&link("root/new", "root/kept", Kind::File), 1).unwrap();
+            checker.member(&link("root/newer", "root/kept", Kind::File), 1).unwrap();
+            assert_eq!(checker.line_alone(&metadata(kind)).is_ok(), is_possible, "{kind:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The key of a name is made of that of what it lies in, so that of names that follow one another no part is hashed twice, however deep
 //! they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Short, refuse, short};
 use crate::archive::bounds::{FREE_PARENTS, PARENTS_PER_LINE};
@@ -27,6 +27,8 @@ pub(super) enum Known {
 pub(super) struct Names {
     pub(super) key: [u8; 32],
     known: HashMap<Short, Known>,
+    /// Of the base alone, and led to by links.
+    led_to: HashSet<Short>,
     /// The path before this one, and where each of its parts ends, with the key up to there.
     last: Vec<u8>,
     parts: Vec<(usize, Short)>,
@@ -43,13 +45,23 @@ impl Names {
             let random = std::collections::hash_map::RandomState::new().hash_one(number);
             part.copy_from_slice(&random.to_le_bytes());
         }
-        Self { key, known: HashMap::new(), last: Vec::new(), parts: Vec::new(), lines: 0, parents: 0 }
+        let (known, led_to) = (HashMap::new(), HashSet::new());
+        Self { key, known, led_to, last: Vec::new(), parts: Vec::new(), lines: 0, parents: 0 }
     }
 
     /// What is known of a path.
     pub(super) fn find(&self, path: &TreePath) -> Option<Known> {
-        let key = path.components().fold(Short::default(), |above, part| self.below(&above, part));
-        self.known.get(&key).copied()
+        self.known.get(&self.key_of(path)).copied()
+    }
+
+    /// Remembers that a link leads to a name that only the base has so far. A line that follows may say more of it, but not that it is a
+    /// directory, or gone.
+    pub(super) fn lead_to(&mut self, path: &TreePath) {
+        self.led_to.insert(self.key_of(path));
+    }
+
+    fn key_of(&self, path: &TreePath) -> Short {
+        path.components().fold(Short::default(), |above, part| self.below(&above, part))
     }
 
     /// Remembers a name, which must be new, and lie in what is a directory.
@@ -81,6 +93,9 @@ impl Names {
                 return Err(refuse(name, "something lies in it, but it is no directory"));
             }
             Some(_) => return Err(refuse(name, "it is there twice")),
+        }
+        if known != Known::Other && self.led_to.contains(own) {
+            return Err(refuse(name, "a link leads to it, so it must be there and no directory"));
         }
         self.known.insert(*own, known);
         Ok(())
@@ -158,6 +173,18 @@ mod tests {
         // Nor does a deletion make a directory of what it lies in.
         names.remember(&name("e/f"), Known::Deleted).unwrap();
         names.remember(&name("e"), Known::Other).unwrap();
+    }
+
+    #[test]
+    fn what_a_link_leads_to_stays_and_is_no_directory() {
+        for (known, is_possible) in [(Known::Other, true), (Known::Directory, false), (Known::Deleted, false)]
+        {
+            let mut names = Names::new();
+            names.lead_to(name("a/b").path());
+            assert_eq!(names.find(name("a/b").path()), None);
+            assert_eq!(names.remember(&name("a/b"), known).is_ok(), is_possible, "{known:?}");
+            names.remember(&name("a/c"), known).unwrap();
+        }
     }
 
     proptest! {
