@@ -8,6 +8,8 @@
 mod candidates;
 mod collect;
 mod directories;
+mod look;
+mod names;
 
 use remand_backends::{NativeDiff, Snapshot as Frozen};
 
@@ -78,7 +80,7 @@ impl Engine for Snapshot<'_> {
             return Ok(None);
         }
         let Asked { native, base, now } = self.asked;
-        let collector = Collector::new(trees, scope, self.limit);
+        let collector = Collector { trees, scope, limit: self.limit };
         match collector.collect(native, |hint| native.changes(base, now, hint)) {
             Ok(found) => emit_all(found, trees, scope, emit).map(|()| None),
             Err(Stop::Error(error)) => Err(error),

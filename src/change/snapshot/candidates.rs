@@ -38,6 +38,20 @@ impl Candidates {
         new
     }
 
+    pub(super) fn contains(&self, directory: &TreePath, name: &[u8]) -> bool {
+        self.directories.get(&Place(directory.clone())).is_some_and(|names| names.contains(name))
+    }
+
+    /// Adds all of another's.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (place, names) in other.directories {
+            let known = self.directories.entry(place).or_default();
+            let before = known.len();
+            known.extend(names);
+            self.count += known.len() - before;
+        }
+    }
+
     /// Names in all directories.
     pub(super) fn count(&self) -> usize {
         self.count
@@ -63,9 +77,25 @@ mod tests {
             assert!(!candidates.insert(&path(directory), b"z"));
         }
         assert_eq!(candidates.count(), 16);
+        let mut other = Candidates::default();
+        for (directory, name) in [("a", b"z"), ("a", b"x"), ("c", b"z")] {
+            assert!(other.insert(&path(directory), name));
+        }
+        assert!(candidates.contains(&path("a"), b"z") && !candidates.contains(&path("a"), b"x"));
+        assert!(!candidates.contains(&path("c"), b"z"));
+        candidates.merge(other);
+        assert_eq!(candidates.count(), 18);
+        assert!(candidates.contains(&path("a"), b"x") && candidates.contains(&path("c"), b"z"));
         let directories: Vec<_> = candidates.into_directories().collect();
         let order: Vec<String> = directories.iter().map(|(path, _)| path.to_string()).collect();
-        assert_eq!(order, ["", "a", "a/\\u{1}", "a/b", "a/b/c", "a-", "a.b", "b"]);
-        assert!(directories.iter().all(|(_, names)| *names == [b"y", b"z"]));
+        assert_eq!(order, ["", "a", "a/\\u{1}", "a/b", "a/b/c", "a-", "a.b", "b", "c"]);
+        for (path, names) in &directories {
+            let expected: &[&[u8]] = match path.as_bytes() {
+                b"a" => &[b"x", b"y", b"z"],
+                b"c" => &[b"z"],
+                _ => &[b"y", b"z"],
+            };
+            assert_eq!(*names, expected);
+        }
     }
 }
