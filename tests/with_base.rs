@@ -194,6 +194,30 @@ fn each_base_travels_once_and_with_what_is_built_on_it() {
     let pool = Pool::empty(&Place::dir());
     course.restore(&pool, &["web02"]);
     assert_eq!((releases(&pool), pool.jails()), (vec!["base-1.0".to_owned()], vec!["web02".to_owned()]));
+    // All of them: each jail gets its own base, under its own name.
+    let pool = Pool::empty(&Place::dir());
+    course.restore(&pool, &[]);
+    assert_eq!(
+        (releases(&pool), pool.jails()),
+        (
+            vec!["base-1.0".to_owned(), "base-2.0".to_owned()],
+            vec!["db01".to_owned(), "web01".to_owned(), "web02".to_owned()]
+        )
+    );
+    course.is_there(&pool, "web01");
+    assert_same_without(&course.source.root("db01"), &pool.root("db01"), &pool.unseen());
+    nothing_is_left(&pool);
+    // One whose name is taken by another that is restored at the same time gets a name of its own.
+    let pool = Pool::empty(&Place::dir());
+    course.restore(&pool, &["release:base-2.0=base-1.0", "web01"]);
+    let found = releases(&pool);
+    assert!(
+        found.len() == 2 && found[0] == "base-1.0" && found[1].starts_with("base-1.0-remand-"),
+        "{found:?}"
+    );
+    assert_eq!(release_of(&pool, "web01"), found[1]);
+    course.is_there(&pool, "web01");
+    nothing_is_left(&pool);
     // A pattern does not mean bases, their name does.
     let pool = Pool::empty(&Place::dir());
     remand(["restore"]).on(&pool).arg(course.archive()).arg("release:*").ends(10);

@@ -2,6 +2,7 @@
 //! next, so that most of what can go wrong does so before anything is made.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::base::{self, Chosen, Wish};
 use super::carried;
@@ -28,8 +29,8 @@ use crate::run::{self, Record, Run};
 use crate::step::Steps;
 use crate::undo::Undo;
 
-/// A resource, and its lock.
-type Locked = (Selected, Lock);
+/// A resource, and its lock, which others of this run may have too.
+pub(super) type Locked = (Selected, Rc<Lock>);
 
 /// Bases that were found in the pool.
 pub(super) type Known = Vec<(BaseRecord, Chosen)>;
@@ -151,31 +152,6 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// The bases that came along, as far as they are restored, and those that the pool has.
-    fn with_bases(
-        &mut self,
-        manifest: &Manifest,
-        mut locked: Vec<Locked>,
-        state: &Path,
-    ) -> Result<(Vec<Locked>, Known)> {
-        let Context { options, interrupted, .. } = self.context;
-        let selected: Vec<_> = locked.iter().map(|(selected, _)| selected.clone()).collect();
-        // Releases and templates are locked after jails, in their order, as by everybody.
-        let is_jail = |one: &Selected| one.plan.record.kind == ResourceKind::Jail;
-        let wait = options.wait && selected.iter().all(is_jail);
-        let lock = |base: &BaseRecord| {
-            let what = label(base.kind, &base.name);
-            let record = Record::new("restore", what.clone()).with_archive(&manifest.id, &self.source);
-            Lock::acquire(state, &what.replace(' ', "-"), &record, wait, interrupted)
-        };
-        let run = (Some(state), self.run_id());
-        let carried = carried::resolve(manifest, &selected, run, &lock, self.context)?;
-        locked.extend(carried.shipped);
-        locked.sort_by_key(|(selected, _)| selected.number);
-        self.several = self.several || locked.len() > 1;
-        Ok((locked, carried.known))
-    }
-
     /// A resource cannot be restored, which is known before anything of it is made.
     fn leave_out(&mut self, selected: &Selected, error: Error) -> Result<()> {
         if !self.context.options.keep_going || !self.several || is_fatal(&error) {
@@ -193,7 +169,7 @@ impl<'a> Restore<'a> {
         mut free: Vec<Selected>,
         state: &Path,
         manifest: &Manifest,
-    ) -> Result<Vec<(Selected, Lock)>> {
+    ) -> Result<Vec<Locked>> {
         let Context { pool, options, steps, interrupted } = self.context;
         free.sort_by_key(Selected::label);
         let mut locked = Vec::new();
@@ -205,7 +181,7 @@ impl<'a> Restore<'a> {
                 Lock::acquire(state, &key, &record, options.wait, interrupted)
             });
             match lock.and_then(|lock| check_free(pool, &selected.plan).map(|()| lock)) {
-                Ok(lock) => locked.push((selected, lock)),
+                Ok(lock) => locked.push((selected, Rc::new(lock))),
                 Err(error) => self.leave_out(&selected, error)?,
             }
         }
@@ -216,7 +192,7 @@ impl<'a> Restore<'a> {
     fn prepare(
         &self,
         selected: &Selected,
-        lock: Lock,
+        lock: Rc<Lock>,
         preparing: &mut Preparing<'_>,
         undo: &mut Undo<'a>,
     ) -> Result<Work<'a>> {

@@ -3,22 +3,64 @@
 //! The pool's own release is used where its fingerprint is that of the base. Otherwise the one of the archive is restored: under its name, or
 //! where the pool has another release of that name under one that its fingerprint makes, so that the next restore finds it again.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
+use std::rc::{Rc, Weak};
 
 use super::base::{self, Chosen, Wish};
-use super::begin;
+use super::begin::{self, Known, Locked};
 use super::plan;
 use super::select::Selected;
-use super::visitor::is_fatal;
+use super::visitor::{Restore, is_fatal};
 use super::work::Context;
 use crate::archive::Manifest;
 use crate::archive::manifest::{BaseRecord, Mode, ResourceRecord};
 use crate::error::{Error, Result};
 use crate::event::Step;
-use crate::resource::label;
+use crate::lock::Lock;
+use crate::resource::{ResourceKind, label};
+use crate::run::Record;
 
 /// How many digits of a fingerprint make a name.
 const DIGITS: usize = 12;
+
+impl Restore<'_> {
+    /// The bases that came along, as far as they are restored, and those that the pool has.
+    pub(super) fn with_bases(
+        &mut self,
+        manifest: &Manifest,
+        mut locked: Vec<Locked>,
+        state: &Path,
+    ) -> Result<(Vec<Locked>, Known)> {
+        let Context { options, interrupted, .. } = self.context;
+        let selected: Vec<_> = locked.iter().map(|(selected, _)| selected.clone()).collect();
+        // Releases and templates are locked after jails, in their order, as by everybody.
+        let is_jail = |one: &Selected| one.plan.record.kind == ResourceKind::Jail;
+        let wait = options.wait && selected.iter().all(is_jail);
+        // Another one of that name may be restored in this run, or several bases have one name: nobody waits for himself.
+        let held = locked.iter().map(|(selected, lock)| (selected.label(), Rc::downgrade(lock)));
+        let held: RefCell<HashMap<_, _>> = RefCell::new(held.collect());
+        let lock = |base: &BaseRecord| {
+            let what = label(base.kind, &base.name);
+            let ours = held.borrow().get(&what).and_then(Weak::upgrade);
+            if let Some(ours) = ours {
+                return Ok(ours);
+            }
+            let record = Record::new("restore", what.clone()).with_archive(&manifest.id, &self.source);
+            let lock = Lock::acquire(state, &what.replace(' ', "-"), &record, wait, interrupted)?;
+            let lock = Rc::new(lock);
+            held.borrow_mut().insert(what, Rc::downgrade(&lock));
+            Ok(lock)
+        };
+        let run = (Some(state), self.run_id());
+        let carried = resolve(manifest, &selected, run, &lock, self.context)?;
+        locked.extend(carried.shipped);
+        locked.sort_by_key(|(selected, _)| selected.number);
+        self.several = self.several || locked.len() > 1;
+        Ok((locked, carried.known))
+    }
+}
 
 /// What a restore does about them.
 pub(super) struct Carried<L> {

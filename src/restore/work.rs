@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use super::base::Chosen;
@@ -68,7 +69,7 @@ pub(super) struct Work<'a> {
     /// Hard links to files of other datasets that had to become copies.
     pub(super) copies: Copies,
     pub(super) undo: Undo<'a>,
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<Rc<Lock>>,
     /// What its fstab says now.
     pub(super) fstab: Vec<u8>,
     /// Why it is left out.
