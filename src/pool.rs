@@ -1,5 +1,8 @@
 //! A storage pool: a backend and the layout of what lies in it.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use remand_backends::{Backend, Snapshot};
 
 use crate::error::{Error, Result};

@@ -103,3 +103,110 @@ pub(super) fn complete<'a>(
     }
     Ok(bases)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Observer, Warning};
+    use crate::pool::testing::Twist;
+
+    /// Remembers notices.
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<String>>);
+
+    impl Observer for Told {
+        fn event(&self, _: &Event) {}
+
+        fn warning(&self, warning: &Warning) {
+            panic!("{}", warning.message);
+        }
+
+        fn notice(&self, notice: &Warning) {
+            self.0.lock().unwrap().push(notice.message.clone());
+        }
+    }
+
+    const SNAPSHOTS: [(&str, &str); 3] = [("first", "1"), ("web", "2"), ("last", "3")];
+
+    /// Releases with a dataset for basejails.
+    fn pool(directory: &std::path::Path, snapshots: Option<Vec<(&'static str, &'static str)>>) -> Pool {
+        for name in
+            ["jails", "releases", "base/base-1.0/root/bin", "base/other/root/bin", "base/plain/root/bin"]
+        {
+            std::fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        Pool::twisted(directory, Twist { snapshots, ..Twist::default() })
+    }
+
+    /// A jail whose `root/bin` is a clone of this snapshot of base-1.0.
+    fn plan(snapshot: Option<&str>, guid: Option<&str>) -> Plan {
+        let mut record = crate::archive::testing::one_tree().resources.remove(0);
+        let mut part = record.datasets[0].clone();
+        (part.name, part.encoding) = ("root/bin".into(), Encoding::Base);
+        part.member = crate::export::plan::member(&part.name, part.encoding);
+        part.base = Some(BaseRecord {
+            kind: ResourceKind::Release,
+            name: "base-1.0".into(),
+            snapshot: snapshot.map(str::to_owned),
+            guid: guid.map(str::to_owned),
+            fingerprint: None,
+        });
+        record.datasets.push(part);
+        super::super::plan::plan(&record, None, false).unwrap()
+    }
+
+    /// What is cloned, and how often it is told that it is another one.
+    fn found(pool: &Pool, plan: &Plan, named: Option<&str>) -> (String, Option<String>, usize) {
+        let told = Told::default();
+        let [source] = &find(pool, plan, named, &Steps::new(&told, "web")).unwrap()[..] else {
+            panic!("one")
+        };
+        assert_eq!(source.dataset.as_str(), format!("base/{}/root/bin", source.release));
+        let name = source
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.name.as_ref().map_or("itself", |name| name.as_str()));
+        let notices = told.0.into_inner().unwrap();
+        assert!(notices.iter().all(|notice| notice.ends_with("has it now: root/bin")));
+        (source.release.clone(), name.map(str::to_owned), notices.len())
+    }
+
+    #[test]
+    fn a_part_is_cloned_from_the_release_of_the_archive_or_the_one_that_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let pool = pool(directory.path(), None);
+        let itself = Some("itself".to_owned());
+        for guid in [None, Some("1")] {
+            let plan = plan(Some("web"), guid);
+            for (named, release) in [
+                (None, "base-1.0"),
+                (Some("other"), "other"),
+                (Some("release:other@web"), "other"),
+                (Some("template:other"), "base-1.0"),
+            ] {
+                assert_eq!(found(&pool, &plan, named), (release.into(), itself.clone(), 1), "{named:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_snapshot_comes_before_one_of_its_name_and_that_before_the_newest() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut snapshots = SNAPSHOTS.to_vec();
+        // What an interrupted run has left is nobody's base.
+        snapshots.push((crate::run::new_id().leak(), "4"));
+        let pool = pool(directory.path(), Some(snapshots));
+        for (snapshot, guid, expected, told) in [
+            (Some("web"), Some("1"), "first", 0),
+            (Some("web"), Some("9"), "web", 1),
+            (Some("web"), None, "web", 1),
+            (Some("none"), Some("9"), "last", 1),
+            (None, None, "last", 1),
+        ] {
+            let (_, name, notices) = found(&pool, &plan(snapshot, guid), None);
+            assert_eq!((name.as_deref(), notices), (Some(expected), told), "{snapshot:?} {guid:?}");
+        }
+        // A directory has none, whatever the backend lists.
+        assert_eq!(found(&pool, &plan(Some("web"), Some("1")), Some("plain")), ("plain".into(), None, 1));
+    }
+}

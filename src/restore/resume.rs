@@ -225,6 +225,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn stages_of_a_run_are_its_own_and_no_others() {
+        let run = "remand-20260101T000000Z-00000000";
+        let is = |name: &str| is_stage_of(run, &DatasetName::new(name).unwrap());
+        assert!(is(staging(run, None).unwrap().as_str()) && is(staging(run, Some(7)).unwrap().as_str()));
+        assert!(is(staging(&format!("{run}-shelf"), None).unwrap().as_str()));
+        for other in ["remand-20260101T000000Z-00000001", "remand-20260101T000000Z-000000000"] {
+            assert!(!is(staging(other, None).unwrap().as_str()), "{other}");
+        }
+        assert!(!is(&format!(".remand/views/{run}")) && !is(&format!("jails/{run}")));
+    }
+
+    /// After success all stages of the run go whose stream was taken, and its record; what others left stays.
+    #[test]
+    fn what_an_earlier_run_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["jails", "releases"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let pool = Pool::open(directory.path().to_str().unwrap()).unwrap();
+        let state = pool.backend().state_directory().unwrap();
+        let record = run::Record::new("restore", "jail web".into());
+        let run = Run::begin(&state, run::new_id(), &record).unwrap();
+        let other = run::new_id();
+        for (run, number) in [(run.id(), None), (run.id(), Some(1)), (&other[..], Some(1))] {
+            let _left = pool.backend().create(&staging(run, number).unwrap()).unwrap();
+        }
+        remove(&pool, run).unwrap();
+        let left = pool.backend().leftovers().unwrap();
+        assert_eq!(left, [Leftover::Dataset(staging(&other, Some(1)).unwrap())]);
+        assert_eq!(std::fs::read_dir(state.join("runs")).unwrap().count(), 0);
+    }
+
+    #[test]
     fn only_what_is_covered_to_its_end_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lines");

@@ -218,6 +218,59 @@ mod tests {
         assert_eq!(status(chosen(&["a=../b"], &[], None)), 2);
     }
 
+    /// What is set where: of each resource, and how many notices are told.
+    fn assigned(
+        words: &[&str],
+        select: &[&str],
+        without_config: &[usize],
+    ) -> Result<(Vec<Vec<String>>, usize)> {
+        #[derive(Default)]
+        struct Told(std::sync::atomic::AtomicUsize);
+        impl crate::event::Observer for Told {
+            fn event(&self, _: &crate::event::Event) {}
+            fn warning(&self, _: &crate::event::Warning) {}
+            fn notice(&self, _: &crate::event::Warning) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let mut manifest = two_jails();
+        for number in without_config {
+            manifest.resources[*number].config = None;
+        }
+        let select: Vec<_> = select.iter().map(|word| (*word).to_owned()).collect();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let selection = Selection::parse(Purpose::Restore, &select, false, &[], None, now)?;
+        let assignments = words.iter().map(|word| Assignment::set(word)).collect::<Result<_>>()?;
+        let options = Options { selection, assignments, ..Options::default() };
+        let told = Told::default();
+        let selected = super::select(&manifest, &options, "x.tar", &Steps::new(&told, "x"))?;
+        let set = |one: &Selected| one.plan.assignments.iter().map(|one| one.key.clone()).collect();
+        Ok((selected.iter().map(set).collect(), told.0.into_inner()))
+    }
+
+    #[test]
+    fn what_is_set_is_set_in_what_it_is_said_of() {
+        let (all, told) = assigned(&["boot=yes", "b:host_hostname=x"], &[], &[]).unwrap();
+        assert_eq!(
+            (all, told),
+            (vec![vec!["boot".to_owned()], vec!["host_hostname".into(), "boot".into()]], 0)
+        );
+        // In what has no config nothing is set, which is told; unless nothing else is there, or it was asked for.
+        let (all, told) = assigned(&["boot=yes"], &[], &[0]).unwrap();
+        assert_eq!((all, told), (vec![vec![], vec!["boot".to_owned()]], 1));
+        for (words, select, without) in [
+            (&["boot=yes"][..], &[][..], &[0, 1][..]),
+            (&["a:boot=yes"], &[], &[0]),
+            (&["a:boot=yes"], &["b"], &[]),
+            (&["c:boot=yes"], &[], &[]),
+            (&["release:a:boot=yes"], &[], &[]),
+        ] {
+            let refused = assigned(words, select, without).unwrap_err();
+            assert_eq!(refused.exit_status(), 2, "{words:?} {select:?} {without:?}");
+        }
+        assert_eq!(assigned(&[], &[], &[0, 1]).unwrap(), (vec![vec![]; 2], 0));
+    }
+
     #[test]
     fn a_resource_that_is_there_twice_is_refused() {
         let mut manifest = two_jails();

@@ -1,5 +1,8 @@
 //! Restores in a pool of plain directories.
 
+mod bases;
+mod faults;
+mod links;
 mod merge;
 mod properties;
 mod salvage;
@@ -14,6 +17,7 @@ use crate::archive::testing::two_jails;
 use crate::archive::{Body, Compression, Failure, FileSink, Line, Manifest, MemberName, Writer};
 use crate::event::Event;
 use crate::export::{self, Destination};
+use crate::pool::testing::Twist;
 use crate::selector::Purpose;
 use crate::tree::{Acl, Entry, Flags, Kind, MemoryContent, Timestamp, TreePath};
 
@@ -50,6 +54,12 @@ impl Host {
         }
         let pool = Pool::open(directory.path().to_str().unwrap()).unwrap();
         Self { directory, pool, told: Told::default() }
+    }
+
+    /// One whose backend has a twist.
+    fn twisted(twist: Twist) -> Self {
+        let host = Self::new();
+        Self { pool: Pool::twisted(host.directory.path(), twist), ..host }
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -235,6 +245,13 @@ fn exported(host: &Host) -> PathBuf {
     )
     .unwrap();
     path
+}
+
+/// What an archive says of itself.
+fn manifest_of(path: &Path) -> Manifest {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let opened = Input::Path(path.to_owned()).open(&interrupted).unwrap();
+    archive::read_manifest(opened.source, &opened.name).unwrap()
 }
 
 #[test]

@@ -65,3 +65,48 @@ impl Drop for AtWork {
         self.0.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn origin() -> Arc<Origin> {
+        let (tool, form) = ("iocage".to_owned(), "an export".to_owned());
+        let foreign = Foreign { tool, form, limits: Vec::new(), notices: Vec::new() };
+        Arc::new(Origin::new(foreign, crate::archive::testing::one_tree()))
+    }
+
+    #[test]
+    fn who_waits_goes_on_when_the_adapter_is_gone_and_not_before() {
+        let origin = origin();
+        // Nobody works yet.
+        origin.wait();
+        let at_work = origin.begin();
+        let ends = Arc::new(AtomicBool::new(false));
+        let (tell, told) = mpsc::channel();
+        let (waiting, seen) = (Arc::clone(&origin), Arc::clone(&ends));
+        std::thread::spawn(move || {
+            waiting.wait();
+            tell.send(seen.load(Ordering::SeqCst)).unwrap();
+        });
+        assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
+        ends.store(true, Ordering::SeqCst);
+        drop(at_work);
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
+    }
+
+    #[test]
+    fn the_first_failure_of_the_adapter_explains_what_its_reader_sees() {
+        let origin = origin();
+        let error = |text: &str| Error::Damaged(text.to_owned());
+        assert_eq!(origin.cause(error("seen")).to_string(), error("seen").to_string());
+        let at_work = origin.begin();
+        at_work.fail(error("first"));
+        at_work.fail(error("second"));
+        assert_eq!(origin.cause(error("seen")).to_string(), error("first").to_string());
+    }
+}

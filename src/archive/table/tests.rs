@@ -121,3 +121,14 @@ proptest! {
         prop_assert!(Table::new(bytes, end).is_none());
     }
 }
+
+#[test]
+fn what_is_told_of_chunks_alone_is_a_table_with_an_end_that_fits() {
+    let content = Content { plain_bytes: 1 << 20, header: None };
+    for chunks in [&[(300, content)][..], &[(300, content), (5, content), (900, content)]] {
+        let (bytes, end) = build(chunks, 9);
+        let (whole, mended) = (Table::new(bytes.clone(), end).unwrap(), Table::mended(bytes).unwrap());
+        assert!(mended.chunks().eq(whole.chunks()), "{chunks:?}");
+    }
+    assert!(Table::mended(Vec::new()).is_none() && Table::mended(vec![0xff; 40]).is_none());
+}

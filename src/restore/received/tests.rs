@@ -175,3 +175,16 @@ fn a_name_that_is_no_line_is_not_noted() {
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
+
+#[test]
+fn what_was_not_moved_after_all_is_forgotten_with_all_below_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = ledger(directory.path(), "new");
+    for (name, offset) in [("data", 7), ("data/in", 8), ("database", 9), ("other", 10)] {
+        ledger.inherit(name, &vec![(0, manifest()), (5, manifest()), (offset, manifest())]).unwrap();
+    }
+    assert_eq!(ledger.inherited_bytes("data"), Some(7));
+    ledger.forget("data");
+    let left = ["data", "data/in", "database", "other", "none"].map(|name| ledger.inherited_bytes(name));
+    assert_eq!(left, [None, None, Some(9), Some(10), None]);
+}

@@ -83,3 +83,36 @@ fn flags_that_cannot_be_are_a_loss() {
     fs::remove_file(at("d/file")).unwrap();
     assert_eq!(dir.flags(b"file", &stat).unwrap(), Flags::empty());
 }
+
+/// A directory mounted on another, until the end of the test.
+struct Mount<'a>(&'a Path);
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[test]
+fn what_is_mounted_in_a_tree_keeps_its_flags() {
+    let place = Place(tempfile::tempdir().unwrap());
+    let at = |name: &str| place.0.path().join(name);
+    fs::create_dir_all(at("d/here")).unwrap();
+    fs::create_dir(at("other")).unwrap();
+    let here = at("d/here");
+    let mounted = Command::new("mount").arg("--bind").args([&at("other"), &here]).output();
+    if !mounted.is_ok_and(|done| done.status.success()) {
+        eprintln!("SKIPPED: flags of what is mounted: cannot mount");
+        return;
+    }
+    let mount = Mount(&here);
+    let tree = Tree::open(place.0.path()).unwrap();
+    let loss = set_flags(&tree, &path("d/here"), Flags::NODUMP).unwrap().unwrap();
+    assert_eq!(loss.path, path("d/here"));
+    drop(mount);
+    for (above, name) in [("", "other"), ("d", "here")] {
+        let dir = tree.open_dir(&path(above)).unwrap().unwrap();
+        let stat = dir.stat(name.as_bytes()).unwrap().unwrap();
+        assert_eq!(dir.flags(name.as_bytes(), &stat).unwrap(), Flags::empty(), "{name}");
+    }
+}

@@ -1,0 +1,215 @@
+//! A pool of plain directories that receives streams and has snapshots too, and fails where a test wants it to.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use remand_backends::{
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetName, Error, Kept,
+    Leftover, NativeDiff, OpenTree, Result, SendOptions, Snapshot, SnapshotInfo, SnapshotName, Streams,
+    Together,
+};
+
+use super::Pool;
+
+/// What is other than in a pool of plain directories.
+#[derive(Debug, Default)]
+pub(crate) struct Twist {
+    /// Datasets with this in their names cannot be destroyed.
+    pub(crate) stuck: Option<&'static str>,
+    /// What was opened for reading cannot be closed.
+    pub(crate) stays_open: bool,
+    /// Streams are received, as those of btrfs: a dataset that holds the stream as a file.
+    pub(crate) receives: bool,
+    /// Datasets are file systems and have these snapshots, by name and GUID, all of them with what the dataset has now. Those with `plain`
+    /// in their names stay directories.
+    pub(crate) snapshots: Option<Vec<(&'static str, &'static str)>>,
+}
+
+impl Pool {
+    /// The directory at `path`, with a twist.
+    pub(crate) fn twisted(path: &Path, twist: Twist) -> Self {
+        let inner = remand_backends::open(&format!("dir:{}", path.display())).unwrap();
+        let layout = crate::layout::choose(inner.as_ref(), None).unwrap();
+        Self { backend: Box::new(Twisted { inner, twist }), layout }
+    }
+}
+
+#[derive(Debug)]
+struct Twisted {
+    inner: Box<dyn Backend>,
+    twist: Twist,
+}
+
+fn refused(subject: &str) -> Error {
+    Error::Busy { subject: subject.to_owned(), detail: "the test wants it so".to_owned() }
+}
+
+#[derive(Debug)]
+struct StaysOpen(Box<dyn OpenTree>);
+
+impl OpenTree for StaysOpen {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Err(refused("the view"))
+    }
+}
+
+impl Backend for Twisted {
+    fn kind(&self) -> BackendKind {
+        if self.twist.receives { BackendKind::Btrfs } else { self.inner.kind() }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let datasets_are_bases = self.twist.snapshots.is_none();
+        Capabilities { datasets_are_bases, ..self.inner.capabilities() }
+    }
+
+    fn directory(&self) -> &Path {
+        self.inner.directory()
+    }
+
+    fn label(&self) -> String {
+        self.inner.label()
+    }
+
+    fn dataset(&self, name: &DatasetName) -> Result<Option<Dataset>> {
+        let mut found = self.inner.dataset(name)?;
+        if let Some(found) =
+            found.as_mut().filter(|_| self.twist.snapshots.is_some() && !name.as_str().contains("plain"))
+        {
+            found.kind = remand_backends::DatasetKind::FileSystem;
+        }
+        Ok(found)
+    }
+
+    fn descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>> {
+        self.inner.descendants(name)
+    }
+
+    fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>> {
+        let all = self.twist.snapshots.iter().flatten().map(|(snapshot, guid)| SnapshotInfo {
+            snapshot: Snapshot { dataset: name.clone(), name: Some(SnapshotName::new(snapshot).unwrap()) },
+            guid: Some((*guid).to_owned()),
+            content_id: None,
+            created_seconds: None,
+        });
+        Ok(all.collect())
+    }
+
+    fn parted_seconds(&self, clone: &Dataset) -> Result<Option<i64>> {
+        self.inner.parted_seconds(clone)
+    }
+
+    fn enclosed(&self, name: &DatasetName) -> Result<Vec<String>> {
+        self.inner.enclosed(name)
+    }
+
+    fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
+        self.inner.own_properties(name)
+    }
+
+    fn set_property(&self, created: &Created, property: &str, value: &str) -> Result<()> {
+        self.inner.set_property(created, property, value)
+    }
+
+    fn snapshot(&self, name: &DatasetName, snapshot: &SnapshotName, all: bool) -> Result<CreatedSnapshot> {
+        self.inner.snapshot(name, snapshot, all)
+    }
+
+    fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
+        self.inner.snapshot_together(names, snapshot)
+    }
+
+    fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {
+        self.inner.destroy_snapshot(created)
+    }
+
+    fn open_tree(&self, snapshot: &Snapshot, view: &str) -> Result<Box<dyn OpenTree>> {
+        let open = self.inner.open_tree(&Snapshot { name: None, ..snapshot.clone() }, view)?;
+        Ok(if self.twist.stays_open { Box::new(StaysOpen(open)) } else { open })
+    }
+
+    fn state_directory(&self) -> Result<PathBuf> {
+        self.inner.state_directory()
+    }
+
+    fn existing_state_directory(&self) -> Result<Option<PathBuf>> {
+        self.inner.existing_state_directory()
+    }
+
+    fn create(&self, name: &DatasetName) -> Result<Created> {
+        self.inner.create(name)
+    }
+
+    fn clone_snapshot(&self, origin: &Snapshot, name: &DatasetName) -> Result<Created> {
+        self.inner.clone_snapshot(origin, name)
+    }
+
+    fn rename(&self, created: Created, to: &DatasetName) -> std::result::Result<Created, Kept<Created>> {
+        self.inner.rename(created, to)
+    }
+
+    fn mount(&self, name: &DatasetName) -> Result<()> {
+        self.inner.mount(name)
+    }
+
+    fn destroy(&self, created: Created) -> std::result::Result<(), Kept<Created>> {
+        let name = created.dataset().as_str().to_owned();
+        match self.twist.stuck.filter(|stuck| name.contains(stuck)) {
+            Some(_) => Err(Kept { token: created, error: refused(&name) }),
+            None => self.inner.destroy(created),
+        }
+    }
+
+    fn leftovers(&self) -> Result<Vec<Leftover>> {
+        self.inner.leftovers()
+    }
+
+    fn destroy_leftover(&self, leftover: &Leftover) -> Result<()> {
+        self.inner.destroy_leftover(leftover)
+    }
+
+    fn adopt(&self, leftover: &Leftover) -> Result<Option<Created>> {
+        self.inner.adopt(leftover)
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        self.twist.receives.then_some(self)
+    }
+
+    fn native_diff(&self) -> Option<&dyn NativeDiff> {
+        None
+    }
+}
+
+impl Streams for Twisted {
+    fn send(&self, _: &Snapshot, _: SendOptions) -> Result<Box<dyn Read + Send>> {
+        Err(Error::Unsupported { subject: self.label(), what: "sending" })
+    }
+
+    fn estimate(&self, _: &Snapshot, _: SendOptions) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
+        let failed = |source| Error::Io { action: "receive", subject: name.to_string(), source };
+        let created = self.inner.create(name)?;
+        let received = std::fs::File::create(self.directory().join(name.as_str()).join("stream"))
+            .and_then(|mut file| std::io::copy(stream, &mut file));
+        match received {
+            Ok(_) => Ok(created),
+            Err(source) => {
+                self.inner.destroy(created).map_err(|kept| kept.error)?;
+                Err(failed(source))
+            }
+        }
+    }
+
+    fn drop_snapshot(&self, _: &Created, _: &SnapshotName) -> Result<()> {
+        Ok(())
+    }
+}

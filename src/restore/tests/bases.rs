@@ -1,0 +1,81 @@
+//! Which snapshot of a release is taken for the base of an archive.
+
+use remand_backends::DatasetName;
+
+use super::super::base::{Chosen, Wish, choose, staged};
+use super::*;
+use crate::archive::manifest::BaseRecord;
+use crate::resource::{ResourceKind, Selector};
+use crate::step::Steps;
+
+const SNAPSHOTS: [(&str, &str); 3] = [("first", "1"), ("web", "2"), ("last", "3")];
+
+/// A pool whose release has snapshots, and the base that an archive of its jail was made against.
+fn with_snapshots() -> (Host, BaseRecord) {
+    let mut host = Host::new();
+    let record = manifest_of(&exported(&host)).resources[0].base.clone().unwrap();
+    let twist = Twist { snapshots: Some(SNAPSHOTS.to_vec()), ..Twist::default() };
+    host.pool = Pool::twisted(host.directory.path(), twist);
+    (host, record)
+}
+
+fn chosen(host: &Host, record: &BaseRecord, base: Option<&str>, unproven: bool) -> Result<Chosen> {
+    let wish = Wish { base, allow_mismatch: false, unproven };
+    let steps = Steps::new(&host.told, "web");
+    choose(&host.pool, record, &wish, (None, "run"), &steps, &AtomicBool::new(false))
+}
+
+fn name(chosen: &Chosen) -> &str {
+    assert!(chosen.exact);
+    chosen.base.snapshot.name.as_ref().map_or("itself", |name| name.as_str())
+}
+
+#[test]
+fn of_equal_snapshots_that_of_the_name_is_taken_and_else_the_newest() {
+    let (host, record) = with_snapshots();
+    for (snapshot, wish, expected) in [
+        (Some("web"), None, "web"),
+        (Some("first"), None, "first"),
+        (Some("none"), None, "last"),
+        (None, None, "last"),
+        (Some("web"), Some("base@first"), "first"),
+        (None, Some("base@web"), "web"),
+    ] {
+        let record = BaseRecord { snapshot: snapshot.map(str::to_owned), ..record.clone() };
+        let chosen = chosen(&host, &record, wish, false).unwrap();
+        assert_eq!(name(&chosen), expected, "{snapshot:?} {wish:?}");
+    }
+    let missing = chosen(&host, &record, Some("base@none"), false).unwrap_err();
+    assert!(matches!(missing, Error::BaseMissing { .. }), "{missing}");
+}
+
+#[test]
+fn what_another_tool_wrote_need_not_say_what_its_base_held() {
+    let (host, record) = with_snapshots();
+    let record = BaseRecord { fingerprint: None, snapshot: Some("web".into()), ..record };
+    assert_eq!(name(&chosen(&host, &record, None, true).unwrap()), "web");
+    assert!(matches!(chosen(&host, &record, None, false), Err(Error::Refused(_))));
+}
+
+/// A staged release has the snapshots that came with it, and one more if what is built on it names another.
+#[test]
+fn a_staged_release_gets_the_snapshot_that_it_lacks() {
+    let run: &str = &crate::run::new_id();
+    for (has, wanted, expected) in [
+        (vec![("web", "1")], Some("web"), 1),
+        (vec![("web", "1")], Some("new"), 2),
+        (vec![("web", "1")], Some(run), 1),
+        (vec![("web", "1")], None, 1),
+        (vec![], Some("web"), 1),
+        (vec![], Some(run), 1),
+        (vec![], None, 1),
+    ] {
+        let host = Host::twisted(Twist { snapshots: Some(has.clone()), ..Twist::default() });
+        host.put("releases/base/root/file", "x");
+        let dataset = DatasetName::new("releases/base/root").unwrap();
+        let source = Selector { kind: ResourceKind::Release, name: "base".into() };
+        let bases = staged(&host.pool, dataset.clone(), &source, wanted).unwrap();
+        assert_eq!(bases.len(), expected, "{has:?} {wanted:?}");
+        assert!(bases.iter().all(|base| base.name == "base" && base.snapshot.dataset == dataset));
+    }
+}

@@ -1,0 +1,95 @@
+//! Hard links between trees lead to what they say, wherever that came to be.
+
+use super::*;
+
+/// Two jails, the first with a second dataset.
+fn manifest() -> Manifest {
+    let mut manifest = two_jails();
+    let mut data = manifest.resources[0].datasets[0].clone();
+    (data.name, data.member) = ("data".to_owned(), "data.tree".to_owned());
+    manifest.resources[0].datasets.push(data);
+    manifest
+}
+
+#[test]
+fn a_link_gets_the_content_of_the_tree_that_it_leads_into() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let members = [
+        ("jails/a/files", ""),
+        ("jails/a/files/note", "a note"),
+        ("jails/a/root.tree", ""),
+        ("jails/a/root.tree/file", "of a"),
+        ("jails/a/data.tree", ""),
+        ("jails/a/data.tree/file", "of data"),
+        ("jails/b/root.tree", ""),
+        // The same name in two trees, one right after the other.
+        ("jails/b/root.tree/one", "->jails/a/root.tree/file"),
+        ("jails/b/root.tree/two", "->jails/a/data.tree/file"),
+        ("jails/b/root.tree/three", "->jails/a/files/note"),
+    ];
+    archive(&path, &manifest(), &members, None);
+    host.restore(&path, &Options::default()).unwrap();
+    for (name, text) in [("one", "of a"), ("two", "of data"), ("three", "a note")] {
+        let found = std::fs::read_to_string(host.path("jails/b/root").join(name)).unwrap();
+        assert_eq!(found, text, "{name}");
+    }
+    host.is_clean();
+}
+
+/// What comes of a resource after it failed waits on the shelf for those that have other names of it.
+#[test]
+fn a_link_to_a_resource_that_failed_midway_gets_what_came_later() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let sink = Box::new(FileSink::create(&path, false, "x").unwrap());
+    let mut writer = Writer::tar(sink, Compression::None, &std::env::temp_dir()).unwrap();
+    writer.manifest(&two_jails(), 0).unwrap();
+    let directory = |path: &str| line(path, Kind::Directory, 0);
+    let file = |path: &str| line(path, Kind::File, 4);
+    writer.member(directory("jails/a/root.tree"), Body::Empty, 1).unwrap();
+    // No file system has such a name.
+    let long = file(&format!("jails/a/root.tree/{}", "n".repeat(300)));
+    writer.member(long, Body::Content(&mut MemoryContent::new(b"long".to_vec())), 1).unwrap();
+    let shared = Line { shared: vec![1], group: Some(1), ..file("jails/a/root.tree/file") };
+    writer.member(shared, Body::Content(&mut MemoryContent::new(b"of a".to_vec())), 1).unwrap();
+    writer.member(directory("jails/b/root.tree"), Body::Empty, 1).unwrap();
+    let mut link = Line { group: Some(1), ..file("jails/b/root.tree/file") };
+    let to = TreePath::new(b"jails/a/root.tree/file").unwrap();
+    link.role = Role::Link { to: MemberName::new(to) };
+    writer.member(link, Body::Empty, 1).unwrap();
+    writer.finish().unwrap();
+    assert!(host.restore(&path, &Options::default()).is_err());
+    host.is_clean();
+    host.restore(&path, &Options { keep_going: true, ..Options::default() }).unwrap();
+    assert_eq!(host.names("jails"), ["b"]);
+    assert_eq!(std::fs::read(host.path("jails/b/root/file")).unwrap(), b"of a");
+    host.is_clean();
+}
+
+#[test]
+fn a_link_that_cannot_be_made_is_an_error_also_on_another_base() {
+    let host = Host::new();
+    let whole = exported(&host);
+    host.put("releases/next/root/etc/conf", "as released\n");
+    let path = host.path("long.tar");
+    let name = format!("root/{}", "n".repeat(300));
+    let members = [("root", ""), ("root/gone", "->root/etc/none"), (&name[..], "->root/etc/conf")];
+    let mut manifest = manifest_of(&whole);
+    manifest.resources[0].config = None;
+    let onto_next = |name: &str| Options {
+        name: Some(name.to_owned()),
+        base: Some("next".to_owned()),
+        on_conflict: Some(OnConflict::Theirs),
+        ..Options::default()
+    };
+    // What this base lacks is a conflict, which the rule decides.
+    archive(&path, &manifest, &members[..2], None);
+    host.restore(&path, &onto_next("one")).unwrap();
+    assert!(host.warnings().iter().any(|warning| warning.contains("which this base does not have")));
+    archive(&host.path("all.tar"), &manifest, &members, None);
+    let error = host.restore(&host.path("all.tar"), &onto_next("two")).unwrap_err();
+    assert!(matches!(error, Error::Tree { .. }), "{error:?}");
+    assert_eq!(host.names("jails"), ["one", "web"]);
+    host.is_clean();
+}
