@@ -1,6 +1,7 @@
 //! Restores in a pool of plain directories.
 
 mod bases;
+mod configs;
 mod faults;
 mod links;
 mod merge;

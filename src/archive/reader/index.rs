@@ -139,3 +139,19 @@ impl BufRead for ContentReader<'_> {
         self.used += bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_content_reads_as_its_bytes() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+        let mut content = crate::tree::MemoryContent::new(bytes.clone());
+        let mut read = Vec::new();
+        assert_eq!(ContentReader::new(&mut content).read_to_end(&mut read).unwrap(), bytes.len());
+        assert!(read == bytes);
+    }
+}

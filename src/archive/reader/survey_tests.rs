@@ -207,3 +207,36 @@ fn a_member_that_is_cut_out_is_missing() {
         all_but(&whole, &bytes, &found, &lost);
     }
 }
+
+/// Between the two readings a content became shorter: nothing would prove what is handed over of it.
+#[test]
+fn what_is_not_proven_must_be_all_there_at_the_second_reading_too() {
+    let (whole, places) = plain();
+    let last = places.iter().rfind(|place| place.has_content() && place.end > place.content).unwrap();
+    let bytes = whole[..places.last().unwrap().end].to_vec();
+    let found = look(&bytes);
+    assert_eq!(found.index, IndexState::Missing);
+    for lazy in [false, true] {
+        let mut collected = Collected { lazy, ..Collected::default() };
+        salvage(source(&bytes), "test", &found, true, &mut collected).unwrap();
+        assert!(names(&collected).contains(&last.name()));
+        let mut collected = Collected { lazy, ..Collected::default() };
+        let shorter = &bytes[..last.content];
+        let error = salvage(source(shorter), "test", &found, true, &mut collected).unwrap_err();
+        assert!(matches!(error, Error::Damaged(_)), "{error}");
+    }
+}
+
+/// Without manifest and index all that is certain is that the members are there.
+#[test]
+fn without_a_manifest_members_are_not_proven() {
+    let (whole, places) = plain();
+    let mut bytes = whole[..places.last().unwrap().end].to_vec();
+    let json = bytes.iter().position(|byte| *byte == b'{').unwrap();
+    bytes[json] = b'x';
+    let found = look(&bytes);
+    assert!(found.manifest.is_none() && found.index == IndexState::Missing);
+    let all: Vec<_> =
+        places.iter().map(|place| (place.name(), Fault::Unverified, Rescue::Unproven)).collect();
+    assert_eq!(told(&found), all);
+}

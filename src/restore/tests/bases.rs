@@ -4,7 +4,7 @@ use remand_backends::DatasetName;
 
 use super::super::base::{Chosen, Wish, choose, staged};
 use super::*;
-use crate::archive::manifest::BaseRecord;
+use crate::archive::manifest::{BaseRecord, Encoding};
 use crate::resource::{ResourceKind, Selector};
 use crate::step::Steps;
 
@@ -78,4 +78,28 @@ fn a_staged_release_gets_the_snapshot_that_it_lacks() {
         assert_eq!(bases.len(), expected, "{has:?} {wanted:?}");
         assert!(bases.iter().all(|base| base.name == "base" && base.snapshot.dataset == dataset));
     }
+}
+
+#[test]
+fn each_part_of_a_basejail_is_that_of_its_own_place() {
+    let host = Host::new();
+    let mut manifest = two_jails();
+    for part in ["root/bin", "root/lib"] {
+        host.put(&format!("base/base-1.0/{part}/tool"), part);
+        let mut dataset = manifest.resources[0].datasets[0].clone();
+        (dataset.name, dataset.encoding) = (part.to_owned(), Encoding::Base);
+        dataset.member = crate::export::plan::member(part, Encoding::Base);
+        let (kind, name) = (ResourceKind::Release, "base-1.0".to_owned());
+        dataset.base = Some(BaseRecord { kind, name, snapshot: None, guid: None, fingerprint: None });
+        manifest.resources[0].datasets.push(dataset);
+    }
+    let path = host.path("two.tar");
+    archive(&path, &manifest, &TWO, None);
+    host.restore(&path, &Options::default()).unwrap();
+    assert_eq!(host.names("jails/a/root"), ["bin", "file", "lib"]);
+    for part in ["root/bin", "root/lib"] {
+        let tool = host.path("jails/a").join(part).join("tool");
+        assert_eq!(std::fs::read_to_string(tool).unwrap(), part);
+    }
+    host.is_clean();
 }

@@ -1,6 +1,7 @@
 //! Hard links between trees lead to what they say, wherever that came to be.
 
 use super::*;
+use crate::archive::manifest::Encoding;
 
 /// Two jails, the first with a second dataset.
 fn manifest() -> Manifest {
@@ -67,29 +68,59 @@ fn a_link_to_a_resource_that_failed_midway_gets_what_came_later() {
     host.is_clean();
 }
 
-#[test]
-fn a_link_that_cannot_be_made_is_an_error_also_on_another_base() {
-    let host = Host::new();
-    let whole = exported(&host);
+/// An archive of jail `web` with these members, to be restored onto a base that lacks some of them.
+fn onto_another_base(host: &Host, members: &[(&str, &str)]) -> (PathBuf, Options) {
+    let whole = exported(host);
     host.put("releases/next/root/etc/conf", "as released\n");
-    let path = host.path("long.tar");
-    let name = format!("root/{}", "n".repeat(300));
-    let members = [("root", ""), ("root/gone", "->root/etc/none"), (&name[..], "->root/etc/conf")];
+    let path = host.path("links.tar");
     let mut manifest = manifest_of(&whole);
-    manifest.resources[0].config = None;
-    let onto_next = |name: &str| Options {
-        name: Some(name.to_owned()),
+    let record = &mut manifest.resources[0];
+    record.config = None;
+    let mut data = record.datasets[0].clone();
+    (data.name, data.encoding, data.member) = ("data".to_owned(), Encoding::Tree, "data.tree".to_owned());
+    record.datasets.push(data);
+    archive(&path, &manifest, members, None);
+    let options = Options {
+        name: Some("copy".to_owned()),
         base: Some("next".to_owned()),
         on_conflict: Some(OnConflict::Theirs),
         ..Options::default()
     };
-    // What this base lacks is a conflict, which the rule decides.
-    archive(&path, &manifest, &members[..2], None);
-    host.restore(&path, &onto_next("one")).unwrap();
-    assert!(host.warnings().iter().any(|warning| warning.contains("which this base does not have")));
-    archive(&host.path("all.tar"), &manifest, &members, None);
-    let error = host.restore(&host.path("all.tar"), &onto_next("two")).unwrap_err();
-    assert!(matches!(error, Error::Tree { .. }), "{error:?}");
-    assert_eq!(host.names("jails"), ["one", "web"]);
+    (path, options)
+}
+
+#[test]
+fn a_link_to_what_another_base_lacks_is_a_conflict() {
+    let host = Host::new();
+    // A file that is not there, and one in a directory that is not there.
+    let members =
+        [("root", ""), ("root/one", "->root/etc/none"), ("root/two", "->root/none/x"), ("data.tree", "")];
+    let (path, options) = onto_another_base(&host, &members);
+    host.restore(&path, &options).unwrap();
+    let warnings = host.warnings();
+    let lost = warnings.iter().filter(|warning| warning.contains("which this base does not have"));
+    assert_eq!(lost.count(), 2, "{warnings:?}");
+    host.is_clean();
+}
+
+/// No base has to do with what lies in other datasets.
+#[test]
+fn a_link_to_what_another_dataset_lacks_is_lost() {
+    let host = Host::new();
+    let members = [
+        ("root", ""),
+        ("data.tree", ""),
+        ("data.tree/none/file", "x"),
+        ("data.tree/link", "->data.tree/none/file"),
+    ];
+    let (path, options) = onto_another_base(&host, &members);
+    assert!(host.restore(&path, &options).is_err());
+    host.is_clean();
+    host.warnings();
+    let salvage = Some(Salvage { unproven: false });
+    let report = host.restore(&path, &Options { salvage, ..options }).unwrap();
+    let warnings = host.warnings();
+    assert_eq!(report.resources[0].salvaged.map(|toll| toll.lost), Some(2), "{warnings:?}");
+    assert!(!warnings.iter().any(|warning| warning.contains("which this base does not have")));
     host.is_clean();
 }
