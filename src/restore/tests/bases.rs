@@ -5,6 +5,7 @@ use remand_backends::DatasetName;
 use super::super::base::{Chosen, Wish, choose, staged};
 use super::*;
 use crate::archive::manifest::{BaseRecord, Encoding};
+use crate::lock::Lock;
 use crate::resource::{ResourceKind, Selector};
 use crate::step::Steps;
 
@@ -101,5 +102,61 @@ fn each_part_of_a_basejail_is_that_of_its_own_place() {
         let tool = host.path("jails/a").join(part).join("tool");
         assert_eq!(std::fs::read_to_string(tool).unwrap(), part);
     }
+    host.is_clean();
+}
+
+/// A jail cannot be restored while its base is; another one can.
+#[test]
+fn a_base_that_is_locked_keeps_what_is_built_on_it_back_and_nothing_else() {
+    let source = Host::new();
+    exported(&source);
+    source.put("jails/other/root/file", "other");
+    source.put("jails/other/config.json", r#"{"id": "other"}"#);
+    let words = ["web".to_owned(), "other".to_owned()];
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let selection = Selection::parse(Purpose::Export, &words, false, &[], None, now).unwrap();
+    let options = export::Options { with_base: true, ..export::Options::new(selection) };
+    let path = source.path("both.tar");
+    let destination = Destination::Path { path: path.clone(), force: false };
+    export::export(&source.pool, &options, destination, &source.told, &AtomicBool::new(false)).unwrap();
+    let host = Host::new();
+    let state = host.pool.backend().state_directory().unwrap();
+    let record = crate::run::Record::new("restore", "release base".into());
+    let lock = Lock::acquire(&state, "release-base", &record, false, &AtomicBool::new(false)).unwrap();
+    assert_eq!(host.restore(&path, &Options::default()).unwrap_err().exit_status(), 11);
+    assert_eq!(host.names("jails"), [""; 0]);
+    let keep_going = Options { keep_going: true, ..Options::default() };
+    let report = host.restore(&path, &keep_going).unwrap();
+    let left_out = report.resources.iter().filter(|one| one.failed.is_some());
+    assert_eq!(left_out.map(|one| one.name.as_str()).collect::<Vec<_>>(), ["web"]);
+    assert_eq!((host.names("jails"), host.names("releases")), (vec!["other".to_owned()], vec![]));
+    // Who restores jails alone may wait for it.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            drop(lock);
+        });
+        host.restore(&path, &Options { wait: true, ..selected(&["web"]) }).unwrap();
+    });
+    assert_eq!(
+        (host.names("jails"), host.names("releases")),
+        (vec!["other".into(), "web".into()], vec!["base".into()])
+    );
+    host.is_clean();
+}
+
+/// A manager that keeps both kinds apart by their config alone would take one for the other.
+#[test]
+fn a_jail_and_a_template_of_one_name_are_not_restored_together() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let mut manifest = two_jails();
+    (manifest.resources[1].kind, manifest.resources[1].name) = (ResourceKind::Template, "a".to_owned());
+    archive(&path, &manifest, &TWO, None);
+    let error = host.restore(&path, &Options::default()).unwrap_err();
+    assert_eq!(error.exit_status(), 2, "{error}");
+    assert!(error.to_string().contains("cannot both be called a in this pool"), "{error}");
+    host.restore(&path, &selected(&["jail:a", "template:a=b"])).unwrap();
+    assert_eq!(host.names("jails"), ["a", "b"]);
     host.is_clean();
 }

@@ -54,17 +54,37 @@ fn a_link_to_a_resource_that_failed_midway_gets_what_came_later() {
     writer.member(long, Body::Content(&mut MemoryContent::new(b"long".to_vec())), 1).unwrap();
     let shared = Line { shared: vec![1], group: Some(1), ..file("jails/a/root.tree/file") };
     writer.member(shared, Body::Content(&mut MemoryContent::new(b"of a".to_vec())), 1).unwrap();
+    let link = |path: &str, to: &str, shared: Vec<u32>| {
+        let role = Role::Link { to: MemberName::new(TreePath::new(to.as_bytes()).unwrap()) };
+        Line { role, shared, group: Some(1), ..file(path) }
+    };
+    let second = link("jails/a/root.tree/second", "jails/a/root.tree/file", vec![1]);
+    writer.member(second, Body::Empty, 1).unwrap();
     writer.member(directory("jails/b/root.tree"), Body::Empty, 1).unwrap();
-    let mut link = Line { group: Some(1), ..file("jails/b/root.tree/file") };
-    let to = TreePath::new(b"jails/a/root.tree/file").unwrap();
-    link.role = Role::Link { to: MemberName::new(to) };
-    writer.member(link, Body::Empty, 1).unwrap();
+    for (name, to) in [("file", "file"), ("other", "second")] {
+        let link = link(&format!("jails/b/root.tree/{name}"), &format!("jails/a/root.tree/{to}"), vec![]);
+        writer.member(link, Body::Empty, 1).unwrap();
+    }
     writer.finish().unwrap();
     assert!(host.restore(&path, &Options::default()).is_err());
     host.is_clean();
     host.restore(&path, &Options { keep_going: true, ..Options::default() }).unwrap();
     assert_eq!(host.names("jails"), ["b"]);
-    assert_eq!(std::fs::read(host.path("jails/b/root/file")).unwrap(), b"of a");
+    for name in ["file", "other"] {
+        assert_eq!(std::fs::read(host.path("jails/b/root").join(name)).unwrap(), b"of a", "{name}");
+    }
+    host.is_clean();
+}
+
+#[test]
+fn a_link_to_what_was_not_kept_names_it() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    // Nothing says that b has a name of this file.
+    let members = [&TWO[..], &[("jails/b/root.tree/link", "->jails/a/root.tree/file")]].concat();
+    archive(&path, &two_jails(), &members, None);
+    let error = host.restore(&path, &selected(&["b"])).unwrap_err();
+    assert!(error.to_string().contains("is a link to ./jails/a/root.tree/file, which is missing"), "{error}");
     host.is_clean();
 }
 
