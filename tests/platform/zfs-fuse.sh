@@ -85,9 +85,14 @@ destroy() {
       sleep 0.2
     done
   fi
-  # What a daemon that died left mounted.
-  awk -v d="$dir/mnt" '$2 == d || index($2, d "/") == 1 { print $2 }' /proc/self/mounts | sort -r |
-    while read -r m; do umount -l "$(printf '%b' "$m")"; done
+  # What a daemon that died left mounted: the uppermost takes those below along, which cannot be reached through it any more.
+  mounted() { awk -v d="$dir/mnt" '$2 == d || index($2, d "/") == 1 { print $2 }' /proc/self/mounts | sort; }
+  n=0
+  while [ -n "$(mounted)" ]; do
+    umount -l "$(printf '%b' "$(mounted | head -n 1)")" || true
+    n=$((n + 1))
+    [ "$n" -le 100 ] || die "still mounted: $(mounted | head -n 1)"
+  done
   rm -f "$dir/pool.img" "$dir/pool" "$dir/err"
   rmdir "$dir/mnt" 2>/dev/null || true
   rmdir "$dir" 2>/dev/null || true
