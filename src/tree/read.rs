@@ -47,6 +47,10 @@ struct Opened {
     unread: Arc<OnceLock<&'static str>>,
 }
 
+/// A regular file, or what has come in its place, that is open and not looked at yet.
+#[derive(Debug)]
+pub struct OpenFile(OwnedFd);
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
@@ -241,6 +245,11 @@ impl Dir {
     /// Completes `stat` with what costs further calls: link target, xattrs, ACLs, flags.
     /// `None` where the entry vanished, or is of another kind by now.
     pub fn node(&self, name: &[u8], stat: &Stat) -> Result<Option<Node>> {
+        Ok(self.node_and_file(name, stat)?.map(|(node, _)| node))
+    }
+
+    /// The same; of a regular file it comes with what was opened for that, which [`Dir::content`] takes.
+    pub fn node_and_file(&self, name: &[u8], stat: &Stat) -> Result<Option<(Node, Option<OpenFile>)>> {
         let dir = self.0.fd.as_fd();
         let fail = |source| self.error("read the attributes of", name, source);
         let own = match stat.kind {
@@ -252,7 +261,7 @@ impl Dir {
             _ => None,
         };
         match self.complete(&Place { dir, name, own: own.as_ref().map(AsFd::as_fd) }, stat) {
-            Ok(node) => Ok(Some(node)),
+            Ok(node) => Ok(Some((node, own.filter(|_| stat.kind == Kind::File).map(OpenFile)))),
             // Whatever error comes of it; without /proc even of one that is there it is "no such file".
             Err(_) if self.stat(name)?.is_none_or(|now| now.kind != stat.kind) => Ok(None),
             Err(source) => Err(fail(source)),
@@ -262,11 +271,17 @@ impl Dir {
     /// Opens a regular file for reading; `None` where it vanished, is no regular file any more, or
     /// another file system's file is mounted there.
     pub fn open_file(&self, name: &[u8]) -> Result<Option<FileContent>> {
-        let fail = |source| self.error("open", name, source);
-        let Some(fd) = open_entry(self.0.fd.as_fd(), name, Kind::File).map_err(fail)? else {
-            return Ok(None);
-        };
-        let stat = platform::stat(fd.as_fd(), b"", Some(self.0.device)).map_err(fail)?.stat;
+        let opened = open_entry(self.0.fd.as_fd(), name, Kind::File);
+        match opened.map_err(|source| self.error("open", name, source))? {
+            Some(fd) => self.content(name, OpenFile(fd)),
+            None => Ok(None),
+        }
+    }
+
+    /// The content of what was opened; `None` as for [`Dir::open_file`].
+    pub fn content(&self, name: &[u8], OpenFile(fd): OpenFile) -> Result<Option<FileContent>> {
+        let stat = platform::stat(fd.as_fd(), b"", Some(self.0.device));
+        let stat = stat.map_err(|source| self.error("open", name, source))?.stat;
         if stat.kind != Kind::File || stat.mount_point {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use super::cache::{Cache, lock};
 use crate::archive::Digest;
 use crate::change::links::{Inode, Same};
 use crate::change::{Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What, Whole};
-use crate::tree::{self, Dir, Identity, Kind, Node, Stat, TreePath};
+use crate::tree::{self, Dir, Identity, Kind, Node, OpenFile, Stat, TreePath};
 
 /// How often a name is looked at anew that changes while it is looked at.
 const ATTEMPTS: u32 = 16;
@@ -194,8 +194,9 @@ impl Decider<'_> {
         if untouched && !self.shared.silent_xattrs {
             return self.identical(sides, base, now);
         }
-        let base_node = node(sides.pair.base.as_ref(), sides.name, base)?;
-        let now_node = node(sides.pair.now.as_ref(), sides.name, now)?;
+        // Open until this is decided: most files are read next.
+        let (base_node, base_file) = node_and_file(sides.pair.base.as_ref(), sides.name, base)?;
+        let (now_node, now_file) = node_and_file(sides.pair.now.as_ref(), sides.name, now)?;
         let mut differs = differences(&base_node.entry, &now_node.entry);
         if now.kind != Kind::Directory
             && inode(&base.identity) != inode(&now.identity)
@@ -205,7 +206,8 @@ impl Decider<'_> {
         }
         let mut digest = None;
         if base.kind == Kind::File {
-            let compared = self.contents(sides, (base, now), untouched, &mut differs)?;
+            let files = [base_file, now_file];
+            let compared = self.contents(sides, (base, now), files, untouched, &mut differs)?;
             digest = compared.digest;
         }
         let linked = now.kind != Kind::Directory && (shared_inode(base) || shared_inode(now));
@@ -323,9 +325,13 @@ fn stat(dir: Option<&Dir>, name: &[u8]) -> Attempt<Option<Stat>> {
 }
 
 fn node(dir: Option<&Dir>, name: &[u8], stat: &Stat) -> Attempt<Node> {
-    let node = match dir {
-        Some(dir) => dir.node(name, stat)?,
+    Ok(node_and_file(dir, name, stat)?.0)
+}
+
+fn node_and_file(dir: Option<&Dir>, name: &[u8], stat: &Stat) -> Attempt<(Node, Option<OpenFile>)> {
+    let found = match dir {
+        Some(dir) => dir.node_and_file(name, stat)?,
         None => None,
     };
-    Ok(node.ok_or(Restless)?)
+    Ok(found.ok_or(Restless)?)
 }

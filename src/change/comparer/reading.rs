@@ -8,15 +8,16 @@ use super::decide::{Attempt, Decider, Failed, Restless, Shared, Sides, inode, sh
 use super::extents;
 use crate::archive::Digest;
 use crate::change::{Differs, DirectoryPair, Error, Proof, Result};
-use crate::tree::{self, Content as _, Dir, FileContent, Kind, Stat, Tree, TreePath};
+use crate::tree::{self, Content as _, Dir, FileContent, Kind, OpenFile, Stat, Tree, TreePath};
 
 impl Decider<'_> {
     /// Compares the content of two files, where it is not decided yet (`untouched`: by lineage), and digests the base's,
-    /// where it is needed.
+    /// where it is needed. `files` are those that are open already.
     pub(super) fn contents(
         &mut self,
         sides: &Sides<'_>,
         (base, now): (&Stat, &Stat),
+        files: [Option<OpenFile>; 2],
         untouched: bool,
         differs: &mut Differs,
     ) -> Attempt<Compared> {
@@ -24,7 +25,7 @@ impl Decider<'_> {
         let mut compared = Compared { equal: !differs.essence(), digest: None };
         if compared.equal && !believed {
             let digest = self.shared.fingerprint || differs.any();
-            compared = self.compare(sides, base, now, digest)?;
+            compared = self.compare(sides, (base, now), files, digest)?;
             differs.content = !compared.equal;
         }
         if compared.digest.is_none() && (self.shared.fingerprint || differs.any()) {
@@ -33,9 +34,15 @@ impl Decider<'_> {
         Ok(compared)
     }
 
-    fn compare(&mut self, sides: &Sides<'_>, base: &Stat, now: &Stat, digest: bool) -> Attempt<Compared> {
+    fn compare(
+        &mut self,
+        sides: &Sides<'_>,
+        (base, now): (&Stat, &Stat),
+        files: [Option<OpenFile>; 2],
+        digest: bool,
+    ) -> Attempt<Compared> {
         if !shared_inode(base) {
-            return self.compare_now(sides, base, digest);
+            return self.compare_now(sides, base, files, digest);
         }
         let slot = self.shared.cache.slot(inode(&base.identity));
         let mut known = lock(&slot);
@@ -44,15 +51,21 @@ impl Decider<'_> {
         {
             return Ok(Compared { equal, digest: known.digest });
         }
-        let compared = self.compare_now(sides, base, digest && known.digest.is_none())?;
+        let compared = self.compare_now(sides, base, files, digest && known.digest.is_none())?;
         known.digest = known.digest.or(compared.digest);
         known.equal.insert(inode(&now.identity), compared.equal);
         Ok(Compared { equal: compared.equal, digest: known.digest })
     }
 
-    fn compare_now(&mut self, sides: &Sides<'_>, base: &Stat, digest: bool) -> Attempt<Compared> {
-        let mut old = file(sides.pair.base.as_ref(), sides.name, base.size)?;
-        let mut new = file(sides.pair.now.as_ref(), sides.name, base.size)?;
+    fn compare_now(
+        &mut self,
+        sides: &Sides<'_>,
+        base: &Stat,
+        [old, new]: [Option<OpenFile>; 2],
+        digest: bool,
+    ) -> Attempt<Compared> {
+        let mut old = file(sides.pair.base.as_ref(), sides.name, old, base.size)?;
+        let mut new = file(sides.pair.now.as_ref(), sides.name, new, base.size)?;
         if !digest && extents::prove_equal(&mut old, &mut new, base.size) {
             return Ok(Compared { equal: true, digest: None });
         }
@@ -79,7 +92,7 @@ impl Decider<'_> {
     }
 
     fn digest_now(&mut self, sides: &Sides<'_>, base: &Stat) -> Attempt<Digest> {
-        let file = file(sides.pair.base.as_ref(), sides.name, base.size)?;
+        let file = file(sides.pair.base.as_ref(), sides.name, None, base.size)?;
         let shared = self.shared;
         self.buffers.digest(&file, base.size, &|bytes| shared.meter(bytes)).map_err(|stop| sides.failed(stop))
     }
@@ -117,11 +130,13 @@ impl Sides<'_> {
     }
 }
 
-/// Opens a file that had `size` bytes when it was looked at. Another size means that the look is out of date.
-fn file(dir: Option<&Dir>, name: &[u8], size: u64) -> Attempt<FileContent> {
-    let file = match dir {
-        Some(dir) => dir.open_file(name)?,
-        None => None,
+/// The content of a file that had `size` bytes when it was looked at; it is opened if it is not. Another size means that the look is out
+/// of date.
+fn file(dir: Option<&Dir>, name: &[u8], opened: Option<OpenFile>, size: u64) -> Attempt<FileContent> {
+    let file = match (dir, opened) {
+        (Some(dir), Some(opened)) => dir.content(name, opened)?,
+        (Some(dir), None) => dir.open_file(name)?,
+        (None, _) => None,
     };
     Ok(file.filter(|file| file.size() == size).ok_or(Restless)?)
 }
