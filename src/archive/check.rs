@@ -198,9 +198,10 @@ impl Checker {
     }
 
     fn check_link(&mut self, name: &MemberName, to: &MemberName, number: usize, place: Place) -> Result<()> {
-        let Some((other, other_place, _)) = self.announced.find(to) else {
+        let Some((other, other_place, below)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
         };
+        let may_be_of_base = place == Place::Delta && other_place == Place::Delta && !below.is_root();
         if other != number {
             // A file that has names in several trees: its content came with the first of them.
             return match self.names.find(to.path()) {
@@ -211,7 +212,7 @@ impl Checker {
         match self.names.find(to.path()) {
             Some(Known::Other) => Ok(()),
             // A name that only the base has.
-            None if place == Place::Delta => {
+            None if may_be_of_base => {
                 self.names.lead_to(to.path());
                 Ok(())
             }
@@ -263,6 +264,17 @@ mod tests {
             checker.member(&link("root/newer", "root/kept", Kind::File), 1).unwrap();
             assert_eq!(checker.line_alone(&metadata(kind)).is_ok(), is_possible, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_link_to_what_the_base_alone_has_leads_into_the_delta_and_not_to_its_root() {
+        let mut checker = Checker::new(&manifest()).unwrap();
+        let mut leads = |from: &str, to: &str| checker.line_alone(&link(from, to, Kind::File)).is_ok();
+        assert!(leads("root/a", "root/kept"));
+        for to in ["root", "files/x", "config.json", "fstab"] {
+            assert!(!leads("root/b", to), "{to}");
+        }
+        assert!(!leads("files/a", "root/kept"));
     }
 
     #[test]
