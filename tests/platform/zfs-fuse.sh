@@ -40,13 +40,9 @@ daemon_answers() { timeout 20 zpool list -H -o name > /dev/null 2>&1; }
 start_daemon() {
   mkdir -p /run/zfs /var/lib/zfs    # of the socket, and of a cache file that we do not use
   : > "$state/log"
-  # Where its threads really run at once they get into each other's way, and it crashes or waits for itself for ever: one processor, the
-  # first or the last that we may use, so that two daemons need not share one.
-  may=$(taskset -cp "$$" | sed 's/.*: //')
-  if [ $(($$ % 2)) = 0 ]; then one=${may%%[!0-9]*}; else one=${may##*[!0-9]}; fi
   # A session of its own, so that a Ctrl-C in the terminal of the tests does not take the mounts away; and
   # without the lock's descriptor.
-  setsid taskset -c "$one" zfs-fuse --no-daemon --no-kstat-mount --enable-xattr < /dev/null >> "$state/log" 2>&1 8>&- &
+  setsid zfs-fuse --no-daemon --no-kstat-mount --enable-xattr < /dev/null >> "$state/log" 2>&1 8>&- &
   pid=$!
   echo "$pid $(born "$pid")" > "$state/daemon"
   n=0
