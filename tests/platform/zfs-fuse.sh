@@ -63,6 +63,7 @@ stop_daemon() {
   n=0
   while our_daemon > /dev/null; do
     n=$((n + 1))
+    [ "$n" != 150 ] || kill -KILL "$pid" 2>/dev/null || true
     [ "$n" -le 200 ] || die "daemon $pid does not end"
     sleep 0.1
   done
@@ -71,11 +72,13 @@ stop_daemon() {
 
 destroy() {
   dir=$1
+  # One that waits for itself would have us wait too.
+  daemon_answers || { pid=$(our_daemon) && kill -KILL "$pid"; } || true
   if [ -s "$dir/pool" ]; then
     pool=$(cat "$dir/pool")
     n=0
-    while zpool list -H -o name "$pool" > /dev/null 2>&1; do
-      zpool destroy -f "$pool" 2> "$dir/err" && break
+    while timeout 20 zpool list -H -o name "$pool" > /dev/null 2>&1; do
+      timeout 60 zpool destroy -f "$pool" 2> "$dir/err" && break
       n=$((n + 1))
       [ "$n" -le 50 ] || { cat "$dir/err" >&2; return 1; }
       sleep 0.2
@@ -93,7 +96,7 @@ destroy() {
   rmdir "$dir/mnt" 2>/dev/null || true
   rmdir "$dir" 2>/dev/null || true
   # The last one takes the daemon along, if it is ours.
-  if our_daemon > /dev/null && [ -z "$(zpool list -H -o name)" ]; then stop_daemon; fi
+  if our_daemon > /dev/null && [ -z "$(timeout 20 zpool list -H -o name)" ]; then stop_daemon; fi
 }
 
 start() {
