@@ -14,6 +14,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::archive::index::Role;
+use crate::archive::manifest::Encoding;
 use crate::archive::testing::two_jails;
 use crate::archive::{Body, Compression, Failure, FileSink, Line, Manifest, MemberName, Writer};
 use crate::event::Event;
@@ -245,6 +246,20 @@ fn exported(host: &Host) -> PathBuf {
         &AtomicBool::new(false),
     )
     .unwrap();
+    path
+}
+
+/// An archive of two jails of which the first has these datasets too, each with its encoding.
+fn with_datasets(host: &Host, datasets: &[(&str, Encoding)], members: &[(&str, &str)]) -> PathBuf {
+    let path = host.path("two.tar");
+    let mut manifest = two_jails();
+    for (name, encoding) in datasets {
+        let mut dataset = manifest.resources[0].datasets[0].clone();
+        (dataset.name, dataset.encoding) = ((*name).to_owned(), *encoding);
+        dataset.member = crate::export::plan::member(name, *encoding);
+        manifest.resources[0].datasets.push(dataset);
+    }
+    archive(&path, &manifest, members, None);
     path
 }
 

@@ -1,21 +1,10 @@
 //! Hard links between trees lead to what they say, wherever that came to be.
 
 use super::*;
-use crate::archive::manifest::Encoding;
-
-/// Two jails, the first with a second dataset.
-fn manifest() -> Manifest {
-    let mut manifest = two_jails();
-    let mut data = manifest.resources[0].datasets[0].clone();
-    (data.name, data.member) = ("data".to_owned(), "data.tree".to_owned());
-    manifest.resources[0].datasets.push(data);
-    manifest
-}
 
 #[test]
 fn a_link_gets_the_content_of_the_tree_that_it_leads_into() {
     let host = Host::new();
-    let path = host.path("two.tar");
     let members = [
         ("jails/a/files", ""),
         ("jails/a/files/note", "a note"),
@@ -29,7 +18,7 @@ fn a_link_gets_the_content_of_the_tree_that_it_leads_into() {
         ("jails/b/root.tree/two", "->jails/a/data.tree/file"),
         ("jails/b/root.tree/three", "->jails/a/files/note"),
     ];
-    archive(&path, &manifest(), &members, None);
+    let path = with_datasets(&host, &[("data", Encoding::Tree)], &members);
     host.restore(&path, &Options::default()).unwrap();
     for (name, text) in [("one", "of a"), ("two", "of data"), ("three", "a note")] {
         let found = std::fs::read_to_string(host.path("jails/b/root").join(name)).unwrap();

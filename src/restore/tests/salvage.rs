@@ -1,7 +1,6 @@
 //! What a restore of a damaged archive counts, and what it tells.
 
 use super::*;
-use crate::archive::manifest::Encoding;
 
 /// An archive of two jails, with a change of its bytes.
 fn damaged(host: &Host, change: impl Fn(&mut Vec<u8>)) -> PathBuf {
@@ -70,20 +69,6 @@ fn without_an_index_nothing_is_proven() {
     assert_eq!(told("--unproven takes it"), 4, "{warnings:?}");
     assert_eq!(host.names("jails/a/root"), [""; 0]);
     host.is_clean();
-}
-
-/// An archive of two jails of which the first has these datasets too, each with its encoding.
-fn with_datasets(host: &Host, datasets: &[(&str, Encoding)], members: &[(&str, &str)]) -> PathBuf {
-    let path = host.path("two.tar");
-    let mut manifest = two_jails();
-    for (name, encoding) in datasets {
-        let mut dataset = manifest.resources[0].datasets[0].clone();
-        (dataset.name, dataset.encoding) = ((*name).to_owned(), *encoding);
-        dataset.member = crate::export::plan::member(name, *encoding);
-        manifest.resources[0].datasets.push(dataset);
-    }
-    archive(&path, &manifest, members, None);
-    path
 }
 
 #[test]
