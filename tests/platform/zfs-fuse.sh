@@ -5,6 +5,7 @@
 #   zfs-fuse.sh stop DIR    destroy exactly that zpool and its file
 #   zfs-fuse.sh answers     whether a daemon does
 #   zfs-fuse.sh kill        kill the daemon, if it is one that this script started; its zpools are gone for good
+#   zfs-fuse.sh words       print what the daemon said, and how it ended
 #
 # Needs root, /dev/fuse and Debian's package zfs-fuse. DIR must be absolute, and is made if it is absent.
 #
@@ -24,14 +25,14 @@ size=${REMAND_TEST_POOL_SIZE:-4G}
 say() { echo "zfs-fuse.sh: $*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
 
-# The start time of a process, which tells it from a later one of the same id.
-born() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# The start time of a process, which tells it from a later one of the same id. A dead one that nobody has waited for has none.
+born() { sed -n '/) Z /!s/.*) //p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 
 # The id of the daemon that this script started, if it still runs.
 our_daemon() {
   [ -s "$state/daemon" ] || return 1
   read -r pid since < "$state/daemon"
-  [ "$(born "$pid")" = "$since" ] || return 1
+  [ -n "$since" ] && [ "$(born "$pid")" = "$since" ] || return 1
   echo "$pid"
 }
 
@@ -40,10 +41,23 @@ daemon_answers() { timeout 20 zpool list -H -o name > /dev/null 2>&1; }
 start_daemon() {
   mkdir -p /run/zfs /var/lib/zfs    # of the socket, and of a cache file that we do not use
   : > "$state/log"
+  rm -f "$state/pid"
   # A session of its own, so that a Ctrl-C in the terminal of the tests does not take the mounts away; and
   # without the lock's descriptor.
-  setsid zfs-fuse --no-daemon --no-kstat-mount --enable-xattr < /dev/null >> "$state/log" 2>&1 8>&- &
-  pid=$!
+  # shellcheck disable=SC2016  # expanded by that shell
+  setsid sh -c '
+    zfs-fuse --no-daemon --no-kstat-mount --enable-xattr &
+    echo "$!" > "$1"
+    wait "$!"
+    echo "zfs-fuse ended with status $?"
+  ' sh "$state/pid" < /dev/null >> "$state/log" 2>&1 8>&- &
+  n=0
+  until [ -s "$state/pid" ]; do
+    n=$((n + 1))
+    [ "$n" -le 100 ] || die "the daemon does not start"
+    sleep 0.1
+  done
+  pid=$(cat "$state/pid")
   echo "$pid $(born "$pid")" > "$state/daemon"
   n=0
   until daemon_answers; do
@@ -53,6 +67,18 @@ start_daemon() {
       stop_daemon
       die "the daemon does not start"
     fi
+    sleep 0.1
+  done
+}
+
+# Kills it, and waits until it is gone. What a file system of FUSE is asked then fails, when the last descriptor of its device is closed.
+kill_daemon() {
+  pid=$(our_daemon) || return 1
+  kill -KILL "$pid"
+  n=0
+  while our_daemon > /dev/null; do
+    n=$((n + 1))
+    [ "$n" -le 200 ] || die "daemon $pid does not end"
     sleep 0.1
   done
 }
@@ -73,14 +99,19 @@ stop_daemon() {
 destroy() {
   dir=$1
   # One that waits for itself would have us wait too.
-  daemon_answers || { pid=$(our_daemon) && kill -KILL "$pid"; } || true
+  daemon_answers || kill_daemon || true
   if [ -s "$dir/pool" ]; then
     pool=$(cat "$dir/pool")
     n=0
     while timeout 20 zpool list -H -o name "$pool" > /dev/null 2>&1; do
       timeout 60 zpool destroy -f "$pool" 2> "$dir/err" && break
       n=$((n + 1))
-      [ "$n" -le 50 ] || { cat "$dir/err" >&2; return 1; }
+      if [ "$n" -gt 25 ]; then
+        cat "$dir/err" >&2
+        # Somebody has it open for longer than we wait (a process in another mount namespace, say). Nobody needs it any more.
+        [ "$(timeout 20 zpool list -H -o name)" = "$pool" ] && kill_daemon || return 1
+        break
+      fi
       sleep 0.2
     done
   fi
@@ -117,10 +148,9 @@ start() {
 case $*:$# in
   answers:1) daemon_answers; exit ;;
   kill:1)
-    pid=$(our_daemon) || die "no daemon of ours runs"
-    # Whoever waits for it is told by the kernel when the last descriptor of the device is closed.
-    kill -KILL "$pid"
+    kill_daemon || die "no daemon of ours runs"
     exit ;;
+  words:1) cat "$state/log"; exit ;;
 esac
 [ $# = 2 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
 case $2 in /*[!A-Za-z0-9._/-]*) die "$2: zpool(8) of zfs-fuse takes no such path" 2 ;; /*) ;; *) die "$2 is not absolute" 2 ;; esac

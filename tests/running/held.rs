@@ -155,7 +155,9 @@ fn at_moment((how, program): (&str, &str), pool: &Pool, host: &Host) -> Child {
     if how == "slow" {
         host.trouble("slow", program, true);
     }
-    let hook = format!("echo hook >>{}; sleep 20", host.state_file("log").display());
+    // It outlives whoever is killed, in a mount namespace that holds every file system; so it ends with the test.
+    let (log, state) = (host.state_file("log"), host.state_file("state"));
+    let hook = format!("echo hook >>{}; while [ -e {} ]; do sleep 0.1; done", log.display(), state.display());
     let options: Vec<&str> = match how {
         "hook" => vec!["--stop", "--pre-snapshot", &hook],
         _ => vec!["--stop"],
