@@ -52,12 +52,28 @@ pub struct DirectoryPair {
     /// The directory now.
     pub now: Option<Dir>,
     /// Sorted bytewise, without repetition.
-    pub names: Vec<Vec<u8>>,
+    pub names: Vec<Candidate>,
+}
+
+/// A name that may differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// As the system gave it.
+    pub name: Vec<u8>,
+    /// Whether each directory that has it is known to call it a regular file.
+    pub is_file: bool,
+}
+
+impl From<Vec<u8>> for Candidate {
+    /// A name of which nothing is known.
+    fn from(name: Vec<u8>) -> Self {
+        Self { name, is_file: false }
+    }
 }
 
 impl DirectoryPair {
     /// The same directory with other names.
-    fn with(&self, names: Vec<Vec<u8>>) -> Self {
+    fn with(&self, names: Vec<Candidate>) -> Self {
         Self { path: self.path.clone(), base: self.base.clone(), now: self.now.clone(), names }
     }
 }

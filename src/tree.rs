@@ -23,5 +23,5 @@ pub use error::{Error, Result};
 pub use flagged::set_flags;
 pub use flags::Flags;
 pub use path::TreePath;
-pub use read::{Dir, FileContent, Name, OpenFile, Stat, Tree};
+pub use read::{Dir, FileContent, Look, Name, OpenFile, Stat, Tree};
 pub use write::{Loss, TreeWriter};

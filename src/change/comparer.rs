@@ -249,8 +249,8 @@ fn work(shared: &Shared<'_>, stop: &AtomicBool, jobs: &Receiver<Job>) {
         }
         let mut found = Vec::new();
         let result = pairs.iter().try_for_each(|pair| {
-            for name in &pair.names {
-                found.extend(decider.decide(pair, name)?);
+            for candidate in &pair.names {
+                found.extend(decider.decide(pair, candidate)?);
             }
             Ok(())
         });

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
 pub(crate) use self::parse::{Line, line};
-use super::{DirectoryPair, Engine, Error, Proof, Result, Scope, Trees, walk};
+use super::{Candidate, DirectoryPair, Engine, Error, Proof, Result, Scope, Trees, walk};
 use crate::tree::path::printable;
 use crate::tree::{Dir, Kind, Stat, Tree};
 
@@ -97,7 +97,7 @@ fn reachable(base: &Tree, now: &Tree, scope: Scope<'_>) -> Result<()> {
     let root = length(base).max(length(now));
     let mut unreachable = None;
     walk::merged(Some(base), Some(now), scope, &mut |pair| {
-        let longest = pair.names.iter().map(Vec::len).max().unwrap_or(0);
+        let longest = pair.names.iter().map(|candidate| candidate.name.len()).max().unwrap_or(0);
         if root + pair.path.as_bytes().len() + longest + 2 > MAX_PATH_BYTES {
             unreachable = Some(pair.path);
             return false;
@@ -110,14 +110,15 @@ fn reachable(base: &Tree, now: &Tree, scope: Scope<'_>) -> Result<()> {
     }
 }
 
-fn candidates_of(pair: &DirectoryPair, listed: &HashSet<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+fn candidates_of(pair: &DirectoryPair, listed: &HashSet<Vec<u8>>) -> Result<Vec<Candidate>> {
     let (Some(base), Some(now)) = (&pair.base, &pair.now) else { return Ok(pair.names.clone()) };
     let mut names = Vec::new();
-    for name in &pair.names {
+    for candidate in &pair.names {
+        let name = &candidate.name[..];
         if listed.contains(pair.path.join(name).as_bytes())
             || seen_to_differ(base, now, name).map_err(Error::Tree)?
         {
-            names.push(name.clone());
+            names.push(candidate.clone());
         }
     }
     Ok(names)

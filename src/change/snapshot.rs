@@ -16,7 +16,7 @@ use remand_backends::{NativeDiff, Snapshot as Frozen};
 use self::candidates::Candidates;
 use self::collect::{Collector, Stop};
 use self::directories::Directories;
-use super::{DirectoryPair, Engine, Proof, Result, Scope, Trees, walk};
+use super::{Candidate, DirectoryPair, Engine, Proof, Result, Scope, Trees, walk};
 
 /// Paths that are held in memory; beyond that a walk costs less.
 const MAX_PATHS: usize = 200_000;
@@ -102,6 +102,7 @@ fn emit_all(
     for (path, names) in found.into_directories() {
         scope.check()?;
         let Some([base, now]) = directories.open(&path)? else { continue };
+        let names = names.into_iter().map(Candidate::from).collect();
         if !emit(DirectoryPair { path, base, now, names }) {
             break;
         }

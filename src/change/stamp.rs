@@ -4,7 +4,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::comparer::thread_count;
 use super::fingerprint::code;
-use super::{DirectoryPair, Error, Result, Scope, walk};
+use super::{Candidate, DirectoryPair, Error, Result, Scope, walk};
 use crate::archive::Digest;
 use crate::tree::{Identity, Kind, Timestamp, Tree, TreePath};
 
@@ -77,7 +77,7 @@ pub fn stamp_of_tree(tree: &Tree, scope: Scope<'_>) -> Result<Stamp> {
 
 fn look(pair: &DirectoryPair) -> Result<Vec<Seen>> {
     let Some(directory) = &pair.base else { return Ok(Vec::new()) };
-    let look = |name: &Vec<u8>| {
+    let look = |Candidate { name, .. }: &Candidate| {
         let stat = directory.stat(name).map_err(Error::Tree).transpose()?;
         Some(stat.map(|stat| (pair.path.join(name), stat.kind, stat.size, stat.identity)))
     };

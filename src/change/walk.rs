@@ -5,7 +5,7 @@
 
 use std::vec::IntoIter;
 
-use super::{DirectoryPair, Error, Result, Scope, Trees};
+use super::{Candidate, DirectoryPair, Error, Result, Scope, Trees};
 use crate::tree::{Dir, Kind, Name, Stat, Tree, TreePath};
 
 /// Directories whose descriptors stay open while the walk is below them. Deeper ones are opened again by their
@@ -67,7 +67,7 @@ pub fn files(tree: &Tree, scope: Scope<'_>, measure: impl Fn(&Stat) -> u64) -> R
     let (mut sum, mut failure) = (0, None);
     merged(Some(tree), None, scope, &mut |pair| {
         let Some(directory) = &pair.base else { return true };
-        for name in &pair.names {
+        for Candidate { name, .. } in &pair.names {
             match directory.stat(name) {
                 Ok(stat) => {
                     sum += stat.filter(|stat| stat.kind == Kind::File).map_or(0, |stat| measure(&stat));
@@ -170,7 +170,7 @@ impl<'a> Walk<'a> {
         path: &TreePath,
         base: Option<&Dir>,
         now: Option<&Dir>,
-    ) -> Result<(Vec<Vec<u8>>, Vec<Sub>)> {
+    ) -> Result<(Vec<Candidate>, Vec<Sub>)> {
         let mut base_names = names_of(base)?.into_iter().peekable();
         let mut now_names = names_of(now)?.into_iter().peekable();
         let mut names = Vec::with_capacity(base_names.len().max(now_names.len()));
@@ -186,6 +186,7 @@ impl<'a> Walk<'a> {
             let in_now = if order.is_ge() { now_names.next() } else { None };
             let base_is_dir = is_directory(base, in_base.as_ref())?;
             let now_is_dir = is_directory(now, in_now.as_ref())?;
+            let is_file = [&in_base, &in_now].into_iter().flatten().all(|name| name.kind == Some(Kind::File));
             let inodes = [&in_base, &in_now].map(|name| name.as_ref().map(|name| name.inode));
             let Some(Name { name, .. }) = in_now.or(in_base) else { break };
             if !self.scope.exclude.is_empty() && self.scope.excludes(&path.join(&name)) {
@@ -195,7 +196,7 @@ impl<'a> Walk<'a> {
                 subs.push(Sub { name: name.clone(), base: base_is_dir, now: now_is_dir });
             }
             if self.wanted.is_none_or(|wanted| wanted(inodes)) {
-                names.push(name);
+                names.push(Candidate { name, is_file });
             }
         }
         Ok((names, subs))

@@ -219,7 +219,7 @@ fn flags(
                 }
                 Ok(())
             };
-            failure = pair.names.iter().find_map(|name| add(name).err());
+            failure = pair.names.iter().find_map(|candidate| add(&candidate.name).err());
             failure.is_none()
         })?;
         match failure {

@@ -66,7 +66,7 @@ impl SharedFiles {
                     }
                     Ok(())
                 };
-                failure = pair.names.iter().find_map(|name| look(name).err());
+                failure = pair.names.iter().find_map(|candidate| look(&candidate.name).err());
                 failure.is_none()
             })?;
             if let Some(error) = failure {

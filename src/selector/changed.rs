@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use remand_backends::DatasetKind;
 
 use crate::archive::manifest::{Manifest, ResourceRecord};
-use crate::change::{Scope, walk};
+use crate::change::{Candidate, Scope, walk};
 use crate::error::{Error, Result};
 use crate::resource::{Resource, label};
 use crate::tree::{Dir, Tree};
@@ -67,8 +67,8 @@ fn tree_changed_since(
 }
 
 /// Whether an entry was touched. What is mounted is not the tree's: a dataset is walked by itself, and the rest belongs to nobody.
-fn any_touched(dir: &Dir, names: &[Vec<u8>], since: i64) -> std::result::Result<bool, crate::tree::Error> {
-    for name in names {
+fn any_touched(dir: &Dir, names: &[Candidate], since: i64) -> std::result::Result<bool, crate::tree::Error> {
+    for Candidate { name, .. } in names {
         if dir.stat(name)?.is_some_and(|stat| !stat.mount_point && stat.identity.ctime.seconds >= since) {
             return Ok(true);
         }

@@ -4,6 +4,7 @@
 //! change while it is read: what vanishes between two calls is `None`, never an error.
 
 mod file;
+mod look;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 pub use file::FileContent;
+pub use look::{Look, OpenFile};
 
 use super::path::printable;
 use super::platform::{self, Place};
@@ -46,10 +48,6 @@ struct Opened {
     /// What entries of the tree may have that could not be read.
     unread: Arc<OnceLock<&'static str>>,
 }
-
-/// A regular file, or what has come in its place, that is open and not looked at yet.
-#[derive(Debug)]
-pub struct OpenFile(OwnedFd);
 
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,52 +238,6 @@ impl Dir {
             Err(error) if is_absent(&error) => Ok(None),
             Err(source) => Err(self.error("read the attributes of", name, source)),
         }
-    }
-
-    /// Completes `stat` with what costs further calls: link target, xattrs, ACLs, flags.
-    /// `None` where the entry vanished, or is of another kind by now.
-    pub fn node(&self, name: &[u8], stat: &Stat) -> Result<Option<Node>> {
-        Ok(self.node_and_file(name, stat)?.map(|(node, _)| node))
-    }
-
-    /// The same; of a regular file it comes with what was opened for that, which [`Dir::content`] takes.
-    pub fn node_and_file(&self, name: &[u8], stat: &Stat) -> Result<Option<(Node, Option<OpenFile>)>> {
-        let dir = self.0.fd.as_fd();
-        let fail = |source| self.error("read the attributes of", name, source);
-        let own = match stat.kind {
-            Kind::File | Kind::Directory => match open_entry(dir, name, stat.kind) {
-                Ok(Some(own)) => Some(own),
-                Ok(None) => return Ok(None),
-                Err(source) => return Err(fail(source)),
-            },
-            _ => None,
-        };
-        match self.complete(&Place { dir, name, own: own.as_ref().map(AsFd::as_fd) }, stat) {
-            Ok(node) => Ok(Some((node, own.filter(|_| stat.kind == Kind::File).map(OpenFile)))),
-            // Whatever error comes of it; without /proc even of one that is there it is "no such file".
-            Err(_) if self.stat(name)?.is_none_or(|now| now.kind != stat.kind) => Ok(None),
-            Err(source) => Err(fail(source)),
-        }
-    }
-
-    /// Opens a regular file for reading; `None` where it vanished, is no regular file any more, or
-    /// another file system's file is mounted there.
-    pub fn open_file(&self, name: &[u8]) -> Result<Option<FileContent>> {
-        let opened = open_entry(self.0.fd.as_fd(), name, Kind::File);
-        match opened.map_err(|source| self.error("open", name, source))? {
-            Some(fd) => self.content(name, OpenFile(fd)),
-            None => Ok(None),
-        }
-    }
-
-    /// The content of what was opened; `None` as for [`Dir::open_file`].
-    pub fn content(&self, name: &[u8], OpenFile(fd): OpenFile) -> Result<Option<FileContent>> {
-        let stat = platform::stat(fd.as_fd(), b"", Some(self.0.device));
-        let stat = stat.map_err(|source| self.error("open", name, source))?.stat;
-        if stat.kind != Kind::File || stat.mount_point {
-            return Ok(None);
-        }
-        FileContent::new(fd, stat).map(Some).map_err(|source| self.error("find the holes of", name, source))
     }
 
     fn complete(&self, place: &Place<'_>, stat: &Stat) -> std::io::Result<Node> {

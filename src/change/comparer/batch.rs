@@ -1,6 +1,6 @@
 //! Cuts candidates into batches that are worth a thread's while and bounded in memory and descriptors.
 
-use crate::change::DirectoryPair;
+use crate::change::{Candidate, DirectoryPair};
 
 /// Names in a batch.
 const NAMES: usize = 64;
@@ -28,7 +28,7 @@ impl Batcher {
         let path_length = pair.path.as_bytes().len();
         while !rest.as_slice().is_empty() {
             let by_length = (PATH_BYTES.saturating_sub(self.path_bytes) / (path_length + 1)).max(1);
-            let names: Vec<Vec<u8>> =
+            let names: Vec<Candidate> =
                 rest.by_ref().take(by_length.min(NAMES.saturating_sub(self.names).max(1))).collect();
             self.names += names.len();
             self.path_bytes += names.len() * (path_length + 1);

@@ -9,8 +9,10 @@ use super::bytes::Buffers;
 use super::cache::{Cache, lock};
 use crate::archive::Digest;
 use crate::change::links::{Inode, Same};
-use crate::change::{Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What, Whole};
-use crate::tree::{self, Dir, Identity, Kind, Node, OpenFile, Stat, TreePath};
+use crate::change::{
+    Candidate, Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What, Whole,
+};
+use crate::tree::{self, Dir, Identity, Kind, Look, Node, OpenFile, Stat, TreePath};
 
 /// How often a name is looked at anew that changes while it is looked at.
 const ATTEMPTS: u32 = 16;
@@ -112,10 +114,10 @@ pub(super) fn shared_inode(stat: &Stat) -> bool {
 
 impl Decider<'_> {
     /// Decides on one name of a pair. `None` where neither side has it (any more), or nothing is to be told.
-    pub(super) fn decide(&mut self, pair: &DirectoryPair, name: &[u8]) -> Result<Option<Found>> {
+    pub(super) fn decide(&mut self, pair: &DirectoryPair, candidate: &Candidate) -> Result<Option<Found>> {
         for _ in 0..ATTEMPTS {
             self.shared.scope.check()?;
-            match self.attempt(pair, name) {
+            match self.attempt(pair, candidate) {
                 Ok(found) => return Ok(found),
                 Err(Failed::Error(error)) => return Err(error),
                 Err(Failed::Restless) => {}
@@ -123,14 +125,18 @@ impl Decider<'_> {
         }
         Err(Error::Tree(tree::Error::Io {
             action: "read",
-            path: pair.path.join(name).to_string(),
+            path: pair.path.join(&candidate.name).to_string(),
             source: std::io::Error::other("it becomes another file all the time"),
         }))
     }
 
-    fn attempt(&mut self, pair: &DirectoryPair, name: &[u8]) -> Attempt<Option<Found>> {
-        let mut base = stat(pair.base.as_ref(), name)?;
-        let now = stat(pair.now.as_ref(), name)?;
+    fn attempt(&mut self, pair: &DirectoryPair, candidate: &Candidate) -> Attempt<Option<Found>> {
+        let name = &candidate.name[..];
+        // Where most pairs are told apart by what one call says, files are not opened for it.
+        let opens = candidate.is_file && self.needs_attributes();
+        let (mut base, base_file) = look(pair.base.as_ref(), name, opens)?;
+        let (now, now_file) = look(pair.now.as_ref(), name, opens)?;
+        let files = [base_file, now_file];
         if base.is_some_and(|stat| stat.mount_point) {
             lock(&self.shared.mount_points).push(pair.path.join(name));
             // What the base has beneath a mount cannot be seen. A directory must be there, of others nothing is known.
@@ -142,7 +148,7 @@ impl Decider<'_> {
             (_, Some(stat)) if stat.mount_point => self.mount_point(&sides, stat)?,
             (None, Some(stat)) => Some(Self::new_entry(&sides, stat)?),
             (Some(stat), None) => Some(self.deleted(&sides, stat)?),
-            (Some(base), Some(now)) => self.both(&sides, base, now)?,
+            (Some(base), Some(now)) => self.both(&sides, (base, now), files)?,
         };
         if sides.now.is_some() {
             self.shared.seen_entries.fetch_add(1, Ordering::Relaxed);
@@ -156,7 +162,7 @@ impl Decider<'_> {
         let found = match &sides.base {
             Some(base) if base.kind == now.kind => None,
             _ if now.kind != Kind::Directory => None,
-            Some(base) => self.both(sides, base, now)?,
+            Some(base) => self.both(sides, (base, now), [None, None])?,
             None => Some(Self::new_entry(sides, now)?),
         };
         lock(&self.shared.mount_points).push(sides.path());
@@ -189,14 +195,25 @@ impl Decider<'_> {
         Ok(Found { path: sides.path(), base: full, outcome })
     }
 
-    fn both(&mut self, sides: &Sides<'_>, base: &Stat, now: &Stat) -> Attempt<Option<Found>> {
+    /// Whether more than one call is needed for most names to be decided on.
+    fn needs_attributes(&self) -> bool {
+        self.shared.silent_xattrs || !matches!(self.shared.proof, Proof::Lineage { .. })
+    }
+
+    /// `files` are those that are open already.
+    fn both(
+        &mut self,
+        sides: &Sides<'_>,
+        (base, now): (&Stat, &Stat),
+        [base_file, now_file]: [Option<OpenFile>; 2],
+    ) -> Attempt<Option<Found>> {
         let untouched = self.is_untouched(base, now);
         if untouched && !self.shared.silent_xattrs {
             return self.identical(sides, base, now);
         }
         // Open until this is decided: most files are read next.
-        let (base_node, base_file) = node_and_file(sides.pair.base.as_ref(), sides.name, base)?;
-        let (now_node, now_file) = node_and_file(sides.pair.now.as_ref(), sides.name, now)?;
+        let (base_node, base_file) = node_and_file(sides.pair.base.as_ref(), sides.name, base, base_file)?;
+        let (now_node, now_file) = node_and_file(sides.pair.now.as_ref(), sides.name, now, now_file)?;
         let mut differs = differences(&base_node.entry, &now_node.entry);
         if now.kind != Kind::Directory
             && inode(&base.identity) != inode(&now.identity)
@@ -317,20 +334,26 @@ fn sameness(kind: Kind, differs: Differs) -> Same {
     }
 }
 
-fn stat(dir: Option<&Dir>, name: &[u8]) -> Attempt<Option<Stat>> {
-    Ok(match dir {
-        Some(dir) => dir.stat(name)?,
+fn look(dir: Option<&Dir>, name: &[u8], opens: bool) -> Attempt<(Option<Stat>, Option<OpenFile>)> {
+    let found = match dir {
+        Some(dir) => dir.look(name, opens)?,
         None => None,
-    })
+    };
+    Ok(found.map_or((None, None), |Look { stat, file }| (Some(stat), file)))
 }
 
 fn node(dir: Option<&Dir>, name: &[u8], stat: &Stat) -> Attempt<Node> {
-    Ok(node_and_file(dir, name, stat)?.0)
+    Ok(node_and_file(dir, name, stat, None)?.0)
 }
 
-fn node_and_file(dir: Option<&Dir>, name: &[u8], stat: &Stat) -> Attempt<(Node, Option<OpenFile>)> {
+fn node_and_file(
+    dir: Option<&Dir>,
+    name: &[u8],
+    stat: &Stat,
+    file: Option<OpenFile>,
+) -> Attempt<(Node, Option<OpenFile>)> {
     let found = match dir {
-        Some(dir) => dir.node_and_file(name, stat)?,
+        Some(dir) => dir.node_and_file(name, Look { stat: *stat, file })?,
         None => None,
     };
     Ok(found.ok_or(Restless)?)

@@ -175,8 +175,8 @@ impl<'a> Looker<'a> {
 
     fn add_all(&mut self, pair: DirectoryPair) -> Attempt<()> {
         let sides = [pair.base, pair.now];
-        for name in &pair.names {
-            self.add(&pair.path, &sides, name)?;
+        for candidate in &pair.names {
+            self.add(&pair.path, &sides, &candidate.name)?;
         }
         Ok(())
     }

@@ -30,7 +30,8 @@ fn a_walk_takes_the_names_of_a_directory_before_what_is_below() {
         scratch.write(name, b"");
     }
     let text = |pair: &DirectoryPair| {
-        let names: Vec<_> = pair.names.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        let names: Vec<_> =
+            pair.names.iter().map(|candidate| String::from_utf8_lossy(&candidate.name)).collect();
         format!("{}: {}", pair.path, names.join(" "))
     };
     let pairs: Vec<String> = walked(&scratch, "base", "now").iter().map(text).collect();

@@ -41,6 +41,15 @@ pub(in crate::tree) const fn open_below(
     Err(Errno::NOSYS)
 }
 
+/// Opens a name in a directory. Devices are in file systems of their own, where nothing is looked for.
+pub(in crate::tree) fn open_here(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(dir, name, flags | beneath(name), Mode::empty())
+}
+
 /// Looks at `name` in `dir`; an empty name is `dir` itself. `device` is that of the tree.
 pub(in crate::tree) fn stat(dir: BorrowedFd<'_>, name: &[u8], device: Option<u64>) -> io::Result<Seen> {
     let found = raw_stat(dir, name)?;

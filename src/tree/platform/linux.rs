@@ -81,6 +81,15 @@ pub(in crate::tree) fn open_below(
     rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)
 }
 
+/// Opens a name in a directory, unless something is mounted there.
+pub(in crate::tree) fn open_here(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
+    open_below(dir, name, flags | QUIET)
+}
+
 fn seen(found: &Statx, tree_device: Option<u64>) -> io::Result<Seen> {
     let mode = u32::from(found.stx_mode);
     let kind = kind_of(FileType::from_raw_mode(mode)).ok_or_else(|| unknown_kind(mode))?;

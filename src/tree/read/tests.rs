@@ -53,6 +53,7 @@ fn what_cannot_be_looked_at_is_not_absent() {
     assert!(tree.open_dir(&TreePath::root().join(&long)).is_err());
     assert!(root.stat(b"none").unwrap().is_none() && root.open_file(b"none").unwrap().is_none());
     assert!(root.open_dir(b"none").unwrap().is_none());
+    assert!(root.look(b"none", true).unwrap().is_none() && root.look(&long, true).is_err());
     assert!(tree.open_dir(&TreePath::new(b"none/below").unwrap()).unwrap().is_none());
 }
 
@@ -105,6 +106,12 @@ fn every_kind_is_read() {
         let node = node(&root, &name);
         assert_eq!(node.entry.kind.name(), name);
         assert!(found.kind.is_none_or(|kind| kind.name() == name));
+        // Whatever the directory was taken to say, it is told as it is, and nothing but a file is open.
+        for listed in [false, true] {
+            let look = root.look(name.as_bytes(), listed).unwrap().unwrap();
+            assert_eq!(Some(look.stat), root.stat(name.as_bytes()).unwrap());
+            assert_eq!(look.file.is_some(), listed && name == "file", "{name}");
+        }
         let device = matches!(&*name, "char" | "block").then_some(Device { major: 259, minor: 1_048_575 });
         assert_eq!(node.entry.device, device);
         assert_eq!(node.entry.target, (name == "symlink").then(|| target.clone().into_bytes()));
@@ -265,6 +272,8 @@ fn another_file_system_is_not_entered() {
     }
     assert!(root.stat(b"boundfile").unwrap().unwrap().mount_point);
     assert!(root.open_file(b"boundfile").unwrap().is_none());
+    let look = root.look(b"boundfile", true).unwrap().unwrap();
+    assert!(look.stat.mount_point && look.file.is_none());
     assert!(!root.stat(b"file").unwrap().unwrap().mount_point);
     drop(child.stdin.take());
     child.wait().unwrap();
