@@ -82,3 +82,20 @@ impl Read for Interrupted<'_> {
         self.stream.read(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_passes_until_it_is_interrupted() {
+        let interrupted = AtomicBool::new(false);
+        let mut bytes = &b"abcdef"[..];
+        let mut stream = Interrupted { stream: &mut bytes, interrupted: &interrupted };
+        let mut buffer = [0; 4];
+        assert_eq!((stream.read(&mut buffer).unwrap(), &buffer), (4, b"abcd"));
+        interrupted.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(stream.read(&mut buffer).unwrap_err().to_string(), "interrupted");
+        assert_eq!(bytes, b"ef");
+    }
+}

@@ -218,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_those_of_the_entry_that_they_name() {
+        for path in [&b""[..], b"etc/passwd", b"odd/\xff"] {
+            let flags = EntryFlags::new(path, "schg".into());
+            assert_eq!(entry_flags(&flags).unwrap(), (TreePath::new(path).unwrap(), "schg".to_owned()));
+        }
+        for path in [&b"../etc"[..], b"/etc", b"a//b"] {
+            let error = entry_flags(&EntryFlags::new(path, "schg".into())).unwrap_err();
+            assert_eq!(error.exit_status(), 23, "{error}");
+        }
+        assert!(entry_flags(&EntryFlags { flags: "schg".into(), ..EntryFlags::default() }).is_err());
+    }
+
+    #[test]
     fn a_good_one_is_planned() {
         let plan = plan(&record(|_| {}), Some("web02"), false).unwrap();
         assert_eq!(plan.name, "web02");

@@ -133,6 +133,38 @@ mod tests {
     }
 
     #[test]
+    fn it_is_the_same_open_file() {
+        use std::os::fd::AsRawFd;
+
+        struct Open(std::fs::File, MemoryContent);
+
+        impl Content for Open {
+            fn size(&self) -> u64 {
+                self.1.size()
+            }
+
+            fn extents(&self) -> &[Extent] {
+                self.1.extents()
+            }
+
+            fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+                self.1.next_data()
+            }
+
+            fn file(&self) -> Option<BorrowedFd<'_>> {
+                Some(std::os::fd::AsFd::as_fd(&self.0))
+            }
+        }
+
+        let interrupted = AtomicBool::new(false);
+        let mut open = Open(tempfile::tempfile().unwrap(), MemoryContent::new("abc"));
+        let number = open.0.as_raw_fd();
+        let content = Interruptible::new(&mut open, &interrupted);
+        assert_eq!(content.file().map(|file| file.as_raw_fd()), Some(number));
+        assert!(Interruptible::new(&mut open.1, &interrupted).file().is_none());
+    }
+
+    #[test]
     fn whether_it_was_stable_the_source_says() {
         struct Restless(MemoryContent);
 

@@ -213,6 +213,12 @@ mod tests {
         }
         assert_eq!(all.to_string().parse::<Flags>(), Ok(all));
         assert_eq!(all.names().count(), TABLE.len());
+        let some = Flags::SCHG.union(Flags::NODUMP);
+        let mut names: Vec<_> = some.names().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["nodump", "schg"]);
+        assert_eq!(some.each().map(|flag| flag.to_string()).collect::<Vec<_>>().len(), 2);
+        assert_eq!(some.each().fold(Flags::empty(), Flags::union), some);
     }
 
     #[test]

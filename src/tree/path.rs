@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn components_come_from_the_root_down() {
+        let of = |text: &str| path(text).components().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(of("a/bc/d"), [&b"a"[..], b"bc", b"d"]);
+        assert_eq!((of("a"), of("").len()), (vec![b"a".to_vec()], 0));
+    }
+
+    #[test]
     fn splitting_undoes_joining() {
         let (directory, name) = (path("a/b"), b"c");
         assert_eq!(directory.join(name).split(), Some((directory, &name[..])));

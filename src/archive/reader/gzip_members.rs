@@ -64,7 +64,8 @@ fn only_zeros(mut inner: impl BufRead) -> io::Result<()> {
 fn filled(inner: &mut impl BufRead) -> io::Result<&[u8]> {
     loop {
         match inner.fill_buf() {
-            // Asked for once more, because what is borrowed here cannot be returned in a loop.
+            Ok([]) => return Ok(&[]),
+            // Asked for once more, because what is borrowed here cannot be returned in a loop. They are there: nothing is read.
             Ok(_) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -143,6 +144,34 @@ mod tests {
         for piece_bytes in [1, 7, 4096, 1 << 20] {
             assert!(read(&file, piece_bytes).unwrap() == whole, "in pieces of {piece_bytes}");
         }
+    }
+
+    /// A source that a signal disturbs before each reading, or that fails.
+    struct Disturbed<'a> {
+        bytes: &'a [u8],
+        kind: io::ErrorKind,
+        fails: bool,
+    }
+
+    impl Read for Disturbed<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.fails = !self.fails;
+            if self.fails { Err(self.kind.into()) } else { self.bytes.read(buffer) }
+        }
+    }
+
+    #[test]
+    fn a_signal_is_no_failure_and_a_failure_is_no_end() {
+        let content = noise(50_000);
+        let file = [member(&content, NAME), vec![0; 100]].concat();
+        let read = |kind| {
+            let source = Disturbed { bytes: &file, kind, fails: false };
+            let mut found = Vec::new();
+            let mut members = Members::new(io::BufReader::with_capacity(1000, source));
+            members.read_to_end(&mut found).map(|_| found)
+        };
+        assert!(read(io::ErrorKind::Interrupted).unwrap() == content);
+        assert_eq!(read(io::ErrorKind::TimedOut).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -69,6 +69,12 @@ fn what_a_stream_still_holds_is_written_at_the_end() {
     sink.write_all(b"hello").unwrap();
     sink.commit().unwrap();
     assert_eq!(std::fs::read(file.path()).unwrap(), b"hello");
+    // At any time where that is asked for. What is written cannot be changed.
+    let mut sink = WriteSink::new(std::io::BufWriter::new(file.reopen().unwrap()), "somewhere");
+    sink.write_all(b"HE").unwrap();
+    sink.flush().unwrap();
+    assert_eq!(std::fs::read(file.path()).unwrap(), b"HEllo");
+    assert_eq!(sink.patch(0, b"h").unwrap_err().kind(), io::ErrorKind::NotSeekable);
     // And if that cannot be, it is told.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut sink: Box<dyn Sink> = Box::new(WriteSink::new(std::io::BufWriter::new(full), "somewhere"));
