@@ -119,6 +119,8 @@ impl Content for MemoryContent {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsFd, AsRawFd};
+
     use super::*;
 
     #[test]
@@ -133,40 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_open_file() {
-        use std::os::fd::AsRawFd;
-
-        struct Open(std::fs::File, MemoryContent);
-
-        impl Content for Open {
-            fn size(&self) -> u64 {
-                self.1.size()
-            }
-
-            fn extents(&self) -> &[Extent] {
-                self.1.extents()
-            }
-
-            fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
-                self.1.next_data()
-            }
-
-            fn file(&self) -> Option<BorrowedFd<'_>> {
-                Some(std::os::fd::AsFd::as_fd(&self.0))
-            }
-        }
-
-        let interrupted = AtomicBool::new(false);
-        let mut open = Open(tempfile::tempfile().unwrap(), MemoryContent::new("abc"));
-        let number = open.0.as_raw_fd();
-        let content = Interruptible::new(&mut open, &interrupted);
-        assert_eq!(content.file().map(|file| file.as_raw_fd()), Some(number));
-        assert!(Interruptible::new(&mut open.1, &interrupted).file().is_none());
-    }
-
-    #[test]
-    fn whether_it_was_stable_the_source_says() {
-        struct Restless(MemoryContent);
+    fn whether_it_was_stable_and_which_file_it_is_the_source_says() {
+        /// A file that changes all the time.
+        struct Restless(MemoryContent, std::fs::File);
 
         impl Content for Restless {
             fn size(&self) -> u64 {
@@ -181,15 +152,23 @@ mod tests {
                 self.0.next_data()
             }
 
+            fn file(&self) -> Option<BorrowedFd<'_>> {
+                Some(self.1.as_fd())
+            }
+
             fn is_stable(&mut self) -> io::Result<bool> {
                 Ok(false)
             }
         }
 
         let interrupted = AtomicBool::new(false);
-        let mut restless = Restless(MemoryContent::new("abc"));
-        assert!(!Interruptible::new(&mut restless, &interrupted).is_stable().unwrap());
-        assert!(Interruptible::new(&mut restless.0, &interrupted).is_stable().unwrap());
+        let mut restless = Restless(MemoryContent::new("abc"), tempfile::tempfile().unwrap());
+        let number = restless.1.as_raw_fd();
+        let mut content = Interruptible::new(&mut restless, &interrupted);
+        assert_eq!(content.file().map(|file| file.as_raw_fd()), Some(number));
+        assert!(!content.is_stable().unwrap());
+        let mut content = Interruptible::new(&mut restless.0, &interrupted);
+        assert!(content.file().is_none() && content.is_stable().unwrap());
     }
 
     #[test]
