@@ -190,7 +190,7 @@ fn compare(bencher: Bencher<'_, '_>, engine: &(dyn change::Engine + Sync)) {
     bencher.counter(ItemsCount::new(FILES)).bench_local(|| {
         let options = change::Options {
             threads: 0,
-            fingerprint: false,
+            of_base: change::OfBase::Nothing,
             exclude: &[],
             interrupted: &interrupted,
             whole: None,

@@ -2,8 +2,8 @@
 //!
 //! A snapshot cannot change, so its fingerprint holds as long as the backend names the same content id. A plain directory can: there a stamp (a digest
 //! over inode number, ctime and size of every entry) tells whether anything was touched since. The kernel alone sets
-//! ctime, so an equal stamp proves as much as a clone's equal ctime does. A stamp that was taken
-//! less than two seconds after the newest change is not kept, because a change in the same tick of the clock could hide behind it.
+//! ctime, so an equal stamp proves as much as a clone's equal ctime does. A stamp that is not
+//! [settled](Stamp::is_settled) is not kept. An export takes it from the looks at the base that its comparison makes anyway.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -28,21 +28,21 @@ struct Kept {
     fingerprint: Fingerprint,
 }
 
-/// What proves that a kept fingerprint still holds.
-pub(crate) struct Proof {
-    guid: Option<String>,
-    content_id: Option<String>,
-    stamp: Option<Stamp>,
-    taken_seconds: i64,
-}
-
 /// A base, open for reading, with its place in the pool's cache.
 pub(crate) struct OpenBase<'a> {
     /// Its file in the cache; none where nothing may be made.
     path: Option<PathBuf>,
     base: &'a Base,
     tree: &'a Tree,
-    proof: Proof,
+    guid: Option<String>,
+    content_id: Option<String>,
+}
+
+/// A fingerprint from the cache.
+pub(crate) struct Known {
+    pub(crate) fingerprint: Fingerprint,
+    /// It holds if this is the base's stamp. Of a base that cannot change there is none.
+    pub(crate) holds_with: Option<Digest>,
 }
 
 impl<'a> OpenBase<'a> {
@@ -52,7 +52,6 @@ impl<'a> OpenBase<'a> {
         state: Option<&Path>,
         base: &'a Base,
         tree: &'a Tree,
-        interrupted: &AtomicBool,
     ) -> Result<Self> {
         let path = match state {
             None => None,
@@ -65,61 +64,65 @@ impl<'a> OpenBase<'a> {
                 Some(directory.join(&name[..32]))
             }
         };
-        let taken_seconds = jiff::Timestamp::now().as_second();
         let (guid, content_id) = identity(backend, base)?;
-        let frozen = base.snapshot.name.is_some() || content_id.is_some();
-        let stamp = if frozen {
-            None
-        } else {
-            Some(change::stamp_of_tree(tree, Scope { exclude: &[], interrupted })?)
-        };
-        Ok(Self { path, base, tree, proof: Proof { guid, content_id, stamp, taken_seconds } })
+        Ok(Self { path, base, tree, guid, content_id })
     }
 
     /// Identity of the base's snapshot, where it has one.
     pub(crate) fn guid(&self) -> Option<&str> {
-        self.proof.guid.as_deref()
+        self.guid.as_deref()
     }
 
-    /// The fingerprint, if it is known and still holds.
-    pub(crate) fn known(&self) -> Option<Fingerprint> {
+    /// Whether it can change, and only a stamp proves that it has not.
+    pub(crate) fn is_live(&self) -> bool {
+        self.base.snapshot.name.is_none() && self.content_id.is_none()
+    }
+
+    /// The fingerprint, if it was kept.
+    pub(crate) fn kept(&self) -> Option<Known> {
         // Whatever is wrong with the cache, the base itself can be read instead.
         let kept: Kept = serde_json::from_slice(&std::fs::read(self.path.as_ref()?).ok()?).ok()?;
         let same_name = kept.dataset == self.base.snapshot.dataset.as_str()
             && kept.snapshot.as_deref() == self.base.snapshot.name.as_ref().map(SnapshotName::as_str);
-        let holds = match &self.proof.stamp {
-            None => self.proof.content_id.is_some() && kept.content_id == self.proof.content_id,
-            Some(stamp) => Some(stamp.digest) == kept.stamp,
+        let (may_hold, holds_with) = if self.is_live() {
+            (kept.stamp.is_some(), kept.stamp)
+        } else {
+            (self.content_id.is_some() && kept.content_id == self.content_id, None)
         };
-        (same_name && holds).then_some(kept.fingerprint)
+        (same_name && may_hold).then_some(Known { fingerprint: kept.fingerprint, holds_with })
     }
 
-    /// Reads the whole base for its fingerprint, and keeps it.
+    /// The fingerprint: the one that was kept, if it still holds, else the whole base is read for it.
     pub(crate) fn compute(
         &self,
         interrupted: &AtomicBool,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Fingerprint> {
-        if let Some(known) = self.known() {
-            return Ok(known);
+        // Before the base is read, so that what changes meanwhile has another one.
+        let stamp = if self.is_live() {
+            Some(change::stamp_of_tree(self.tree, Scope { exclude: &[], interrupted })?)
+        } else {
+            None
+        };
+        let now = stamp.as_ref().map(|stamp| stamp.digest);
+        if let Some(known) = self.kept().filter(|known| known.holds_with == now) {
+            return Ok(known.fingerprint);
         }
         let fingerprint = change::fingerprint_of_tree(self.tree, 0, &[], interrupted, progress)?;
-        self.keep(&fingerprint)?;
+        self.keep(&fingerprint, stamp.as_ref())?;
         Ok(fingerprint)
     }
 
-    /// Keeps a fingerprint that was computed on the way.
-    pub(crate) fn keep(&self, fingerprint: &Fingerprint) -> Result<()> {
-        let settled = match &self.proof.stamp {
-            None => self.proof.content_id.is_some(),
-            Some(stamp) => stamp.newest_ctime.seconds + 2 <= self.proof.taken_seconds,
-        };
+    /// Keeps a fingerprint, of a base that can change with the stamp of what it was computed from.
+    pub(crate) fn keep(&self, fingerprint: &Fingerprint, stamp: Option<&Stamp>) -> Result<()> {
+        let settled =
+            if self.is_live() { stamp.is_some_and(Stamp::is_settled) } else { self.content_id.is_some() };
         let Some(path) = self.path.as_ref().filter(|_| settled) else { return Ok(()) };
         let kept = Kept {
             dataset: self.base.snapshot.dataset.as_str().to_owned(),
             snapshot: self.base.snapshot.name.as_ref().map(|name| name.as_str().to_owned()),
-            content_id: self.proof.content_id.clone(),
-            stamp: self.proof.stamp.as_ref().map(|stamp| stamp.digest),
+            content_id: self.content_id.clone(),
+            stamp: stamp.filter(|_| self.is_live()).map(|stamp| stamp.digest),
             fingerprint: fingerprint.clone(),
         };
         let failed = |error: std::io::Error| Error::io("write", path.display())(error);

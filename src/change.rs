@@ -234,6 +234,8 @@ pub struct Change {
 pub struct Summary {
     /// The base's fingerprint, if it was asked for.
     pub fingerprint: Option<Fingerprint>,
+    /// The base's stamp, if it was asked for: of what was compared, and of what the fingerprint was computed from.
+    pub stamp: Option<Stamp>,
     /// Entries of the tree that were looked at.
     pub seen_entries: u64,
     /// Bytes that were read to decide.
@@ -244,14 +246,26 @@ pub struct Summary {
     pub fallback: Option<String>,
 }
 
+/// What a comparison finds out of its base besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfBase {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Its stamp.
+    Stamp,
+    /// Its fingerprint, and the stamp of what that was computed from.
+    Fingerprint,
+}
+
 /// How to compare.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// Threads that compare; 0 means one a core.
     pub threads: usize,
-    /// Compute the base's fingerprint: on the way where every name of the base is visited, by a second pass where
+    /// What to find out of the base besides: on the way where every name of the base is visited, by a second pass where
     /// the engine, `exclude` or a mount point keeps some out of sight.
-    pub fingerprint: bool,
+    pub of_base: OfBase,
     /// Paths (relative to the trees' root) whose subtrees are left out on both sides.
     pub exclude: &'a [TreePath],
     /// Becomes true when the user wants to stop.

@@ -186,8 +186,13 @@ impl Comparison<'_> {
             left_out.iter().filter_map(|directory| TreePath::new(directory.path.as_bytes()).ok()).collect();
         let exclude = [exclude, &paths].concat();
         let interrupted = self.interrupted;
-        let options =
-            change::Options { threads: 0, fingerprint: false, exclude: &exclude, interrupted, whole: None };
+        let options = change::Options {
+            threads: 0,
+            of_base: change::OfBase::Nothing,
+            exclude: &exclude,
+            interrupted,
+            whole: None,
+        };
         change::compare(engine, trees, options, consume)?;
         basejail::own_changes(&paths, trees, consume)
     }

@@ -20,6 +20,7 @@ mod manifest;
 mod members;
 mod own;
 pub mod plan;
+mod proof;
 mod queue;
 mod quiet;
 mod recorded;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use support::at::At;
+use support::bundle::Bundle;
 use support::compare::{assert_same, assert_same_without};
 use support::pool::{Place, Pool, Size, names, subvolume, zfs};
 use support::run::{export, remand, restore};
@@ -416,4 +417,37 @@ proptest! {
         assert_same(&roots[2], &target.root("web01"));
         assert_same(&roots[0], &roots[1]);
     }
+}
+
+#[test]
+fn a_base_that_was_touched_is_known_by_what_it_is_now() {
+    let (scratch, pool) = (Scratch::new(), Pool::with_jail(&Place::dir(), Size::Small));
+    // What was changed a moment ago is not remembered.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let fingerprint = |archive: &str| {
+        let ended = export(&pool, "web01", &scratch.join(archive), &["--json"]);
+        let looked = ended.text().contains("CheckBase");
+        (
+            Bundle::open(&scratch.join(archive)).manifest()["resources"][0]["base"]["fingerprint"].clone(),
+            looked,
+        )
+    };
+    let (first, looked) = fingerprint("first.tar");
+    assert!(first["digest"].is_string() && !looked, "{first}");
+    assert_eq!(fingerprint("again.tar"), (first.clone(), false));
+    let kept = pool.path(".remand/fingerprints");
+    assert_eq!(names(&kept).len(), 1, "{kept:?}");
+
+    let conf = pool.path("releases/base-1.0/root/etc/conf");
+    let mtime = std::fs::metadata(&conf).unwrap().modified().unwrap();
+    std::fs::write(&conf, "touched").unwrap();
+    std::fs::File::options().write(true).open(&conf).unwrap().set_modified(mtime).unwrap();
+    let (touched, looked) = fingerprint("touched.tar");
+    assert!(looked, "nothing tells that the base was read again");
+    assert_ne!(touched["digest"], first["digest"]);
+    // Into a pipe the manifest goes before anything is compared.
+    let piped = remand(["export", "-c", "none", "web01", "-"]).on(&pool).ends(0).stdout;
+    std::fs::write(scratch.join("piped.tar"), piped).unwrap();
+    let piped = Bundle::open(&scratch.join("piped.tar")).manifest();
+    assert_eq!(piped["resources"][0]["base"]["fingerprint"], touched);
 }

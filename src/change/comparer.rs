@@ -25,14 +25,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::batch::Batcher;
-use self::bytes::Buffers;
 use self::cache::{Cache, lock};
 use self::decide::{Decider, Found, Outcome, Shared};
 use self::finish::LinkedNames;
 use super::fingerprint::FingerprintBuilder;
+use super::stamp::{Stamped, Stamping, stamp_of_tree};
 use super::{
-    Change, DirectoryPair, Engine, Error, Fingerprint, Options, Proof, Replaced, Result, Scope, Summary,
-    Trees, What, Whole, walk,
+    Change, DirectoryPair, Engine, Error, Fingerprint, OfBase, Options, Proof, Replaced, Result, Scope,
+    Summary, Trees, What, Whole, walk,
 };
 use crate::tree::{Kind, Tree, TreePath};
 
@@ -47,7 +47,7 @@ struct Comparison<'a> {
     base: Option<&'a Tree>,
     now: Option<&'a Tree>,
     proof: Proof,
-    fingerprint: bool,
+    of_base: OfBase,
     threads: usize,
     scope: Scope<'a>,
     whole: Option<&'a Whole<'a>>,
@@ -56,14 +56,21 @@ struct Comparison<'a> {
 
 /// A batch's results, or why there are no more batches.
 enum Reply {
-    Batch(Receiver<Result<Vec<Found>>>),
+    Batch(Receiver<Result<Batch>>),
     Failed(Error),
+}
+
+/// What was found at a batch's names.
+#[derive(Default)]
+struct Batch {
+    found: Vec<Found>,
+    stamped: Stamped,
 }
 
 /// Directory pairs, and where to send what is found in them.
 struct Job {
     pairs: Vec<DirectoryPair>,
-    reply: Sender<Result<Vec<Found>>>,
+    reply: Sender<Result<Batch>>,
 }
 
 /// See [`super::compare`].
@@ -74,13 +81,14 @@ pub(super) fn run<E: From<Error>>(
     consume: &mut dyn FnMut(Change) -> std::result::Result<(), E>,
 ) -> std::result::Result<Summary, E> {
     let scope = Scope { exclude: options.exclude, interrupted: options.interrupted };
-    let on_the_way = options.fingerprint && engine.visits_everything() && options.exclude.is_empty();
+    // Of the base, which all its entries are needed for.
+    let on_the_way = engine.visits_everything() && options.exclude.is_empty() && trees.base.is_some();
     let fallback = Mutex::default();
     let comparison = Comparison {
         base: trees.base,
         now: Some(trees.now),
         proof: engine.proof(),
-        fingerprint: on_the_way && trees.base.is_some(),
+        of_base: if on_the_way { options.of_base } else { OfBase::Nothing },
         threads: options.threads,
         scope,
         whole: options.whole,
@@ -94,9 +102,17 @@ pub(super) fn run<E: From<Error>>(
     if !summary.mount_points.is_empty() {
         // The base's entries below them were not visited.
         summary.fingerprint = None;
+        summary.stamp = None;
     }
-    if let (true, None, Some(base)) = (options.fingerprint, &summary.fingerprint, trees.base) {
-        let scope = Scope { exclude: &[], ..scope };
+    let scope = Scope { exclude: &[], ..scope };
+    // Before the fingerprint: what is touched while that is computed has another stamp then.
+    if let (true, None, Some(base)) = (options.of_base >= OfBase::Stamp, &summary.stamp, trees.base) {
+        summary.stamp = Some(stamp_of_tree(base, scope)?);
+        summary.fingerprint = None;
+    }
+    if let (true, None, Some(base)) =
+        (options.of_base == OfBase::Fingerprint, &summary.fingerprint, trees.base)
+    {
         summary.fingerprint = Some(fingerprint_of(base, options.threads, scope, &|_, _| {})?);
     }
     Ok(summary)
@@ -114,7 +130,7 @@ pub(super) fn fingerprint_of(
         base: Some(tree),
         now: None,
         proof: Proof::Bytes,
-        fingerprint: true,
+        of_base: OfBase::Fingerprint,
         threads,
         scope,
         whole: None,
@@ -133,7 +149,7 @@ impl Comparison<'_> {
         let shared = Shared {
             proof: self.proof,
             silent_xattrs: self.now.is_none_or(|now| !now.ctime_tells_of_xattrs()),
-            fingerprint: self.fingerprint,
+            of_base: self.of_base,
             scope: self.scope,
             whole: self.whole,
             cache: Cache::default(),
@@ -143,7 +159,8 @@ impl Comparison<'_> {
             gone: Mutex::default(),
         };
         let mut consumer = Consumer {
-            fingerprint: self.fingerprint.then(FingerprintBuilder::new),
+            fingerprint: (self.of_base == OfBase::Fingerprint).then(FingerprintBuilder::new),
+            stamping: (self.of_base >= OfBase::Stamp).then(Stamping::begin),
             entries: 0,
             linked: LinkedNames::default(),
             consume,
@@ -177,6 +194,9 @@ impl Comparison<'_> {
         let now = self.now.map(Tree::root_node).transpose().map_err(Error::Tree)?;
         if let (Some(fingerprint), Some(base)) = (&mut consumer.fingerprint, &base) {
             fingerprint.add(&TreePath::root(), base, None);
+        }
+        if let (Some(stamping), Some(base)) = (&mut consumer.stamping, &base) {
+            stamping.root(base);
         }
         let Some(node) = now else { return Ok(()) };
         shared.seen_entries.fetch_add(1, Ordering::Relaxed);
@@ -218,13 +238,14 @@ impl Comparison<'_> {
         mut consumer: Consumer<'_, E>,
     ) -> std::result::Result<Summary, E> {
         let linked = std::mem::take(&mut consumer.linked);
-        let mut decider = Decider { shared: &shared, buffers: Buffers::new() };
+        let mut decider = Decider::new(&shared);
         linked.finish(self.base, &mut decider, consumer.consume)?;
         let mut mount_points = std::mem::take(&mut *lock(&shared.mount_points));
         mount_points.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         mount_points.dedup();
         Ok(Summary {
             fingerprint: consumer.fingerprint.map(FingerprintBuilder::finish),
+            stamp: consumer.stamping.map(Stamping::finish),
             seen_entries: shared.seen_entries.into_inner(),
             compared_bytes: shared.compared_bytes.into_inner(),
             mount_points,
@@ -242,7 +263,7 @@ pub(super) fn thread_count(wanted: usize) -> usize {
 }
 
 fn work(shared: &Shared<'_>, stop: &AtomicBool, jobs: &Receiver<Job>) {
-    let mut decider = Decider { shared, buffers: Buffers::new() };
+    let mut decider = Decider::new(shared);
     for Job { pairs, reply } in jobs {
         if stop.load(Ordering::Relaxed) {
             continue;
@@ -255,13 +276,15 @@ fn work(shared: &Shared<'_>, stop: &AtomicBool, jobs: &Receiver<Job>) {
             Ok(())
         });
         // Nobody waits for it when the comparison has stopped.
-        _ = reply.send(result.map(|()| found));
+        let stamped = std::mem::take(&mut decider.stamped);
+        _ = reply.send(result.map(|()| Batch { found, stamped }));
     }
 }
 
 /// The caller's side: everything in order.
 struct Consumer<'a, E> {
     fingerprint: Option<FingerprintBuilder>,
+    stamping: Option<Stamping>,
     /// Of the base, as far as added to the fingerprint.
     entries: u64,
     linked: LinkedNames,
@@ -276,11 +299,14 @@ impl<E: From<Error>> Consumer<'_, E> {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> std::result::Result<(), E> {
         for reply in replies {
-            let found = match reply {
+            let Batch { found, stamped } = match reply {
                 // An error here means that the worker panicked; the scope passes the panic on.
-                Reply::Batch(result) => result.recv().unwrap_or_else(|_| Ok(Vec::new()))?,
+                Reply::Batch(result) => result.recv().unwrap_or_else(|_| Ok(Batch::default()))?,
                 Reply::Failed(error) => return Err(error.into()),
             };
+            if let Some(stamping) = &mut self.stamping {
+                stamping.extend(&stamped);
+            }
             for found in found {
                 self.found(found)?;
             }

@@ -9,7 +9,7 @@ mod scratch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Change, Choice, Engine, Error, Kinship, Options, Scope, Summary, Trees, What, compare};
+use super::{Change, Choice, Engine, Error, Kinship, OfBase, Options, Scope, Summary, Trees, What, compare};
 use crate::tree::{Tree, TreePath};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -17,7 +17,7 @@ static GO_ON: AtomicBool = AtomicBool::new(false);
 const SCOPE: Scope<'static> = Scope { exclude: &[], interrupted: &GO_ON };
 
 const OPTIONS: Options<'static> =
-    Options { threads: 3, fingerprint: false, exclude: &[], interrupted: &GO_ON, whole: None };
+    Options { threads: 3, of_base: OfBase::Nothing, exclude: &[], interrupted: &GO_ON, whole: None };
 
 /// An engine that needs no backend.
 fn engine(name: &str, parted_seconds: Option<i64>) -> Option<Box<dyn Engine>> {

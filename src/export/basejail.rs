@@ -100,7 +100,7 @@ impl Comparison<'_> {
         let exclude: Vec<TreePath> = below.filter_map(|name| TreePath::new(name.as_bytes()).ok()).collect();
         let options = change::Options {
             threads: 0,
-            fingerprint: false,
+            of_base: change::OfBase::Nothing,
             exclude: &exclude,
             interrupted: self.interrupted,
             whole: None,

@@ -7,6 +7,7 @@ use remand_backends::{SendOptions, Snapshot};
 
 use super::members::{Counts, TreeMembers};
 use super::plan::PlannedDataset;
+use super::proof::AboutBase;
 use super::queue::MemberWriter;
 use super::shared::SharedFiles;
 use super::{Options, Plan};
@@ -14,7 +15,7 @@ use crate::archive::manifest::{BaseDirectory, Encoding};
 use crate::archive::{Body, Line, MemberName, Written};
 use crate::basejail;
 use crate::change::content::Content as ByContent;
-use crate::change::{self, Engine, Fingerprint, Trees};
+use crate::change::{self, Engine, OfBase, Trees};
 use crate::error::{Error, Result};
 use crate::event::{Step, Warning};
 use crate::pool::{Pool, View};
@@ -48,13 +49,14 @@ pub(crate) struct Job<'a> {
 }
 
 /// What a resource's members are compared with, and what they leave out.
+#[derive(Default)]
 pub(crate) struct Against<'a> {
     /// The base's tree.
     pub(crate) base: Option<&'a Tree>,
     /// Base directories.
     pub(crate) left_out: &'a [BaseDirectory],
-    /// Whether the base's fingerprint is wanted on the way.
-    pub(crate) fingerprint: bool,
+    /// What is wanted of the base on the way.
+    pub(crate) wanted: OfBase,
 }
 
 /// What has been written of a resource.
@@ -63,7 +65,7 @@ pub(crate) struct Done {
     pub(crate) counts: Counts,
     /// Bytes of content in the members of each dataset.
     pub(crate) bytes: BTreeMap<String, u64>,
-    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) base: AboutBase,
 }
 
 impl Job<'_> {
@@ -71,18 +73,18 @@ impl Job<'_> {
     pub(crate) fn write(&self, writer: &mut dyn MemberWriter, against: &Against<'_>) -> Result<Done> {
         let mut done = Done::default();
         self.own_directory(writer, &mut done.counts)?;
-        done.fingerprint = self.root(writer, against, &mut done)?;
+        done.base = self.root(writer, against, &mut done)?;
         self.other_datasets(writer, &mut done)?;
         Ok(done)
     }
 
-    /// The root dataset. Returns the base's fingerprint if it was asked for.
+    /// The root dataset. Returns of the base what was asked for.
     fn root(
         &self,
         writer: &mut dyn MemberWriter,
         against: &Against<'_>,
         done: &mut Done,
-    ) -> Result<Option<Fingerprint>> {
+    ) -> Result<AboutBase> {
         let planned = &self.plan.datasets[0];
         self.warn_of_history(planned)?;
         self.steps.run(Step::ExportRootDataset, None, None, |meter| {
@@ -98,14 +100,14 @@ impl Job<'_> {
         against: &Against<'_>,
         meter: &Meter<'_>,
         done: &mut Done,
-    ) -> Result<Option<Fingerprint>> {
+    ) -> Result<AboutBase> {
         if planned.encoding.is_native() {
             let bytes = self.stream(writer, planned, meter)?;
             done.bytes.insert(planned.name.clone(), bytes);
-            return Ok(None);
+            return Ok(AboutBase::default());
         }
         let before = done.counts.content_bytes;
-        let fingerprint = self.with_view(&self.snapshot_of(planned), |view| {
+        let base = self.with_view(&self.snapshot_of(planned), |view| {
             let trees = Trees { base: against.base, now: &view.tree };
             let below = self.below(planned)?;
             self.tree(
@@ -118,7 +120,7 @@ impl Job<'_> {
             )
         })?;
         done.bytes.insert(planned.name.clone(), done.counts.content_bytes - before);
-        Ok(fingerprint)
+        Ok(base)
     }
 
     /// Neither a differential root nor what is cloned again can carry its snapshots.
@@ -162,7 +164,7 @@ impl Job<'_> {
                     self.steps.skip(Step::ExportOtherDataset, name, reason);
                     continue;
                 }
-                let against = Against { base: None, left_out: &[], fingerprint: false };
+                let against = Against::default();
                 self.steps.run(Step::ExportOtherDataset, name, None, |meter| {
                     self.dataset(writer, planned, &against, meter, done)
                 })?;
@@ -253,14 +255,14 @@ impl Job<'_> {
         (exclude, against): (&[TreePath], &Against<'_>),
         meter: &Meter<'_>,
         counts: &mut Counts,
-    ) -> Result<Option<Fingerprint>> {
+    ) -> Result<AboutBase> {
         let paths =
             against.left_out.iter().map(|directory| path(&directory.path)).collect::<Result<Vec<_>>>()?;
         let exclude = &[exclude, &paths].concat();
         let engine = if trees.base.is_some() { self.engine } else { &ByContent };
         let options = change::Options {
             threads: 0,
-            fingerprint: against.fingerprint,
+            of_base: against.wanted,
             exclude,
             interrupted: self.interrupted,
             whole: Some(&|identity| self.shared.has(identity)),
@@ -286,7 +288,7 @@ impl Job<'_> {
             let message = "another file system is mounted there; it is not part of this resource".to_owned();
             self.steps.notice(&mount_point.to_string(), message);
         }
-        Ok(summary.fingerprint)
+        Ok(AboutBase { fingerprint: summary.fingerprint, stamp: summary.stamp })
     }
 
     pub(super) fn members<'b>(

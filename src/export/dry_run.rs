@@ -190,7 +190,13 @@ impl Looking<'_> {
     fn count(&self, tree: &Tree, exclude: &[TreePath], counts: &mut Counts) -> Result<u64> {
         let before = counts.content_bytes;
         let interrupted = self.interrupted;
-        let options = change::Options { threads: 0, fingerprint: false, exclude, interrupted, whole: None };
+        let options = change::Options {
+            threads: 0,
+            of_base: change::OfBase::Nothing,
+            exclude,
+            interrupted,
+            whole: None,
+        };
         let trees = Trees { base: None, now: tree };
         change::compare(&ByContent, trees, options, &mut |change: Change| -> Result<()> {
             counts.count(&change.what);

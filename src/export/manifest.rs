@@ -265,7 +265,7 @@ pub(super) fn amend(
         for dataset in &mut record.datasets {
             dataset.bytes = done.bytes.get(&dataset.name).copied();
         }
-        if let (Some(base), Some(fingerprint)) = (record.base.as_mut(), &done.fingerprint) {
+        if let (Some(base), Some(fingerprint)) = (record.base.as_mut(), &done.base.fingerprint) {
             base.fingerprint = Some(fingerprint.clone());
         }
     }

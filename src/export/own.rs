@@ -36,7 +36,7 @@ impl Job<'_> {
             }
             self.steps.run(Step::ExportFiles, None, None, |meter| {
                 let exclude = self.not_files()?;
-                let against = Against { base: None, left_out: &[], fingerprint: false };
+                let against = Against::default();
                 let trees = Trees { base: None, now: &view.tree };
                 self.tree(writer, trees, &self.place("files")?, (&exclude, &against), meter, counts)?;
                 Ok(())

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use remand_backends::{NativeDiff, Snapshot};
 
 use super::datasets::{Against, Done, Job};
-use super::manifest::{Found, SIZE_BYTES, SPARE_BYTES, amend, manifest, record};
+use super::manifest::{Found, SIZE_BYTES, amend, manifest, record};
+use super::proof::{self, OnTheWay};
 use super::queue::MemberWriter;
 use super::recorded::Recorded;
 use super::selected::{Failures, Selected};
@@ -17,8 +18,8 @@ use super::{Options, basejail, carried, encryption, own, reproducible, side_by_s
 use crate::archive::manifest::{BaseDirectory, ResourceKind, ResourceRecord};
 use crate::archive::{Failure, Manifest, Seal, Writer};
 use crate::base::OpenBase;
+use crate::change::Fingerprint;
 use crate::change::snapshot::Asked;
-use crate::change::{Fingerprint, Proof};
 use crate::error::Result;
 use crate::event::{Observer, Step, Warning};
 use crate::pool::{Pool, View};
@@ -58,8 +59,8 @@ pub(super) struct Ready {
     pub(super) moment: Moment,
     prefix: TreePath,
     left_out: Vec<BaseDirectory>,
-    /// Where the base's fingerprint will be found on the way.
-    on_the_way: bool,
+    /// What of the base will be found on the way.
+    on_the_way: OnTheWay,
 }
 
 /// What became of a resource: how much was written, or why it failed.
@@ -207,10 +208,8 @@ fn described(
     if context.options.reproducible {
         reproducible::settle(&mut manifest, &ready);
     }
-    let spare = ready.iter().map(|one| {
-        let fingerprint = if one.on_the_way { SPARE_BYTES } else { 0 };
-        fingerprint + SIZE_BYTES * one.selected.plan.datasets.len()
-    });
+    let spare =
+        ready.iter().map(|one| one.on_the_way.spare_bytes() + SIZE_BYTES * one.selected.plan.datasets.len());
     let spare_bytes = spare.sum();
     writer.manifest(&manifest, spare_bytes)?;
     let outcomes = members(context, &ready, bases, &mut writer, failures, steps)?;
@@ -263,32 +262,29 @@ fn describe(
         (true, ResourceKind::Plain) => format!("./datasets/{}/", selected.resource.name),
     };
     let path = super::datasets::path(prefix.trim_start_matches("./").trim_end_matches('/'))?;
-    let mut ready = Ready { selected, moment, prefix: path, left_out: Vec::new(), on_the_way: false };
+    let mut ready =
+        Ready { selected, moment, prefix: path, left_out: Vec::new(), on_the_way: OnTheWay::Nothing };
     let base = ready.selected.base().cloned();
     let view = base.as_ref().and_then(|base| bases.tree(base));
     let open = match (&base, view) {
         (Some(base), Some(view)) => {
             let backend = context.pool.backend();
-            Some(OpenBase::new(backend, Some(context.state), base, &view.tree, context.interrupted)?)
+            Some(OpenBase::new(backend, Some(context.state), base, &view.tree)?)
         }
         _ => None,
     };
     let mut known = None;
     if let (Some(open), Some(base)) = (&open, &base) {
         let before = fingerprints.iter().find(|(snapshot, _)| *snapshot == base.snapshot);
-        known = before.map(|(_, fingerprint)| fingerprint.clone()).or_else(|| open.known());
-        let engine = ready.selected.choice.engine(None);
-        let reads_base = engine.visits_everything() && engine.proof() == Proof::Bytes;
-        // Room for what is found on the way is there only the first time, which shows.
-        let in_time = can_amend && !context.many && !context.options.reproducible;
-        ready.on_the_way = known.is_none() && reads_base && in_time;
-        if known.is_none() && !ready.on_the_way {
-            known = Some(steps.run(Step::CheckBase, Some(&base.label()), None, |_| {
-                open.compute(context.interrupted, &|_, _| {})
-            })?);
-        }
-        if let (Some(known), None) = (&known, before) {
-            fingerprints.push((base.snapshot.clone(), known.clone()));
+        if let Some((_, fingerprint)) = before {
+            known = Some(fingerprint.clone());
+        } else {
+            // Room for what is found on the way is not there each time, which shows.
+            let in_time = can_amend && !context.many && !context.options.reproducible;
+            let engine = ready.selected.choice.engine(None);
+            (known, ready.on_the_way) =
+                proof::before(context, open, base, in_time.then_some(&*engine), steps)?;
+            fingerprints.extend(known.clone().map(|known| (base.snapshot.clone(), known)));
         }
     }
     let (left_out, record) = with_job(context, &ready, (0, shared), steps, |job| {
@@ -382,13 +378,15 @@ fn one(
     let view = base.and_then(|base| bases.tree(base));
     let base_tree = view.map(|view| &view.tree);
     let number = u32::try_from(number).unwrap_or(u32::MAX);
-    let done = with_job(context, one, (number, shared), steps, |job| {
-        let against = Against { base: base_tree, left_out: &one.left_out, fingerprint: one.on_the_way };
-        job.write(writer, &against)
+    let mut done = with_job(context, one, (number, shared), steps, |job| {
+        job.write(
+            writer,
+            &Against { base: base_tree, left_out: &one.left_out, wanted: one.on_the_way.wanted() },
+        )
     })?;
-    if let (Some(fingerprint), Some(base), Some(tree)) = (&done.fingerprint, base, base_tree) {
-        let backend = context.pool.backend();
-        OpenBase::new(backend, Some(context.state), base, tree, context.interrupted)?.keep(fingerprint)?;
+    if let (Some(base), Some(tree)) = (base, base_tree) {
+        let open = OpenBase::new(context.pool.backend(), Some(context.state), base, tree)?;
+        proof::after(context, &open, base, &one.on_the_way, &mut done.base, steps)?;
     }
     Ok(done)
 }

@@ -140,8 +140,7 @@ pub(crate) fn choose_of(
     let mut nearest_but_mtimes = None;
     for (at, base) in bases.iter().enumerate() {
         let found = with_view(pool.backend(), &base.snapshot, &format!("{run}-base{at}"), steps, |view| {
-            OpenBase::new(pool.backend(), state, base, &view.tree, interrupted)?
-                .compute(interrupted, &|_, _| {})
+            OpenBase::new(pool.backend(), state, base, &view.tree)?.compute(interrupted, &|_, _| {})
         })?;
         if found.digest_with_mtimes == wanted.digest_with_mtimes {
             return Ok(Chosen { base: base.clone(), exact: true });

@@ -9,8 +9,9 @@ use super::bytes::Buffers;
 use super::cache::{Cache, lock};
 use crate::archive::Digest;
 use crate::change::links::{Inode, Same};
+use crate::change::stamp::Stamped;
 use crate::change::{
-    Candidate, Change, Differs, DirectoryPair, Error, Proof, Replaced, Result, Scope, What, Whole,
+    Candidate, Change, Differs, DirectoryPair, Error, OfBase, Proof, Replaced, Result, Scope, What, Whole,
 };
 use crate::tree::{self, Dir, Identity, Kind, Look, Node, OpenFile, Stat, TreePath};
 
@@ -22,8 +23,8 @@ pub(super) struct Shared<'a> {
     pub(super) proof: Proof,
     /// Whether an entry's extended attributes can change while its ctime does not.
     pub(super) silent_xattrs: bool,
-    /// Whether everything of the base is wanted, for its fingerprint.
-    pub(super) fingerprint: bool,
+    /// What is wanted of the base's entries.
+    pub(super) of_base: OfBase,
     pub(super) scope: Scope<'a>,
     pub(super) whole: Option<&'a Whole<'a>>,
     pub(super) cache: Cache,
@@ -32,6 +33,13 @@ pub(super) struct Shared<'a> {
     pub(super) mount_points: Mutex<Vec<TreePath>>,
     /// Multiply linked inodes of the base and how many of their names are gone: deleted, or a directory now.
     pub(super) gone: Mutex<HashMap<Inode, u64>>,
+}
+
+impl Shared<'_> {
+    /// Whether the base's entries are wanted with all attributes and digests, for its fingerprint.
+    pub(super) fn wants_all_of_base(&self) -> bool {
+        self.of_base == OfBase::Fingerprint
+    }
 }
 
 /// What was found at one name.
@@ -66,6 +74,8 @@ pub(super) struct Linked {
 pub(super) struct Decider<'a> {
     pub(super) shared: &'a Shared<'a>,
     pub(super) buffers: Buffers,
+    /// The base's entries of this batch, if they are stamped.
+    pub(super) stamped: Stamped,
 }
 
 /// A name on both sides.
@@ -112,7 +122,11 @@ pub(super) fn shared_inode(stat: &Stat) -> bool {
     stat.kind != Kind::Directory && stat.identity.links > 1
 }
 
-impl Decider<'_> {
+impl<'a> Decider<'a> {
+    pub(super) fn new(shared: &'a Shared<'a>) -> Self {
+        Self { shared, buffers: Buffers::new(), stamped: Stamped::default() }
+    }
+
     /// Decides on one name of a pair. `None` where neither side has it (any more), or nothing is to be told.
     pub(super) fn decide(&mut self, pair: &DirectoryPair, candidate: &Candidate) -> Result<Option<Found>> {
         for _ in 0..ATTEMPTS {
@@ -137,6 +151,8 @@ impl Decider<'_> {
         let (mut base, base_file) = look(pair.base.as_ref(), name, opens)?;
         let (now, now_file) = look(pair.now.as_ref(), name, opens)?;
         let files = [base_file, now_file];
+        // Before anything is read: what is written meanwhile has another ctime from then on.
+        let to_stamp = base.filter(|_| self.shared.of_base >= OfBase::Stamp);
         if base.is_some_and(|stat| stat.mount_point) {
             lock(&self.shared.mount_points).push(pair.path.join(name));
             // What the base has beneath a mount cannot be seen. A directory must be there, of others nothing is known.
@@ -152,6 +168,9 @@ impl Decider<'_> {
         };
         if sides.now.is_some() {
             self.shared.seen_entries.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(base) = &to_stamp {
+            self.stamped.add(&pair.path, name, base);
         }
         Ok(found)
     }
@@ -228,13 +247,13 @@ impl Decider<'_> {
             digest = compared.digest;
         }
         let linked = now.kind != Kind::Directory && (shared_inode(base) || shared_inode(now));
-        if !linked && !differs.any() && !self.shared.fingerprint {
+        if !linked && !differs.any() && !self.shared.wants_all_of_base() {
             return Ok(None);
         }
         if now.kind == Kind::Directory {
             self.count_gone(base);
         }
-        let full = self.shared.fingerprint.then_some((base_node, digest));
+        let full = self.shared.wants_all_of_base().then_some((base_node, digest));
         let replaced = Replaced { kind: base.kind, digest };
         let same = sameness(now.kind, differs);
         let outcome = if linked {
@@ -269,10 +288,10 @@ impl Decider<'_> {
     /// An inode that was not touched since the clone was made.
     fn identical(&mut self, sides: &Sides<'_>, base: &Stat, now: &Stat) -> Attempt<Option<Found>> {
         let linked = shared_inode(base) || shared_inode(now);
-        if !linked && !self.shared.fingerprint {
+        if !linked && !self.shared.wants_all_of_base() {
             return Ok(None);
         }
-        let digest = if self.shared.fingerprint { self.base_digest(sides, base)? } else { None };
+        let digest = if self.shared.wants_all_of_base() { self.base_digest(sides, base)? } else { None };
         let full = self.full_base(sides, base, digest)?;
         let outcome = if linked {
             Outcome::Linked(Box::new(Linked {
@@ -296,7 +315,7 @@ impl Decider<'_> {
         base: &Stat,
         digest: Option<Digest>,
     ) -> Attempt<Option<(Node, Option<Digest>)>> {
-        if !self.shared.fingerprint {
+        if !self.shared.wants_all_of_base() {
             return Ok(None);
         }
         Ok(Some((node(sides.pair.base.as_ref(), sides.name, base)?, digest)))

@@ -24,11 +24,11 @@ impl Decider<'_> {
         let believed = untouched || self.shared.proof == Proof::Quick && !differs.mtime;
         let mut compared = Compared { equal: !differs.essence(), digest: None };
         if compared.equal && !believed {
-            let digest = self.shared.fingerprint || differs.any();
+            let digest = self.shared.wants_all_of_base() || differs.any();
             compared = self.compare(sides, (base, now), files, digest)?;
             differs.content = !compared.equal;
         }
-        if compared.digest.is_none() && (self.shared.fingerprint || differs.any()) {
+        if compared.digest.is_none() && (self.shared.wants_all_of_base() || differs.any()) {
             compared.digest = self.base_digest(sides, base)?;
         }
         Ok(compared)

@@ -3,8 +3,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::scratch::{Scratch, set_mtime};
 use super::{OPTIONS, SCOPE, changes, content, engine, path};
-use crate::change::{Fingerprint, Options, fingerprint_of_tree, stamp_of_tree};
-use crate::tree::Tree;
+use crate::change::{Fingerprint, OfBase, Options, Stamp, fingerprint_of_tree, stamp_of_tree};
+use crate::tree::{Timestamp, Tree};
 
 fn print(tree: &Tree) -> Fingerprint {
     fingerprint_of_tree(tree, 2, &[], &AtomicBool::new(false), &|_, _| {}).unwrap()
@@ -50,16 +50,27 @@ fn every_engine_gives_the_same_on_the_way() {
     fs::remove_file(scratch.path("copy/etc/tool")).unwrap();
     let (base, now) = (scratch.tree("base"), scratch.tree("copy"));
     let expected = print(&base);
-    let options = Options { fingerprint: true, ..OPTIONS };
+    let stamp = stamp_of_tree(&base, SCOPE).unwrap().digest;
+    let options = Options { of_base: OfBase::Fingerprint, ..OPTIONS };
     for name in ["content", "lineage", "quick", "rsync"] {
         let (_, summary) =
             changes(&*engine(name, Some(i64::MAX)).unwrap(), Some(&base), &now, options).unwrap();
         assert_eq!(summary.fingerprint.as_ref(), Some(&expected), "{name}");
+        assert_eq!(summary.stamp.map(|stamp| stamp.digest), Some(stamp), "{name}");
+        let options = Options { of_base: OfBase::Stamp, ..options };
+        let (_, summary) =
+            changes(&*engine(name, Some(i64::MAX)).unwrap(), Some(&base), &now, options).unwrap();
+        assert_eq!(summary.fingerprint, None, "{name}");
+        assert_eq!(summary.stamp.map(|stamp| stamp.digest), Some(stamp), "{name}");
     }
     let exclude = [path("etc")];
     let (_, summary) = content(Some(&base), &now, Options { exclude: &exclude, ..options });
     assert_eq!(summary.fingerprint, Some(expected));
-    assert_eq!(content(None, &now, options).1.fingerprint, None);
+    assert_eq!(summary.stamp.map(|stamp| stamp.digest), Some(stamp));
+    let (_, summary) = content(None, &now, options);
+    assert_eq!((summary.fingerprint, summary.stamp), (None, None));
+    let (_, summary) = content(Some(&base), &now, OPTIONS);
+    assert_eq!((summary.fingerprint, summary.stamp), (None, None));
 }
 
 #[test]
@@ -103,7 +114,7 @@ fn a_stamp_holds_until_the_tree_is_touched() {
     let scratch = base();
     let tree = scratch.tree("base");
     let stamp = stamp_of_tree(&tree, SCOPE).unwrap();
-    assert_eq!(stamp, stamp_of_tree(&tree, SCOPE).unwrap());
+    assert_eq!(stamp.digest, stamp_of_tree(&tree, SCOPE).unwrap().digest);
     let file = scratch.path("base/usr/bin/tool");
     let before = fs::metadata(&file).unwrap().modified().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(20));
@@ -112,6 +123,17 @@ fn a_stamp_holds_until_the_tree_is_touched() {
     let touched = stamp_of_tree(&tree, SCOPE).unwrap();
     assert_ne!(stamp.digest, touched.digest);
     assert!(touched.newest_ctime > stamp.newest_ctime);
+}
+
+#[test]
+fn a_stamp_is_settled_once_two_seconds_have_passed() {
+    let scratch = base();
+    let at = |seconds| Timestamp { seconds, nanoseconds: 999_999_999 };
+    let fresh = stamp_of_tree(&scratch.tree("base"), SCOPE).unwrap();
+    assert!(!fresh.is_settled(), "{fresh:?}");
+    let old = |before| Stamp { newest_ctime: at(fresh.begun_seconds - before), ..fresh.clone() };
+    assert!(old(2).is_settled() && !old(1).is_settled() && !old(-5).is_settled());
+    assert!(!Stamp { newest_ctime: at(i64::MAX), ..fresh.clone() }.is_settled());
 }
 
 #[test]
@@ -131,7 +153,7 @@ fn a_stamp_sees_every_name_of_a_long_directory_and_of_many_short_ones() {
         fs::write(scratch.path(&files[touched]), "longer").unwrap();
         let stamp = stamp_of_tree(&tree, SCOPE).unwrap();
         assert_ne!(stamp.digest, last.digest, "{}", files[touched]);
-        assert_eq!(stamp, stamp_of_tree(&tree, SCOPE).unwrap());
+        assert_eq!(stamp.digest, stamp_of_tree(&tree, SCOPE).unwrap().digest);
         last = stamp;
     }
     let interrupted = AtomicBool::new(true);

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
 use super::scratch::Scratch;
 use super::{OPTIONS, SCOPE, brief, changes, content, engine, path};
 use crate::archive::Digest;
-use crate::change::{DirectoryPair, Error, Options, What, walk};
+use crate::change::{DirectoryPair, Error, OfBase, Options, What, stamp_of_tree, walk};
 
 fn walked(scratch: &Scratch, base: &str, now: &str) -> Vec<DirectoryPair> {
     let mut pairs = Vec::new();
@@ -210,13 +210,15 @@ fn what_is_mounted_is_not_entered_and_what_it_hides_not_deleted() {
     }
     fs::write(scratch.path("now/bin/foreign"), b"").unwrap();
     let (base, now) = (scratch.tree("base"), scratch.tree("now"));
-    let options = Options { fingerprint: true, ..OPTIONS };
+    let options = Options { of_base: OfBase::Fingerprint, ..OPTIONS };
+    let stamp = stamp_of_tree(&base, SCOPE).unwrap().digest;
     for name in ["content", "rsync"] {
         let (found, summary) =
             changes(&*engine(name, Some(i64::MAX)).unwrap(), Some(&base), &now, options).unwrap();
         assert_eq!(brief(&found), ["A mnt", "A mnt/new"], "{name}");
         assert_eq!(summary.mount_points, [path("bin"), path("mnt/new")], "{name}");
         assert_eq!(summary.fingerprint.unwrap().entries, 5, "{name}");
+        assert_eq!(summary.stamp.unwrap().digest, stamp, "{name}");
     }
 }
 

@@ -169,8 +169,13 @@ fn a_clone_is_not_read_and_a_change_in_it_is_found() {
             fs::File::open(at(name)).unwrap().set_modified(time).unwrap();
         }
         let (base, now) = (Tree::open(&at("base")).unwrap(), Tree::open(&at("now")).unwrap());
-        let options =
-            Options { threads: 1, fingerprint: false, exclude: &[], interrupted: &GO_ON, whole: None };
+        let options = Options {
+            threads: 1,
+            of_base: crate::change::OfBase::Nothing,
+            exclude: &[],
+            interrupted: &GO_ON,
+            whole: None,
+        };
         let mut found = Vec::new();
         let summary = change::compare(
             &change::content::Content,
