@@ -253,6 +253,15 @@ impl Backend for Btrfs {
         }
     }
 
+    fn destroy_early(&self, created: &CreatedSnapshot, dataset: &DatasetName) -> Result<()> {
+        let all = &created.snapshot;
+        let is_part = created.recursive && dataset.below(&all.dataset).is_some();
+        if created.pool != self.label() || !is_part {
+            return Ok(());
+        }
+        self.destroy_own(&Snapshot { dataset: dataset.clone(), name: all.name.clone() }, false)
+    }
+
     fn open_tree(&self, snapshot: &Snapshot, _view: &str) -> Result<Box<dyn OpenTree>> {
         view::open(self, snapshot)
     }

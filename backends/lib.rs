@@ -322,6 +322,12 @@ pub trait Backend: Send + Sync + Debug {
     /// Destroys a snapshot that was created. Absent is success.
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>>;
 
+    /// Destroys ahead of the rest of what was created the snapshot of `dataset`, where it can go alone; the rest, and what is not destroyed
+    /// now, is still to be destroyed. Where it cannot, as by default, nothing happens.
+    fn destroy_early(&self, _created: &CreatedSnapshot, _dataset: &DatasetName) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens the files of a snapshot for reading; read-only where the backend can do that without harm. What is written there
     /// anyway reaches neither snapshot nor dataset. `view` is a unique name (of the run) for what must be made to do so, below
     /// the state dataset's `views`.

@@ -250,7 +250,7 @@ pub fn export(
             let outcome = std::thread::scope(|scope| {
                 let taken = snapshot::take(pool, &selected, &run, &steps, &mut undo);
                 quiet.snapshot_taken(taken.is_ok());
-                let (moments, one_moment) = taken?;
+                let snapshot::Taken { moments, one_moment, made } = taken?;
                 let early = soon
                     .as_ref()
                     .map(|(native, base, now)| Ahead::ask(scope, Asked { native: *native, base, now }));
@@ -258,6 +258,7 @@ pub fn export(
                 // has named it, and not beside others: btrfs makes threads wait for each other that make things durable at the same time.
                 run.settle()?;
                 drop(hold);
+                let done_with = made.going_early(scope, backend, early.as_ref());
                 let context = write::Context {
                     pool,
                     options,
@@ -272,6 +273,7 @@ pub fn export(
                     rooms: &rooms,
                     stored_in: is_plain.then_some(target.as_path()),
                     early: early.as_ref().map(|early| early as &dyn NativeDiff),
+                    done_with: &done_with,
                 };
                 let selected = selected.into_iter().zip(moments).collect();
                 let writer = open_writer(destination, path.as_deref(), form, &options.recipients, run.id())?;

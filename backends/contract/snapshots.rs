@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     ("snapshot-is-recursive", snapshot_is_recursive),
     ("snapshots-are-listed-in-order", snapshots_are_listed_in_order),
     ("destroy-snapshot-of-absent-is-success", destroy_snapshot_of_absent_is_success),
+    ("destroy-early-takes-no-other", destroy_early_takes_no_other),
     ("descendants", descendants),
     ("clone", clone),
     ("clone-keeps-lineage", clone_keeps_lineage),
@@ -178,6 +179,33 @@ fn destroy_snapshot_of_absent_is_success(pool: &Fixture) -> Outcome {
     }
     pool.destroy(created);
     pool.backend.destroy_snapshot(snapshot).map_err(|kept| kept.error).unwrap();
+    Outcome::Passed
+}
+
+fn destroy_early_takes_no_other(pool: &Fixture) -> Outcome {
+    if !pool.backend.capabilities().consistent_while_running {
+        return NO_SNAPSHOTS;
+    }
+    let created = pool.create("a");
+    let _below = [pool.create("a/root"), pool.create("a/root/b"), pool.create("a/data")];
+    let _beside = pool.create("a2");
+    pool.write("a/root/b", "file", "text");
+    let count = |dataset| pool.backend.snapshots(&name(dataset)).unwrap().len();
+    let all = || ["a", "a/root/b", "a/data", "a2"].map(count);
+    let snapshot = pool.snapshot("a", &run_name(1), true);
+    let other = pool.snapshot("a2", &run_name(1), true);
+    for dataset in ["a/root", "a/root", "a2", "a"] {
+        pool.backend.destroy_early(&snapshot, &name(dataset)).unwrap();
+        assert_eq!(all(), [1; 4], "{dataset}");
+        assert!(count("a/root") <= 1);
+    }
+    let tree = pool.backend.open_tree(&of("a/root/b", &run_name(1)), "view").unwrap();
+    assert_eq!(std::fs::read_to_string(tree.path().join("file")).unwrap(), "text");
+    tree.close().unwrap();
+    pool.backend.destroy_snapshot(snapshot).map_err(|kept| kept.error).unwrap();
+    assert_eq!((all(), count("a/root")), ([0, 0, 0, 1], 0));
+    pool.backend.destroy_snapshot(other).map_err(|kept| kept.error).unwrap();
+    pool.destroy(created);
     Outcome::Passed
 }
 

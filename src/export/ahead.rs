@@ -2,7 +2,8 @@
 //! and writes what comes before the root.
 //!
 //! The answer waits in a bounded queue until an engine asks for it, and is told once; whoever asks again, or for others, asks the
-//! backend. The thread ends before the scope that it was started in, so nothing reads a snapshot that is being destroyed.
+//! backend. The thread ends before the scope that it was started in, and a snapshot is destroyed after it, or once the answer is told: nothing reads
+//! one that is being destroyed.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -36,6 +37,11 @@ impl<'scope, 'a: 'scope> Ahead<'scope, 'a> {
             asked.native.changes(asked.base, asked.now, &mut |hint| sender.send(hint).is_ok())
         });
         Self { asked, answer: Mutex::new(Some(Answer { hints, end })) }
+    }
+
+    /// Whether somebody has asked for the answer, who has heard all of it by the time that the engine has nothing more to do.
+    pub(super) fn is_told(&self) -> bool {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Job<'a> {
     /// Views opened so far by the run, so that each gets a name of its own.
     pub(crate) views: &'a AtomicU32,
     pub(crate) shared: &'a SharedFiles,
+    /// Is told of a snapshot of which nothing more is read.
+    pub(crate) done_with: &'a (dyn Fn(&Snapshot) + Sync),
 }
 
 /// What a resource's members are compared with, and what they leave out.
@@ -74,6 +76,7 @@ impl Job<'_> {
         let mut done = Done::default();
         self.own_directory(writer, &mut done.counts)?;
         done.base = self.root(writer, against, &mut done)?;
+        (self.done_with)(&self.snapshot_of(&self.plan.datasets[0]));
         self.other_datasets(writer, &mut done)?;
         Ok(done)
     }

@@ -1,7 +1,11 @@
 //! The snapshots that an export reads from: of all its resources in one operation, where the backend can.
 
-use remand_backends::{Snapshot, SnapshotName};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
 
+use remand_backends::{Backend, CreatedSnapshot, Snapshot, SnapshotName};
+
+use super::ahead::Ahead;
 use super::selected::Selected;
 use crate::error::{Error, Result};
 use crate::event::Step;
@@ -20,17 +24,65 @@ pub(super) struct Moment {
     pub(super) consistent: bool,
 }
 
-/// The snapshots of all resources; those that the run makes are destroyed when it ends. Tells whether all are of one moment.
+/// What was made for the only resource of a run to be read from, until it is destroyed. Several can be read from the same, and are not here.
+#[derive(Clone, Default)]
+pub(super) struct Made(Option<Arc<Mutex<Option<CreatedSnapshot>>>>);
+
+impl Made {
+    /// What is to be told of a snapshot from which nothing more is read. It goes then, which takes a while, as the kernel forgets all that was
+    /// looked at in there, and meanwhile the rest of the archive is written. `early` may still ask how it differs from the base.
+    pub(super) fn going_early<'scope, 'env>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        backend: &'env dyn Backend,
+        early: Option<&Ahead<'scope, 'scope>>,
+    ) -> impl Fn(&Snapshot) + Sync {
+        move |snapshot| {
+            if early.is_none_or(Ahead::is_told) {
+                let (made, snapshot) = (self.clone(), snapshot.clone());
+                scope.spawn(move || made.destroy_early(backend, &snapshot));
+            }
+        }
+    }
+
+    /// What is left goes at the end with all others, which tells of failures.
+    fn destroy_early(&self, backend: &dyn Backend, snapshot: &Snapshot) {
+        let Some(made) = &self.0 else { return };
+        let made = lock(made);
+        let Some(created) = made.as_ref().filter(|made| made.snapshot().name == snapshot.name) else {
+            return;
+        };
+        if let Err(error) = backend.destroy_early(created, &snapshot.dataset) {
+            tracing::debug!(%error, "a snapshot is not destroyed early");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The snapshots of all resources.
+pub(super) struct Taken {
+    /// What each is read from.
+    pub(super) moments: Vec<Moment>,
+    /// Whether all are of one moment.
+    pub(super) one_moment: bool,
+    pub(super) made: Made,
+}
+
+/// Takes the snapshots of all resources; those that the run makes are destroyed when it ends.
 pub(super) fn take<'a>(
     pool: &'a Pool,
     selected: &[Selected],
     run: &Run,
     steps: &Steps<'_>,
     undo: &mut Undo<'a>,
-) -> Result<(Vec<Moment>, bool)> {
+) -> Result<Taken> {
     let backend = pool.backend();
     let dataset = |one: &Selected| one.resource.dataset.clone();
     let mut one_moment = false;
+    let mut made = Made::default();
     let mut name = None;
     let mut wanted = Vec::new();
     for dataset in selected.iter().filter(|one| one.given.is_none()).map(dataset) {
@@ -54,7 +106,12 @@ pub(super) fn take<'a>(
             let together = backend.snapshot_together(&wanted, &own).map_err(Error::backend(what))?;
             one_moment = together.one_moment;
             for created in together.created {
+                let created = Arc::new(Mutex::new(Some(created)));
+                if selected.len() == 1 {
+                    made = Made(Some(Arc::clone(&created)));
+                }
                 undo.always(format!("snapshot {}", run.id()), move || {
+                    let Some(created) = lock(&created).take() else { return Ok(()) };
                     backend
                         .destroy_snapshot(created)
                         .map_err(|kept| Error::backend("destroy the snapshot")(kept.error))
@@ -77,7 +134,8 @@ pub(super) fn take<'a>(
         },
     });
     let is_new = |one: &Selected| one.given.is_none();
-    Ok((moments.collect(), one_moment && selected.iter().all(is_new)))
+    let one_moment = one_moment && selected.iter().all(is_new);
+    Ok(Taken { moments: moments.collect(), one_moment, made })
 }
 
 fn moment(seconds: i64) -> Option<String> {

@@ -51,6 +51,8 @@ pub(super) struct Context<'a> {
     pub(super) stored_in: Option<&'a Path>,
     /// Who was asked already how the only resource differs from its base.
     pub(super) early: Option<&'a dyn NativeDiff>,
+    /// Is told of a snapshot of which nothing more is read.
+    pub(super) done_with: &'a (dyn Fn(&Snapshot) + Sync),
 }
 
 /// A resource that is about to be written.
@@ -422,6 +424,7 @@ fn with_job<T>(
         interrupted: context.interrupted,
         views: &context.views,
         shared,
+        done_with: context.done_with,
     })
 }
 
