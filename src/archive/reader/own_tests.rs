@@ -6,7 +6,7 @@ use crate::archive::format::SIGNATURE;
 use crate::archive::header::{Layout, encode};
 use crate::archive::index::Role;
 use crate::archive::testing::*;
-use crate::archive::{Digest, Line};
+use crate::archive::{Compression, Digest, Line};
 use crate::tree::Kind;
 
 /// A header of this type as another program writes it, and content of this size.
@@ -177,4 +177,31 @@ fn who_shows_no_lines_need_not_say_so() {
         }
     }
     assert!(!Indifferent.shows_lines() && Indifferent.wants(&plain("root/a")));
+}
+
+/// A pipe of which each second read is interrupted by a signal, and the others give little.
+struct Interrupted(io::Cursor<Vec<u8>>, bool);
+
+impl io::Read for Interrupted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let most = buffer.len().min(700);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn a_signal_ends_no_reading() {
+    for compression in [Compression::None, Compression::Gzip(6), Compression::Zstd(3)] {
+        let bytes = archive(compression, false, &samples());
+        for lazy in [false, true] {
+            let stream = Interrupted(io::Cursor::new(bytes.clone()), false);
+            let mut collected = Collected { lazy, ..Collected::default() };
+            read(Source::Stream(Box::new(stream)), "test", &mut collected).unwrap();
+            assert!(collected.members.len() > 1 && collected.lines.len() > 1);
+        }
+    }
 }
