@@ -179,29 +179,83 @@ fn who_shows_no_lines_need_not_say_so() {
     assert!(!Indifferent.shows_lines() && Indifferent.wants(&plain("root/a")));
 }
 
-/// A pipe of which each second read is interrupted by a signal, and the others give little.
-struct Interrupted(io::Cursor<Vec<u8>>, bool);
+/// A pipe that gives little at a time, and of which a read fails: each second one, or that of a number.
+struct Disturbed {
+    bytes: io::Cursor<Vec<u8>>,
+    kind: io::ErrorKind,
+    failing: Option<usize>,
+    reads: usize,
+}
 
-impl io::Read for Interrupted {
+impl Disturbed {
+    fn new(bytes: &[u8], kind: io::ErrorKind, failing: Option<usize>) -> Self {
+        Self { bytes: io::Cursor::new(bytes.to_vec()), kind, failing, reads: 0 }
+    }
+
+    /// Nothing below tries again.
+    fn input(self) -> Box<content::Audited> {
+        Box::new(content::Audited::new(
+            Box::new(io::BufReader::new(self)) as Box<dyn io::BufRead>,
+            Audit::default(),
+        ))
+    }
+}
+
+impl io::Read for Disturbed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.1 = !self.1;
-        if self.1 {
-            return Err(io::ErrorKind::Interrupted.into());
+        self.reads += 1;
+        if self.failing.map_or(self.reads % 2 == 1, |failing| self.reads == failing) {
+            return Err(self.kind.into());
         }
         let most = buffer.len().min(700);
-        self.0.read(&mut buffer[..most])
+        self.bytes.read(&mut buffer[..most])
     }
 }
 
 #[test]
 fn a_signal_ends_no_reading() {
+    let signal = io::ErrorKind::Interrupted;
+    let read_all = |lazy: bool, read: &dyn Fn(&mut Collected) -> Result<Seal>| {
+        let mut collected = Collected { lazy, ..Collected::default() };
+        read(&mut collected).unwrap();
+        assert!(collected.members.len() > 1 && collected.lines.len() > 1);
+    };
     for compression in [Compression::None, Compression::Gzip(6), Compression::Zstd(3)] {
         let bytes = archive(compression, false, &samples());
         for lazy in [false, true] {
-            let stream = Interrupted(io::Cursor::new(bytes.clone()), false);
-            let mut collected = Collected { lazy, ..Collected::default() };
-            read(Source::Stream(Box::new(stream)), "test", &mut collected).unwrap();
-            assert!(collected.members.len() > 1 && collected.lines.len() > 1);
+            read_all(lazy, &|collected| {
+                read(Source::Stream(Box::new(Disturbed::new(&bytes, signal, None))), "test", collected)
+            });
         }
     }
+    let bytes = archive(Compression::None, false, &samples());
+    for lazy in [false, true] {
+        read_all(lazy, &|collected| {
+            tar::read(Disturbed::new(&bytes, signal, None).input(), &Terms::new("test"), None, collected)
+        });
+    }
+    let mut input = content::Input::new(Disturbed::new(&bytes, signal, None).input(), &Terms::new("test"));
+    input.pass(bytes.len() as u64).unwrap();
+    assert_eq!(input.position(), bytes.len() as u64);
+}
+
+#[test]
+fn a_failed_read_ends_a_reading_wherever_it_is() {
+    let bytes = Forge::new(&manifest()).file("root/a", &noise(3000)).file("root/b", b"x").finish();
+    let broken = io::ErrorKind::ConnectionReset;
+    let terms = Terms::new("test");
+    let mut number = 1;
+    loop {
+        let mut whole = Disturbed::new(&bytes, broken, Some(number));
+        if io::copy(&mut whole, &mut io::sink()).is_ok() {
+            break;
+        }
+        let disturbed = || Disturbed::new(&bytes, broken, Some(number)).input();
+        let read = tar::read(disturbed(), &terms, None, &mut Collected::default());
+        assert!(matches!(read, Err(Error::Io { .. })), "{number}: {read:?}");
+        let passed = content::Input::new(disturbed(), &terms).pass(bytes.len() as u64 + 1);
+        assert!(matches!(passed, Err(Error::Io { .. })), "{number}: {passed:?}");
+        number += 1;
+    }
+    assert!(number > 10);
 }
