@@ -15,7 +15,9 @@ fn header(name: &str, kind: u8, size: usize) -> ::tar::Header {
     header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
     header.as_old_mut().linkflag = [kind];
     header.set_mode(0o644);
-    (header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(size as u64);
     header.set_cksum();
     header
@@ -193,11 +195,9 @@ impl Disturbed {
     }
 
     /// Nothing below tries again.
-    fn input(self) -> Box<content::Audited> {
-        Box::new(content::Audited::new(
-            Box::new(io::BufReader::new(self)) as Box<dyn io::BufRead>,
-            Audit::default(),
-        ))
+    fn input(self) -> content::Audited {
+        let stream: Box<dyn io::BufRead> = Box::new(io::BufReader::new(self));
+        content::Audited::new(stream, Audit::default())
     }
 }
 
@@ -231,10 +231,12 @@ fn a_signal_ends_no_reading() {
     let bytes = archive(Compression::None, false, &samples());
     for lazy in [false, true] {
         read_all(lazy, &|collected| {
-            tar::read(Disturbed::new(&bytes, signal, None).input(), &Terms::new("test"), None, collected)
+            let input = Disturbed::new(&bytes, signal, None).input();
+            tar::read(Box::new(input), &Terms::new("test"), None, collected)
         });
     }
-    let mut input = content::Input::new(Disturbed::new(&bytes, signal, None).input(), &Terms::new("test"));
+    let mut input =
+        content::Input::new(Box::new(Disturbed::new(&bytes, signal, None).input()), &Terms::new("test"));
     input.pass(bytes.len() as u64).unwrap();
     assert_eq!(input.position(), bytes.len() as u64);
 }
@@ -250,7 +252,7 @@ fn a_failed_read_ends_a_reading_wherever_it_is() {
         if io::copy(&mut whole, &mut io::sink()).is_ok() {
             break;
         }
-        let disturbed = || Disturbed::new(&bytes, broken, Some(number)).input();
+        let disturbed = || Box::new(Disturbed::new(&bytes, broken, Some(number)).input());
         let read = tar::read(disturbed(), &terms, None, &mut Collected::default());
         assert!(matches!(read, Err(Error::Io { .. })), "{number}: {read:?}");
         let passed = content::Input::new(disturbed(), &terms).pass(bytes.len() as u64 + 1);

@@ -105,14 +105,14 @@ fn what_is_not_copied_on_write_is_so_from_its_first_byte_on() {
         return eprintln!("SKIPPED files without copies on write: REMAND_TEST_BTRFS names no directory");
     };
     let place = Place(tempfile::tempdir_in(btrfs).unwrap());
-    let (mut entry, mut content) = file_of(&[7; 100_000]);
+    let (mut entry, mut content) = file_of(&[7; 10_000]);
     entry.flags = Flags::NOCOW;
     let mut writer = place.writer();
     writer.put(&path("file"), &entry, Some(&mut content)).unwrap();
     finish(writer);
     assert_eq!(place.entry("file"), entry);
     let mut writer = TreeWriter::lenient(fs::File::open(place.path()).unwrap().into()).unwrap();
-    let (_, mut content) = file_of(&[7; 100_000]);
+    let (_, mut content) = file_of(&[7; 10_000]);
     writer.put(&path("lenient"), &entry, Some(&mut content)).unwrap();
     finish(writer);
     assert_eq!(place.entry("lenient"), Entry { flags: Flags::empty(), ..entry });
