@@ -83,3 +83,17 @@ fn a_link_that_cannot_be_made_is_damage_only_where_its_target_is_missing() {
         assert!(!matches!(told, Error::Archive(_)), "{told}");
     }
 }
+
+/// It is the archive's or the user's matter then, and no other resource would fare better.
+#[test]
+fn some_errors_are_those_of_the_whole_restore() {
+    use super::super::visitor::is_fatal;
+    let text = || "why".to_owned();
+    let damaged = Error::Archive(archive::Error::Damaged(text()));
+    for error in [Error::Interrupted, damaged, Error::Refused(text()), Error::Usage(text())] {
+        assert!(is_fatal(&error), "{error}");
+    }
+    for error in [Error::Exists(text()), Error::Unsupported(text())] {
+        assert!(!is_fatal(&error), "{error}");
+    }
+}
