@@ -307,6 +307,8 @@ fn input_error(name: &str, source: io::Error) -> Error {
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod own_tests;
+#[cfg(test)]
 mod selected_tests;
 #[cfg(test)]
 mod signature_tests;

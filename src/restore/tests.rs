@@ -6,6 +6,7 @@ mod faults;
 mod links;
 mod merge;
 mod properties;
+mod refused;
 mod salvage;
 mod steps;
 

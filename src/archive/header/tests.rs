@@ -116,6 +116,23 @@ fn links_to_nowhere_are_refused() {
     }
 }
 
+#[test]
+fn the_header_of_a_link_has_few_attributes() {
+    let mut entry = crate::archive::testing::entry(Kind::File);
+    entry.size = 7;
+    entry.flags = crate::tree::Flags::SCHG;
+    entry.xattrs.insert(b"user.a".to_vec(), b"x".to_vec());
+    entry.acl.access = Some("user::rwx".to_owned());
+    let own = line("root/link", entry.clone());
+    assert_eq!(in_header(&own), Some(entry.clone()));
+    let link = Line { role: Role::Link { to: name("root/a") }, ..own };
+    let found = in_header(&link).unwrap();
+    let kept = (found.kind, found.mode, found.uid, found.gid, found.mtime);
+    assert_eq!(kept, (Kind::File, entry.mode, entry.uid, entry.gid, entry.mtime));
+    assert_eq!((found.size, found.flags, found.acl), (0, crate::tree::Flags::empty(), Acl::default()));
+    assert!(found.xattrs.is_empty());
+}
+
 /// A header of this type, and records.
 fn forged(kind: u8, size: u64, records: &[(&str, &str)]) -> (::tar::Header, Extended) {
     let own = encode(&line("root/a", crate::archive::testing::entry(Kind::File)), Layout::Plain, 1).unwrap();

@@ -172,6 +172,13 @@ mod tests {
         };
         assert!(read(io::ErrorKind::Interrupted).unwrap() == content);
         assert_eq!(read(io::ErrorKind::TimedOut).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // Who reads does not see a signal at all.
+        let first = |kind| {
+            let source = Disturbed { bytes: &file, kind, fails: false };
+            filled(&mut io::BufReader::with_capacity(10, source)).map(<[u8]>::to_vec)
+        };
+        assert_eq!(first(io::ErrorKind::Interrupted).unwrap(), file[..10]);
+        assert_eq!(first(io::ErrorKind::TimedOut).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

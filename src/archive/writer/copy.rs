@@ -284,4 +284,29 @@ mod tests {
         assert_eq!(digest.unwrap(), Digest::of(&whole));
         assert!(copied == [&whole[1..9], &whole[15..]].concat());
     }
+
+    /// A stream whose reads fail in this way, each second one.
+    struct Failing(io::ErrorKind, bool, &'static [u8]);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(self.0.into()) } else { self.2.read(&mut buffer[..3]) }
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_no_copy_and_a_failure_does() {
+        let copied = |kind| {
+            let mut bytes = Vec::new();
+            let done = copy_stream(&name("config"), &mut Failing(kind, false, b"content"), &mut |more| {
+                bytes.extend_from_slice(more);
+                Ok(())
+            });
+            done.map(|done| (done, bytes))
+        };
+        let (done, bytes) = copied(io::ErrorKind::Interrupted).unwrap();
+        assert_eq!((done, bytes), ((7, Digest::of(b"content")), b"content".to_vec()));
+        assert!(copied(io::ErrorKind::BrokenPipe).is_err());
+    }
 }

@@ -121,6 +121,32 @@ all ResourceRestore ends";
     assert_eq!(host.names("jails/a/log"), ["file", "old"]);
 }
 
+/// Of one resource the step is that of the whole restore; a base that comes along makes two of it.
+#[test]
+fn each_of_several_resources_has_a_step() {
+    let source = Host::new();
+    exported(&source);
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let selection = Selection::parse(Purpose::Export, &["web".to_owned()], false, &[], None, now).unwrap();
+    let options = export::Options { with_base: true, ..export::Options::new(selection) };
+    let path = source.path("both.tar");
+    let destination = Destination::Path { path: path.clone(), force: false };
+    export::export(&source.pool, &options, destination, &source.told, &AtomicBool::new(false)).unwrap();
+    let begun = |host: &Host| {
+        let course = Course::default();
+        run(host, &path, &selected(&["web"]), &course).unwrap();
+        let told = course.told.into_inner().unwrap();
+        told.into_iter().filter(|line| line.ends_with("ResourceRestore begins")).collect::<Vec<_>>()
+    };
+    let host = Host::new();
+    let told = begun(&host);
+    let own: Vec<_> = told.iter().filter(|line| line.starts_with(' ')).collect();
+    assert_eq!(own, [" base ResourceRestore begins", " web ResourceRestore begins"], "{told:?}");
+    std::fs::remove_dir_all(host.path("jails/web")).unwrap();
+    let told = begun(&host);
+    assert!(told.len() == 1 && !told[0].starts_with(' '), "{told:?}");
+}
+
 #[test]
 fn a_step_of_a_resource_that_is_left_out_ends() {
     let host = Host::new();

@@ -272,3 +272,21 @@ fn a_copy_is_the_same_whichever_thread_has_made_what() {
         assert!(content(from.path()) == content(to.path()), "{path} ({mode:o})");
     }
 }
+
+#[test]
+fn what_has_become_a_directory_meanwhile_is_told() {
+    let (from, to) = (tempdir(), tempdir());
+    fs::create_dir(from.path().join("d")).unwrap();
+    fs::write(from.path().join("file"), b"x").unwrap();
+    let tree = Tree::open(from.path()).unwrap();
+    let mut writer = TreeWriter::new(open(to.path())).unwrap();
+    let part = writer.part(&TreePath::root()).unwrap();
+    let names = [&b"d"[..], b"file", b"gone"].map(<[u8]>::to_vec).to_vec();
+    let done = Files::default().copy(Batch { from: tree.root(), names, part }).unwrap();
+    let losses: Vec<_> =
+        done.losses.iter().map(|loss| format!("{}: {}: {}", loss.path, loss.what, loss.source)).collect();
+    assert_eq!(losses, ["d: directory: it became a directory while it was read"]);
+    assert_eq!(done.copied.entries, 1);
+    assert!(writer.join_part(&done.directory, done.part).is_empty());
+    assert!(!to.path().join("d").exists() && to.path().join("file").exists());
+}

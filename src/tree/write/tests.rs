@@ -3,6 +3,7 @@
 mod attributes;
 mod hostile;
 mod links;
+mod refused;
 mod replace;
 
 use std::collections::BTreeMap;

@@ -177,3 +177,22 @@ fn a_directory_is_emptied_and_stays() {
     finish(writer);
     assert_eq!(place.read().into_keys().collect::<Vec<_>>(), ["", "new"]);
 }
+
+/// How else it can be written only the file system knows, so it is looked for among all names.
+#[test]
+fn an_entry_whose_name_is_not_ascii_gives_way() {
+    for others in [&[][..], &["other"][..]] {
+        let place = Place::new();
+        for name in others {
+            fs::write(place.at(name), b"x").unwrap();
+        }
+        fs::write(place.at("\u{e4}"), b"old").unwrap();
+        let mut writer = place.writer();
+        put_file(&mut writer, "\u{e4}", b"new");
+        assert!(writer.remove(&path("\u{e4}")).unwrap());
+        put_file(&mut writer, "\u{e4}", b"newer");
+        finish(writer);
+        assert_eq!(fs::read(place.at("\u{e4}")).unwrap(), b"newer");
+        assert_eq!(place.read().len(), 2 + others.len());
+    }
+}
