@@ -44,6 +44,9 @@ impl Drop for Mounted {
 #[test]
 fn a_file_that_has_all_the_names_it_can_have_gets_no_more() {
     const MOST: u32 = 65_000;
+    if !std::path::Path::new("/dev/loop-control").exists() {
+        return eprintln!("SKIPPED more names than a file can have: there are no loop devices");
+    }
     let place = Place::in_memory();
     fs::File::create(place.at("image")).unwrap().set_len(16 << 20).unwrap();
     run("mkfs.ext4", &["-q", "-O", "^has_journal"], &place.at("image"));
