@@ -14,6 +14,8 @@ pub mod flags;
 pub mod path;
 pub(crate) mod platform;
 pub mod read;
+#[cfg(test)]
+mod testing;
 pub mod write;
 
 pub use content::{Content, Extent, MemoryContent};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::tree::testing::Namespace;
 
 fn tempdir() -> tempfile::TempDir {
     assert!(rustix::process::geteuid().is_root(), "this test needs root");
@@ -66,26 +67,12 @@ fn what_is_mounted_is_left_out() {
     for name in ["file", "bound"] {
         fs::write(from.path().join(name), name).unwrap();
     }
-    // In a mount namespace of its own, so that nothing stays mounted when the test fails.
-    let script = format!(
-        "cd {} && mount -t tmpfs t mounted && touch mounted/inside && mount --bind file bound && echo ok && read wait",
-        from.path().display()
+    let namespace = Namespace::new(
+        from.path(),
+        "mount -t tmpfs t mounted && touch mounted/inside && mount --bind file bound",
     );
-    let mut child = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    assert_eq!(line, "ok\n", "this test needs unshare(1) and mounts");
-    let inside = format!("/proc/{}/root{}", child.id(), from.path().display());
-    let tree = Tree::open(Path::new(&inside)).unwrap();
+    let tree = Tree::open(&namespace.inside).unwrap();
     let lost = copy(&tree, open(to.path()), &|_| false, &mut |_| ());
-    drop(child.stdin.take());
-    child.wait().unwrap();
     let lost: Vec<_> = lost.unwrap().into_iter().map(|loss| (loss.path.to_string(), loss.what)).collect();
     assert_eq!(lost, [("bound".to_owned(), "file".to_owned())]);
     assert_eq!(fs::read_dir(to.path().join("mounted")).unwrap().count(), 0);
@@ -171,21 +158,9 @@ fn a_copy_shares_its_data_and_is_independent() {
     }
 }
 
-/// A file system of a megabyte in a mount namespace of its own, which goes with the child.
-fn small_file_system(at: &Path) -> (std::process::Child, std::path::PathBuf) {
-    let script = format!("mount -t tmpfs -o size=1m t {} && echo ok && read wait", at.display());
-    let mut child = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    assert_eq!(line, "ok\n", "this test needs unshare(1) and mounts");
-    let inside = format!("/proc/{}/root{}", child.id(), at.display()).into();
-    (child, inside)
+/// A file system of a megabyte, mounted on a directory.
+fn small_file_system(at: &Path) -> Namespace {
+    Namespace::new(at, &format!("mount -t tmpfs -o size=1m t {}", at.display()))
 }
 
 #[test]
@@ -196,10 +171,8 @@ fn a_failure_of_one_thread_ends_all() {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("file"), vec![7; 50_000]).unwrap();
     }
-    let (mut child, inside) = small_file_system(to.path());
-    let copied = copy(&Tree::open(from.path()).unwrap(), open(&inside), &|_| false, &mut |_| ());
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    let small = small_file_system(to.path());
+    let copied = copy(&Tree::open(from.path()).unwrap(), open(&small.inside), &|_| false, &mut |_| ());
     let error = copied.unwrap_err().to_string();
     assert!(error.contains("/file"), "it names the file by its whole path: {error}");
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::tree::testing::Namespace;
 use crate::tree::{Content, Extent};
 
 fn tree() -> (tempfile::TempDir, Tree) {
@@ -244,24 +245,11 @@ fn another_file_system_is_not_entered() {
     }
     fs::write(dir.path().join("file"), b"x").unwrap();
     fs::write(dir.path().join("boundfile"), b"y").unwrap();
-    // In a mount namespace of its own, so that nothing stays mounted when the test fails; the test
-    // looks at it through the namespace's root.
-    let script = format!(
-        "cd {} && mount -t tmpfs t mounted && mkdir mounted/sub && mkdir -p bound/sub/sub && mount --bind bound/sub bound && mount --bind file boundfile && echo ok && read wait",
-        dir.path().display()
+    let namespace = Namespace::new(
+        dir.path(),
+        "mount -t tmpfs t mounted && mkdir mounted/sub && mkdir -p bound/sub/sub && mount --bind bound/sub bound && mount --bind file boundfile",
     );
-    let mut child = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    assert_eq!(line, "ok\n", "this test needs unshare(1) and mounts");
-    let inside = format!("/proc/{}/root{}", child.id(), dir.path().display());
-    let root = Tree::open(Path::new(&inside)).unwrap().root();
+    let root = Tree::open(&namespace.inside).unwrap().root();
     for name in [&b"mounted"[..], b"bound"] {
         assert!(root.stat(name).unwrap().unwrap().mount_point);
         assert!(root.open_dir(name).unwrap().is_none());
@@ -275,8 +263,7 @@ fn another_file_system_is_not_entered() {
     let look = root.look(b"boundfile", true).unwrap().unwrap();
     assert!(look.stat.mount_point && look.file.is_none());
     assert!(!root.stat(b"file").unwrap().unwrap().mount_point);
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    drop(namespace);
     assert!(tree.root().open_dir(b"bound").unwrap().is_some());
 }
 

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::tree::platform::{self, Place as Entity};
+use crate::tree::testing::Namespace;
 
-/// A file system in a mount namespace of its own, which goes with the child.
+/// A file system that a test alone sees, in the directory `mounted`.
 struct Mounted {
-    child: std::process::Child,
     inside: std::path::PathBuf,
+    _namespace: Namespace,
     at: Place,
 }
 
@@ -14,30 +15,12 @@ impl Mounted {
     /// `mount` gets these arguments, and the file `image` and the directory `mounted` are in its working directory.
     fn new(at: Place, arguments: &str) -> Self {
         fs::create_dir(at.at("mounted")).unwrap();
-        let script = format!("cd {} && mount {arguments} && echo ok && read wait", at.path().display());
-        let mut child = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-            .unwrap();
-        assert_eq!(line, "ok\n", "this test needs unshare(1), mounts and loop devices");
-        let inside = format!("/proc/{}/root{}", child.id(), at.path().display()).into();
-        Self { child, inside, at }
+        let namespace = Namespace::new(at.path(), &format!("mount {arguments}"));
+        Self { inside: namespace.inside.clone(), _namespace: namespace, at }
     }
 
     fn writer(&self) -> TreeWriter {
         TreeWriter::new(fs::File::open(self.inside.join("mounted")).unwrap().into()).unwrap()
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
     }
 }
 
