@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use support::at::At;
 use support::compare::assert_same_without;
@@ -16,8 +17,8 @@ use support::pool::{Place, Pool, Size, destroy, names};
 use support::run::{Ended, Run, export, remand};
 use support::{Scratch, skipped, workload};
 
-/// How much room there is, in KiB, from run to run.
-const ROOM: [u64; 9] = [0, 4, 16, 64, 256, 1024, 2560, 5120, 16384];
+/// How much room there is, in KiB, from run to run. At last nothing is taken away: btrfs may be full with 10 MB free.
+const ROOM: [u64; 10] = [0, 4, 16, 64, 256, 1024, 2560, 5120, 16384, 1 << 30];
 /// What the jail has of its own, so that an archive of it takes about as much.
 const OWN_BYTES: usize = 3_000_000;
 
@@ -72,8 +73,7 @@ impl Tiny {
             return;
         }
         self.give_back();
-        // What was removed may take a while to be free.
-        Command::new("sync").arg("-f").arg(&self.path).status().unwrap();
+        self.settle();
         let mut filler = File::create(self.path.join("filler")).unwrap();
         let block = workload::noise(1, 4096);
         while free_bytes(&self.path) > kib * 1024 {
@@ -84,6 +84,32 @@ impl Tiny {
                 break;
             }
         }
+    }
+
+    /// Waits until what was removed is free.
+    fn settle(&self) {
+        let run = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).arg(&self.path).output().expect(program);
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+            !output.stdout.is_empty()
+        };
+        run("sync", &["-f"]);
+        if !matches!(self.place(), Place::Btrfs(_)) {
+            return;
+        }
+        // btrfs gives deleted subvolumes back each half a minute, or when it is told to sync by itself.
+        let is_waiting = || {
+            run("btrfs", &["-q", "filesystem", "sync"]);
+            run("btrfs", &["subvolume", "list", "-d"])
+        };
+        for _ in 0..200 {
+            if !is_waiting() {
+                run("btrfs", &["-q", "filesystem", "sync"]);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("btrfs does not give deleted subvolumes back");
     }
 
     fn give_back(&self) {
@@ -125,7 +151,7 @@ fn jail(place: &Place) -> Pool {
 
 /// Runs with more and more room until that suffices; each time before, `unchanged` is asked whether all is as it was.
 fn until_it_fits(tiny: &Tiny, run: impl Fn() -> Run, unchanged: impl Fn()) -> Ended {
-    let mut failed = 0;
+    let (mut failed, mut last) = (0, String::new());
     for kib in ROOM {
         tiny.leave(kib);
         let ended = run().end();
@@ -141,11 +167,12 @@ fn until_it_fits(tiny: &Tiny, run: impl Fn() -> Run, unchanged: impl Fn()) -> En
                 assert!(told && ended.stderr.contains("need"), "with {kib} KiB: {}", ended.describe());
                 unchanged();
                 failed += 1;
+                last = ended.describe();
             }
             _ => panic!("with {kib} KiB: {}", ended.describe()),
         }
     }
-    panic!("it never fits");
+    panic!("it never fits: {last}");
 }
 
 fn same(wanted: &Pool, got: &Pool, name: &str) {
@@ -228,6 +255,7 @@ fn the_pool(tiny: &Tiny) {
         remand(["cleanup", "--yes"]).on(&target).ends(0);
         assert_eq!(target.remains(), [""; 0]);
     }
+    tiny.settle();
     remand(["export", "web01"]).on(&target).arg(scratch.join("last.tar.gz")).ends(0);
 }
 
