@@ -7,6 +7,8 @@ use remand_backends::{Backend, Created, CreatedSnapshot, DatasetName, Error, Kep
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+#[path = "contract/clones.rs"]
+mod clones;
 #[path = "contract/datasets.rs"]
 mod datasets;
 #[path = "contract/leftovers.rs"]
@@ -37,7 +39,8 @@ pub(crate) enum Outcome {
 type Case = (&'static str, fn(&Fixture) -> Outcome);
 
 fn cases() -> Vec<Case> {
-    [datasets::CASES, snapshots::CASES, leftovers::CASES, streams::CASES, together::CASES].concat()
+    [datasets::CASES, snapshots::CASES, clones::CASES, leftovers::CASES, streams::CASES, together::CASES]
+        .concat()
 }
 
 /// Runs all cases whose name holds `filter`, prints a line each, and returns the names of those that failed.

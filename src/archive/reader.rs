@@ -84,6 +84,25 @@ pub trait Visitor {
     }
 }
 
+/// Who only wants to know whether an archive is whole.
+impl Visitor for () {
+    fn manifest(&mut self, _: &Manifest) -> Result<()> {
+        Ok(())
+    }
+
+    fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> Result<()> {
+        Ok(())
+    }
+
+    fn line(&mut self, _: &Line) -> Result<()> {
+        Ok(())
+    }
+
+    fn failure(&mut self, _: &Failure) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Where an archive is read from.
 pub enum Source {
     /// A file or a directory.

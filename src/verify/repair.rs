@@ -61,7 +61,7 @@ fn survey(input: Input, observer: &dyn Observer, interrupted: &Arc<AtomicBool>) 
         let mut survey = survey?;
         // What only a reading that forgives nothing sees: headers that nobody writes so, a table of offsets that leads elsewhere.
         if let (true, Some(again)) = (survey.is_whole(), again) {
-            match archive::read(again, &opened.name, &mut Nobody) {
+            match archive::read(again, &opened.name, &mut ()) {
                 Ok(_) => {}
                 Err(_) if stop() => return Err(Error::Interrupted),
                 Err(archive::Error::Damaged(why)) => survey.others.push(why),
@@ -89,27 +89,6 @@ pub fn locate(manifest: &Manifest, name: &MemberName) -> Option<Location> {
             None => Location { resource, dataset: None, path: below },
         })
     })
-}
-
-/// Wants only to know whether all of it is whole.
-struct Nobody;
-
-impl archive::Visitor for Nobody {
-    fn manifest(&mut self, _: &Manifest) -> archive::Result<()> {
-        Ok(())
-    }
-
-    fn member(&mut self, _: &archive::Line, _: Option<&mut dyn crate::tree::Content>) -> archive::Result<()> {
-        Ok(())
-    }
-
-    fn line(&mut self, _: &archive::Line) -> archive::Result<()> {
-        Ok(())
-    }
-
-    fn failure(&mut self, _: &archive::Failure) -> archive::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

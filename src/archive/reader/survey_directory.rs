@@ -2,16 +2,16 @@
 
 use std::io::{BufReader, Read as _};
 
+use super::Terms;
 use super::directory::{self, AtReader, Files, find_unknown};
 use super::judge::Judge;
 use super::lines::{Collector, Raw, failed};
 use super::survey::{Fault, Finding, Rescue, Survey};
-use super::{Terms, Visitor};
 use crate::archive::check::is_member;
 use crate::archive::format::INDEX;
-use crate::archive::index::{Failure, Parsed, Role};
-use crate::archive::{Error, Line, Manifest, MemberName, Result};
-use crate::tree::{Content, Kind, Tree};
+use crate::archive::index::{Parsed, Role};
+use crate::archive::{Error, Line, MemberName, Result};
+use crate::tree::{Kind, Tree};
 
 /// Bytes of the index that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -42,7 +42,7 @@ pub(super) fn survey(
         each(&line)?;
         let mut state = if judge.is_proven() { Rescue::Whole } else { Rescue::Unproven };
         if is_member(&line)
-            && let Err(error) = files.member(&line, &mut Nobody)
+            && let Err(error) = files.member(&line, &mut ())
         {
             // What was not read because nobody wants it any more is not damaged.
             state = if terms.go_on().is_ok() { wrong(&mut judge, &line, error)? } else { return Err(error) };
@@ -126,26 +126,5 @@ fn collect(tree: &Tree, others: &mut Vec<String>) -> Result<Collector> {
                 return Ok(lines);
             }
         }
-    }
-}
-
-/// Wants only to know whether something is whole.
-struct Nobody;
-
-impl Visitor for Nobody {
-    fn manifest(&mut self, _: &Manifest) -> Result<()> {
-        Ok(())
-    }
-
-    fn member(&mut self, _: &Line, _: Option<&mut dyn Content>) -> Result<()> {
-        Ok(())
-    }
-
-    fn line(&mut self, _: &Line) -> Result<()> {
-        Ok(())
-    }
-
-    fn failure(&mut self, _: &Failure) -> Result<()> {
-        Ok(())
     }
 }
