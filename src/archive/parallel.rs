@@ -312,3 +312,6 @@ fn write_table(
     }
     sink.write_all(&if gzip { gzip::end(&end)? } else { zstd::end(&end)? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,25 @@ fn what_only_looks_like_noise_is_compressed() {
     assert!(!is_noise(b"") && !is_noise(&noise[..100]));
 }
 
+#[test]
+fn a_sample_is_what_lies_in_the_middle() {
+    let bytes: Vec<u8> = (0..100 << 10).map(|at: u32| (at >> 10) as u8).collect();
+    assert_eq!(sample(&bytes), &bytes[34 << 10..66 << 10]);
+    assert_eq!(sample(&bytes[..1000]), &bytes[..1000]);
+}
+
+#[test]
+fn what_becomes_a_little_shorter_is_not_worth_inflating() {
+    let mut encoder = Encoder::new(6);
+    let mut with_zeros = |count: usize| {
+        let mut bytes = noise(32 << 10);
+        bytes[10_000..10_000 + count].fill(0);
+        encoder.shrinks(&bytes).unwrap()
+    };
+    // 1 in 64 are 512.
+    assert!(!with_zeros(400) && with_zeros(700));
+}
+
 fn samples() -> Vec<Vec<u8>> {
     let noise = crate::archive::testing::noise(1_000_000);
     vec![vec![], vec![1], vec![0; 1 << 20], noise, vec![7; STORED_MAX], vec![7; STORED_MAX + 1]]

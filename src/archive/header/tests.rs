@@ -51,6 +51,20 @@ fn plain_entries_need_no_records() {
 }
 
 #[test]
+fn a_name_is_divided_where_neither_part_is_empty() {
+    let put = |name: &str| {
+        let mut block = ::tar::Header::new_ustar();
+        let fits = put_name(&mut block, name.as_bytes());
+        let ustar = block.as_ustar().unwrap();
+        let text = |field: &[u8]| field.iter().take_while(|byte| **byte != 0).count();
+        (fits, text(&ustar.prefix), text(&ustar.name))
+    };
+    assert_eq!(put(&format!("a/{}", "n".repeat(100))), (true, 1, 100));
+    assert!(!put(&format!("/{}", "n".repeat(100))).0);
+    assert!(!put(&format!("{}/", "n".repeat(110))).0);
+}
+
+#[test]
 fn numbers_end_with_a_nul() {
     let mut field = [0; 8];
     assert!(put_octal(&mut field, 0o7_777_777));

@@ -68,3 +68,40 @@ fn the_path_of_flags_is_told_once() {
     assert_eq!(told(Some("a"), Some("YQ==")), None);
     assert_eq!(told(None, Some("no base64")), None);
 }
+
+#[test]
+fn who_knows_no_templates_must_not_read_what_has_to_do_with_one() {
+    let record = |kind: ResourceKind, base: Option<ResourceKind>| {
+        let mut record = manifest().resources.remove(0);
+        record.kind = kind;
+        record.base = base.map(|kind| BaseRecord {
+            kind,
+            name: "base".to_owned(),
+            snapshot: None,
+            guid: None,
+            fingerprint: None,
+        });
+        record
+    };
+    use ResourceKind::{Jail, Release, Template};
+    for (kind, base, wanted) in [
+        (Jail, None, None),
+        (Jail, Some(Release), None),
+        (Jail, Some(Template), Some(TEMPLATES)),
+        (Template, None, Some(TEMPLATES)),
+        (Template, Some(Release), Some(TEMPLATES)),
+    ] {
+        assert_eq!(record(kind, base).requires(), wanted, "{kind:?} {base:?}");
+    }
+}
+
+#[test]
+fn the_kind_of_a_base_is_said_where_it_is_no_release() {
+    for (kind, said) in [(ResourceKind::Release, None), (ResourceKind::Template, Some("template"))] {
+        let base =
+            BaseRecord { kind, name: "base".to_owned(), snapshot: None, guid: None, fingerprint: None };
+        let json = serde_json::to_value(&base).unwrap();
+        assert_eq!(json.get("kind").and_then(|kind| kind.as_str()), said);
+        assert_eq!(serde_json::from_value::<BaseRecord>(json).unwrap(), base);
+    }
+}
