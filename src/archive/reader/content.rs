@@ -292,7 +292,6 @@ mod tests {
         let stream: Box<dyn BufRead> = Box::new(io::empty());
         let mut input = Input::new(Box::new(stream), &terms);
         let content = MemberContent::new(&mut input, extents, i64::MAX.cast_unsigned());
-        assert!(content.go_on().is_ok());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(50));
@@ -300,6 +299,25 @@ mod tests {
             });
             content.finish(Ok(())).unwrap_err()
         })
+    }
+
+    #[test]
+    fn who_writes_a_content_is_told_when_nobody_wants_it_any_more() {
+        let terms = Terms::new("it");
+        let stream: Box<dyn BufRead> = Box::new(io::empty());
+        let mut input = Input::new(Box::new(stream), &terms);
+        let content = MemberContent::new(&mut input, Vec::new(), 0);
+        assert!(content.go_on().is_ok());
+        terms.interrupted.store(true, Ordering::Relaxed);
+        assert!(content.go_on().is_err());
+    }
+
+    #[test]
+    fn less_than_was_asked_for_is_an_error() {
+        let stream: Box<dyn BufRead> = Box::new(io::Cursor::new(vec![7; 10]));
+        let mut input = Input::new(Box::new(stream), &Terms::new("it"));
+        assert_eq!(input.read_vec(4).unwrap(), [7; 4]);
+        assert!(matches!(input.read_vec(7), Err(Error::Damaged(_))));
     }
 
     /// The digest counts the zeros of a hole: exbibytes of them take centuries.

@@ -292,3 +292,6 @@ fn read_member(stream: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     }
     Ok(Some(member))
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,6 @@ impl<'a> Finder<'a> {
         Some((first, last))
     }
 }
+
+#[cfg(test)]
+mod tests;
