@@ -201,7 +201,6 @@ impl Checker {
         let Some((other, other_place, below)) = self.announced.find(to) else {
             return Err(refuse(name, &format!("it is a link to {to}, which is elsewhere")));
         };
-        let may_be_of_base = place == Place::Delta && other_place == Place::Delta && !below.is_root();
         if other != number {
             // A file that has names in several trees: its content came with the first of them.
             return match self.names.find(to.path()) {
@@ -212,7 +211,7 @@ impl Checker {
         match self.names.find(to.path()) {
             Some(Known::Other) => Ok(()),
             // A name that only the base has.
-            None if may_be_of_base => {
+            None if place == Place::Delta && !below.is_root() => {
                 self.names.lead_to(to.path());
                 Ok(())
             }
@@ -303,6 +302,8 @@ mod tests {
         assert!(leads("jails/a/root.tree/same", "jails/a/root.tree/file"));
         // Names in several trees.
         assert!(leads("jails/b/root.tree/other", "jails/a/root.tree/file"));
+        // No base has what is not there.
+        assert!(!leads("jails/a/root.tree/wrong", "jails/a/root.tree/missing"));
         for to in [
             "jails/a/root.tree",
             "jails/a/root.tree/missing",
