@@ -147,6 +147,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_that_is_wrong_is_told_by_its_number() {
+        let line =
+            crate::archive::testing::line("root/a", crate::archive::testing::entry(crate::tree::Kind::File));
+        let lines = [&crate::archive::index::line_to_json(&line)[..], b"no line\n"].concat();
+        let failed = |source| Error::Io { action: "read", subject: "the index".to_owned(), source };
+        let error = read_lines(&mut &lines[..], b"", &mut |_| Ok(()), &failed).err().unwrap();
+        assert!(error.to_string().contains("line 2 of its index is wrong"), "{error}");
+    }
+
+    #[test]
     fn a_content_reads_as_its_bytes() {
         let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
         let mut content = crate::tree::MemoryContent::new(bytes.clone());
