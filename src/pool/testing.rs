@@ -22,6 +22,8 @@ pub(crate) struct Twist {
     pub(crate) stays_open: bool,
     /// Streams are received, as those of btrfs: a dataset that holds the stream as a file.
     pub(crate) receives: bool,
+    /// These streams are those of ZFS, and so is all else.
+    pub(crate) of_zfs: bool,
     /// Datasets are file systems and have these snapshots, by name and GUID, all of them with what the dataset has now. Those with `plain`
     /// in their names stay directories.
     pub(crate) snapshots: Option<Vec<(&'static str, &'static str)>>,
@@ -65,7 +67,11 @@ impl OpenTree for StaysOpen {
 
 impl Backend for Twisted {
     fn kind(&self) -> BackendKind {
-        if self.twist.receives { BackendKind::Btrfs } else { self.inner.kind() }
+        match &self.twist {
+            Twist { of_zfs: true, .. } => BackendKind::Zfs,
+            Twist { receives: true, .. } => BackendKind::Btrfs,
+            _ => self.inner.kind(),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -3,6 +3,7 @@
 mod bases;
 mod configs;
 mod faults;
+mod foreign;
 mod links;
 mod merge;
 mod properties;
