@@ -352,3 +352,63 @@ fn a_pipe_is_read_from_front_to_back() {
         assert_eq!(found.members.len(), 1);
     }
 }
+
+/// The archive of a forge, whose parts between these places are compressed by themselves; a header is at each but the first.
+fn in_chunks(plain: &[u8], places: &[usize]) -> Vec<u8> {
+    let mut encoder = gzip::Encoder::new(6);
+    let (mut builder, mut bytes) = (table::Builder::default(), Vec::new());
+    let ends = places.iter().skip(1).copied().chain([plain.len()]);
+    for (number, (&begin, end)) in places.iter().zip(ends).enumerate() {
+        let member = encoder.encode(&plain[begin..end]).unwrap();
+        let header = number.checked_sub(1).map(|line| (0, line as u64));
+        builder.chunk(member.len() as u64, table::Content { plain_bytes: (end - begin) as u64, header });
+        bytes.extend(member);
+    }
+    let index_at = places[places.len() - 1] as u64;
+    let (table, end) = builder.finish(index_at);
+    bytes.extend(gzip::part(&table).unwrap());
+    bytes.extend(gzip::end(&end).unwrap());
+    bytes
+}
+
+#[test]
+fn what_is_wanted_must_be_what_its_line_says() {
+    let line = file("root/a", b"content").line;
+    let with = |header: &Line, content: &[u8]| {
+        let mut forge = Forge::new(&manifest());
+        let mut places = vec![0, forge.bytes.len()];
+        let digest = Some(crate::archive::Digest::of(b"content"));
+        forge.raw(header, content, 1);
+        forge.line(Line { role: crate::archive::index::Role::Member { digest }, ..line.clone() });
+        places.push(forge.bytes.len());
+        forge.file("root/b", b"b");
+        places.push(forge.bytes.len());
+        let bytes = in_chunks(&forge.finish(), &places);
+        pick(Source::File(memory(&bytes)), &|line| line.name == name("root/a"))
+    };
+    assert_eq!(with(&line, b"content").unwrap().1.members.len(), 1);
+    let mut other = line.clone();
+    other.entry.as_mut().unwrap().mode ^= 0o100;
+    assert!(matches!(with(&other, b"content"), Err(Error::Damaged(_))));
+    assert!(matches!(with(&line, b"CONTENT"), Err(Error::Damaged(_))));
+}
+
+#[test]
+fn of_a_file_that_changed_the_last_attempt_is_found() {
+    for compression in COMPRESSIONS {
+        let sink = MemorySink { patchable: true, ..MemorySink::default() };
+        let mut writer = Writer::tar(Box::new(sink.clone()), compression, &std::env::temp_dir()).unwrap();
+        writer.manifest(&manifest(), 0).unwrap();
+        let line = file("root/a", b"second").line;
+        for (attempt, bytes) in [(1, b"first!"), (2, b"second")] {
+            let mut content = content(6, &[(0, bytes.to_vec())]);
+            content.stable = attempt == 2;
+            writer.member(line.clone(), Body::Content(&mut content), attempt).unwrap();
+        }
+        writer.finish().unwrap();
+        let bytes = std::mem::take(&mut *sink.bytes.lock().unwrap());
+        let (_, found) = pick(Source::File(memory(&bytes)), &|_| true).unwrap();
+        let digest = found.members.last().unwrap().1.as_ref().unwrap().1;
+        assert_eq!(digest, crate::archive::Digest::of(b"second"), "{compression:?}");
+    }
+}

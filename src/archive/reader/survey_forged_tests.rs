@@ -270,8 +270,12 @@ fn what_lies_between_members_is_zeros() {
     let found = look(&bytes);
     assert_eq!((told(&found), found.index, found.others.len()), (vec![], IndexState::Whole, 1));
     assert!(!found.is_whole());
-    // In what is compressed a whole chunk is lost, and nothing is told of what would have followed.
-    let plain = forge().finish();
+    // In what is compressed a whole chunk is lost, nothing is told of what would have followed, and it goes on behind it.
+    let mut forge = forge();
+    for number in 0..4 {
+        forge.file(format!("root/later{number}"), &[b'x'; 700]);
+    }
+    let plain = forge.finish();
     let mut compressed = Vec::new();
     for part in plain.chunks(1024) {
         let member = gzip::Encoder::new(6).encode(part).unwrap();
@@ -281,7 +285,10 @@ fn what_lies_between_members_is_zeros() {
             compressed[begin + gzip::HEADER_BYTES + 4] ^= 0xff;
         }
     }
-    assert_eq!(look(&compressed).others, [""; 0]);
+    let found = look(&compressed);
+    assert_eq!(found.others, [""; 0]);
+    let told = told(&found);
+    assert!(told.iter().any(|one| one.0 == "./root/a") && !told.iter().any(|one| one.0 == "./root/later3"));
 }
 
 /// One of them agrees with the line, and the other is told by nobody.

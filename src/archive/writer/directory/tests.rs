@@ -188,7 +188,10 @@ fn force_replaces_an_archive() {
     let dest = dir.path().join("a");
     write(&dest, false).unwrap();
     let before = dest.metadata().unwrap().ino();
-    assert!(matches!(write(&dest, false), Err(Error::Exists(_))));
+    // Before anything is written.
+    assert!(matches!(Writer::directory(&dest, false, "s"), Err(Error::Exists(_))));
+    let below_a_file = dest.join("manifest.json/a");
+    assert!(matches!(Writer::directory(&below_a_file, true, "s"), Err(Error::Io { .. })));
     let mut abandoned = Writer::directory(&dest, true, "s").unwrap();
     abandoned.manifest(&manifest(), 0).unwrap();
     drop(abandoned);
