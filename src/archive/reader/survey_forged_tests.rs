@@ -275,17 +275,7 @@ fn what_lies_between_members_is_zeros() {
     for number in 0..4 {
         forge.file(format!("root/later{number}"), &[b'x'; 700]);
     }
-    let plain = forge.finish();
-    let mut compressed = Vec::new();
-    for part in plain.chunks(1024) {
-        let member = gzip::Encoder::new(6).encode(part).unwrap();
-        let begin = compressed.len();
-        compressed.extend(member);
-        if part.windows(12).any(|window| window == b"content of a") {
-            compressed[begin + gzip::HEADER_BYTES + 4] ^= 0xff;
-        }
-    }
-    let found = look(&compressed);
+    let found = look(&in_parts(&forge.finish(), 1024, b"content of a"));
     assert_eq!(found.others, [""; 0]);
     let told = told(&found);
     assert!(told.iter().any(|one| one.0 == "./root/a") && !told.iter().any(|one| one.0 == "./root/later3"));
@@ -346,4 +336,40 @@ fn what_ends_in_nonsense_is_told() {
     lost[good.len() + gzip::HEADER_BYTES + 4] ^= 0xff;
     let found = look(&lost);
     assert_eq!((found.others.len(), found.unreadable.len()), (0, 1), "{:?}", found.others);
+}
+
+/// The plain archive in parts of so many bytes, compressed each by itself, of which those with any of `broken` are damaged.
+fn in_parts(plain: &[u8], length: usize, broken: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in plain.chunks(length) {
+        let begin = bytes.len();
+        bytes.extend(gzip::Encoder::new(6).encode(part).unwrap());
+        if part.windows(broken.len()).any(|window| window == broken) {
+            bytes[begin + gzip::HEADER_BYTES + 4] ^= 0xff;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn what_is_damaged_behind_the_end_is_seen() {
+    let plain = forge().finish();
+    let whole = in_parts(&plain, 1024, b"nowhere");
+    assert!(look(&whole).is_whole());
+    let more = [&whole[..], &in_parts(b"more", 1024, b"more")].concat();
+    let found = look(&more);
+    assert_eq!((told(&found), found.unreadable.len(), found.is_whole()), (vec![], 1, false));
+}
+
+#[test]
+fn an_index_of_which_a_part_is_lost_ends_the_archive() {
+    let mut forge = forge();
+    for number in 0..40 {
+        forge.file(format!("root/file{number}"), b"x");
+    }
+    let plain = forge.finish();
+    let found = look(&in_parts(&plain, 1024, b"./root/file30\","));
+    assert_eq!(found.index, IndexState::Partial);
+    assert!(matches!(&found.others[..], [one] if one.ends_with("lines of its index cannot be understood")));
+    assert!(told(&found).iter().all(|(_, fault, rescue)| (*fault, *rescue) == (Unverified, Unproven)));
 }

@@ -169,6 +169,13 @@ fn what_is_there_is_kept() {
         assert_eq!(std::fs::read_to_string(dest.join("mine")).unwrap(), "mine");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
+    // Half of an archive is none.
+    for name in ["manifest.json", "index.jsonl"] {
+        std::fs::rename(dest.join("mine"), dest.join(name)).unwrap();
+        assert!(matches!(write(&dest, true), Err(Error::Exists(_))));
+        assert_eq!(std::fs::read_to_string(dest.join(name)).unwrap(), "mine");
+        std::fs::rename(dest.join(name), dest.join("mine")).unwrap();
+    }
     // It appears while the archive is written.
     let late = dir.path().join("late");
     for force in [false, true] {
@@ -180,6 +187,21 @@ fn what_is_there_is_kept() {
         std::fs::remove_file(&late).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
+}
+
+#[test]
+fn an_archive_that_appears_meanwhile_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a");
+    let mut writer = Writer::directory(&dest, false, "s").unwrap();
+    writer.manifest(&manifest(), 0).unwrap();
+    let mut other = Writer::directory(&dest, false, "t").unwrap();
+    other.manifest(&manifest(), 0).unwrap();
+    other.finish().unwrap();
+    let before = dest.metadata().unwrap().ino();
+    assert!(matches!(writer.finish(), Err(Error::Exists(_))));
+    assert_eq!(dest.metadata().unwrap().ino(), before);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -217,19 +239,6 @@ fn an_unstable_file_is_written_again() {
     writer.member(line, super::Body::Content(&mut longer), 2).unwrap();
     writer.finish().unwrap();
     assert_eq!(read_directory(&dest).unwrap().0.bytes, 5);
-}
-
-#[test]
-fn a_manifest_that_becomes_shorter_leaves_nothing_of_the_longer_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let dest = dir.path().join("a");
-    let mut writer = Writer::directory(&dest, false, "s").unwrap();
-    let mut longer = manifest();
-    longer.resources[0].snapshot = Some("long".repeat(100));
-    writer.manifest(&longer, 0).unwrap();
-    writer.amend_manifest(&manifest()).unwrap();
-    writer.finish().unwrap();
-    assert_eq!(read_directory(&dest).unwrap().1.manifest, Some(manifest()));
 }
 
 #[test]
