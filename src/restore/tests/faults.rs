@@ -1,6 +1,20 @@
 //! What could not be undone keeps the run's record, so that `remand cleanup` finds it.
 
 use super::*;
+use crate::event::Step;
+
+/// Somebody makes this directory when the jail `b` becomes visible.
+struct InTheWay(PathBuf);
+
+impl Observer for InTheWay {
+    fn event(&self, event: &Event) {
+        if event.step == Step::Publish && event.subject.as_deref() == Some("jail b") {
+            let _ = std::fs::create_dir(&self.0); // it begins and ends
+        }
+    }
+
+    fn warning(&self, _: &Warning) {}
+}
 
 fn keep_going() -> Options {
     Options { keep_going: true, ..Options::default() }
@@ -51,4 +65,22 @@ fn a_base_that_cannot_be_closed_keeps_the_record() {
         assert_eq!(host.names("jails"), ["b", "copy", "web"]);
         assert_eq!(has_record(&host), stays_open);
     }
+}
+
+/// `remand cleanup` would make visible what the record says is whole.
+#[test]
+fn a_rename_that_is_taken_back_is_not_in_the_record_that_stays() {
+    let host = Host::twisted(Twist { stuck: Some("staging"), ..Twist::default() });
+    let path = host.path("two.tar");
+    archive(&path, &two_jails(), &TWO, None);
+    let other = InTheWay(host.path("jails/b"));
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let outcome =
+        restore(&host.pool, &Options::default(), Input::Path(path.clone()), &other, &interrupted).map(drop);
+    assert_eq!((outcome.is_err(), host.names("jails")), (true, vec!["b".to_owned()]));
+    let [record, ..] = &host.names(".remand/runs")[..] else { panic!("a record") };
+    let record = std::fs::read(host.path(".remand/runs").join(record)).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let publish = record["publish"].as_array().map_or(0, Vec::len);
+    assert_eq!((&record["operation"], publish), (&"restore".into(), 0), "{record}");
 }
