@@ -118,8 +118,10 @@ mod tests {
     use crate::restore::stage::KeptBytes;
     use crate::undo::Undo;
 
+    type Described<'a> = (&'a str, Encoding, &'a [(&'a str, &'a str)]);
+
     /// A jail with the dataset `root` and these, each with its properties.
-    fn with_datasets(all: &[(&str, Encoding, &[(&str, &str)])]) -> Plan {
+    fn with_datasets(all: &[Described<'_>]) -> Plan {
         let mut record = two_jails().resources.remove(0);
         let map = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
