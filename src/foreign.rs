@@ -37,6 +37,8 @@ mod spool;
 mod stream;
 
 pub(crate) use sort::{Sort, sort_of_path, sort_of_stream};
+#[cfg(test)]
+pub(crate) use stream::tests::head as stream_head;
 
 use adapter::{Adapter, Made};
 use place::{About, Place};

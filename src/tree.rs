@@ -15,7 +15,7 @@ pub mod path;
 pub(crate) mod platform;
 pub mod read;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod write;
 
 pub use content::{Content, Extent, MemoryContent};

@@ -102,7 +102,7 @@ pub(super) mod tests {
     use crate::tree::MemoryContent;
 
     /// A record that begins a stream, and nothing behind it.
-    pub(in crate::foreign) fn head(name: &str, version: u64, objects: u32, little: bool) -> Vec<u8> {
+    pub(crate) fn head(name: &str, version: u64, objects: u32, little: bool) -> Vec<u8> {
         let mut head = vec![0; HEAD_BYTES];
         let mut put = |at: usize, value: u64, length: usize| {
             let (le, be) = (value.to_le_bytes(), value.to_be_bytes());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, FileTimes};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use remand_backends::{
@@ -21,7 +22,7 @@ const WHOLE: &str = "stream";
 /// What is other than in a pool of plain directories.
 #[derive(Debug, Default)]
 pub(crate) struct Twist {
-    /// Datasets with this in their names cannot be destroyed.
+    /// Datasets with this in their names cannot be destroyed, and neither can snapshots of them.
     pub(crate) stuck: Option<&'static str>,
     /// What was opened for reading cannot be closed.
     pub(crate) stays_open: bool,
@@ -35,9 +36,13 @@ pub(crate) struct Twist {
     pub(crate) locked: Option<&'static str>,
     /// A rename touches these directories of what is renamed, as those are touched in which something is mounted.
     pub(crate) touches: &'static [&'static str],
+    /// These streams are those of ZFS, and so is all else.
+    pub(crate) of_zfs: bool,
     /// Datasets are file systems and have these snapshots, by name and GUID, all of them with what the dataset has now. Those with `plain`
     /// in their names stay directories.
     pub(crate) snapshots: Option<Vec<(&'static str, &'static str)>>,
+    /// What receiving a stream ends with.
+    pub(crate) refuses: Option<fn(String) -> Error>,
 }
 
 impl Pool {
@@ -45,7 +50,7 @@ impl Pool {
     pub(crate) fn twisted(path: &Path, twist: Twist) -> Self {
         let inner = remand_backends::open(&format!("dir:{}", path.display())).unwrap();
         let layout = crate::layout::choose(inner.as_ref(), None).unwrap();
-        Self { backend: Box::new(Twisted { inner, twist }), layout }
+        Self { backend: Box::new(Twisted { inner, twist, made: Mutex::default() }), layout }
     }
 }
 
@@ -53,6 +58,8 @@ impl Pool {
 struct Twisted {
     inner: Box<dyn Backend>,
     twist: Twist,
+    /// Snapshots that were made, besides those of the twist.
+    made: Mutex<Vec<Snapshot>>,
 }
 
 fn refused(subject: &str) -> Error {
@@ -139,7 +146,11 @@ impl OpenTree for StaysOpen {
 
 impl Backend for Twisted {
     fn kind(&self) -> BackendKind {
-        if self.twist.receives { BackendKind::Btrfs } else { self.inner.kind() }
+        match &self.twist {
+            Twist { of_zfs: true, .. } => BackendKind::Zfs,
+            Twist { receives: true, .. } => BackendKind::Btrfs,
+            _ => self.inner.kind(),
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -182,7 +193,15 @@ impl Backend for Twisted {
             content_id: None,
             created_seconds: None,
         });
-        Ok(all.collect())
+        let made = self.made.lock().unwrap();
+        let made = made.iter().filter(|snapshot| snapshot.dataset == *name && self.twist.snapshots.is_some());
+        let made = made.map(|snapshot| SnapshotInfo {
+            snapshot: snapshot.clone(),
+            guid: None,
+            content_id: None,
+            created_seconds: None,
+        });
+        Ok(all.chain(made).collect())
     }
 
     fn parted_seconds(&self, clone: &Dataset) -> Result<Option<i64>> {
@@ -207,7 +226,10 @@ impl Backend for Twisted {
     }
 
     fn snapshot(&self, name: &DatasetName, snapshot: &SnapshotName, all: bool) -> Result<CreatedSnapshot> {
-        self.inner.snapshot(name, snapshot, all)
+        let created = self.inner.snapshot(name, snapshot, all)?;
+        let made = Snapshot { dataset: name.clone(), name: Some(snapshot.clone()) };
+        self.made.lock().unwrap().push(made);
+        Ok(created)
     }
 
     fn snapshot_together(&self, names: &[DatasetName], snapshot: &SnapshotName) -> Result<Together> {
@@ -215,6 +237,11 @@ impl Backend for Twisted {
     }
 
     fn destroy_snapshot(&self, created: CreatedSnapshot) -> std::result::Result<(), Kept<CreatedSnapshot>> {
+        let name = created.snapshot().dataset.clone();
+        if self.twist.stuck.is_some_and(|stuck| name.as_str().contains(stuck)) {
+            return Err(Kept { token: created, error: refused(name.as_str()) });
+        }
+        self.made.lock().unwrap().retain(|made| made.dataset != name);
         self.inner.destroy_snapshot(created)
     }
 
@@ -295,6 +322,9 @@ impl Streams for Twisted {
     }
 
     fn receive(&self, name: &DatasetName, stream: &mut dyn Read) -> Result<Created> {
+        if let Some(error) = self.twist.refuses {
+            return Err(error(name.to_string()));
+        }
         self.fill(self.inner.create(name)?, stream)
     }
 

@@ -150,6 +150,16 @@ mod tests {
         assert_eq!(find("a"), None);
     }
 
+    #[test]
+    fn a_config_hides_itself_and_what_comes_before_it() {
+        let files: Vec<_> = Form::ALL.iter().filter_map(|form| form.file()).collect();
+        let mut hidden = 0;
+        for form in Form::ALL {
+            hidden += usize::from(form.file().is_some());
+            assert_eq!(hides(form), files[..hidden], "{form:?}");
+        }
+    }
+
     /// Otherwise a member could lie where a dataset or the config is put.
     #[test]
     fn what_lies_in_the_place_of_something_else_is_taken() {

@@ -3,6 +3,7 @@
 mod bases;
 mod configs;
 mod faults;
+mod foreign;
 mod links;
 mod merge;
 mod properties;
@@ -134,7 +135,11 @@ fn line(path: &str, kind: Kind, size: usize) -> Line {
 /// Writes files, directories where the text is empty, and links where it begins with `->`.
 fn archive(path: &Path, manifest: &Manifest, members: &[(&str, &str)], failed: Option<u32>) {
     let sink = Box::new(FileSink::create(path, false, "x").unwrap());
-    let mut writer = Writer::tar(sink, Compression::None, &std::env::temp_dir()).unwrap();
+    let writer = Writer::tar(sink, Compression::None, &std::env::temp_dir()).unwrap();
+    written(writer, manifest, members, failed);
+}
+
+fn written(mut writer: Writer, manifest: &Manifest, members: &[(&str, &str)], failed: Option<u32>) {
     writer.manifest(manifest, 0).unwrap();
     for (path, text) in members {
         if let Some(to) = text.strip_prefix("->") {

@@ -307,6 +307,9 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
+        let described: std::collections::BTreeSet<_> = Kind::ALL.into_iter().map(Kind::described).collect();
+        assert_eq!(described.len(), Kind::ALL.len());
+        assert!(described.contains("a regular file") && described.contains("a block device"));
         assert!("File".parse::<Kind>().is_err());
     }
 }

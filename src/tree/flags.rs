@@ -240,5 +240,17 @@ mod tests {
         let flags: Flags = "schg,nodump,uappnd".parse().unwrap();
         assert_eq!(flags.forbidding().to_string(), "schg,uappnd");
         assert!(Flags::NODUMP.forbidding().is_empty());
+        let mut names: Vec<_> = Flags::FORBIDDING.names().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["sappnd", "schg", "sunlnk", "uappnd", "uchg", "uunlnk"]);
+    }
+
+    #[test]
+    fn flags_are_put_together_and_taken_away() {
+        let flags = |text: &str| text.parse::<Flags>().unwrap();
+        let (one, other) = (flags("schg,nodump"), flags("nodump,uappnd"));
+        assert_eq!(one.union(other), flags("schg,nodump,uappnd"));
+        assert_eq!(one.difference(other), Flags::SCHG);
+        assert_eq!(one.intersection(other), Flags::NODUMP);
     }
 }

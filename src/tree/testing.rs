@@ -35,3 +35,22 @@ impl Drop for Namespace {
         let _ = self.child.wait();
     }
 }
+
+/// Runs the test of this name once more, in a mount namespace of its own after `mounts`, a script; whether it is there that it asks.
+pub(crate) fn is_inside(test: &str, mounts: &str) -> bool {
+    const INSIDE: &str = "REMAND_TEST_INSIDE";
+    if std::env::var(INSIDE).is_ok_and(|inside| inside == test) {
+        return true;
+    }
+    let script = format!("{mounts} && exec \"$@\"");
+    let done = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(INSIDE, test)
+        .output()
+        .unwrap();
+    let told = [done.stdout, done.stderr].map(|told| String::from_utf8_lossy(&told).into_owned()).concat();
+    assert!(done.status.success() && told.contains("1 passed"), "{told}");
+    false
+}

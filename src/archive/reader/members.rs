@@ -91,3 +91,6 @@ impl Visitor for Taker<'_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -243,3 +243,58 @@ fn a_failed_read_ends_a_reading_wherever_it_is() {
     }
     assert!(number > 10);
 }
+
+#[test]
+fn reading_ends_when_it_is_interrupted() {
+    struct Interrupting(Arc<AtomicBool>, Vec<bool>);
+
+    impl Visitor for Interrupting {
+        fn manifest(&mut self, _: &Manifest) -> Result<()> {
+            Ok(())
+        }
+
+        fn member(&mut self, _: &Line, content: Option<&mut dyn Content>) -> Result<()> {
+            if let Some(content) = content {
+                self.1.push(content.go_on().is_ok());
+                self.0.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+
+        fn line(&mut self, _: &Line) -> Result<()> {
+            Ok(())
+        }
+
+        fn failure(&mut self, _: &Failure) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    let bytes = archive(Compression::None, true, &[file("root/a", b"a"), file("root/b", b"b")]);
+    let flag = Arc::new(AtomicBool::new(false));
+    let source = Source::Stream(Box::new(io::Cursor::new(bytes)));
+    let mut visitor = Interrupting(Arc::clone(&flag), Vec::new());
+    let _ = read(Source::Interruptible(Box::new(source), flag), "it", &mut visitor);
+    assert_eq!(visitor.1, [true, false]);
+}
+
+/// What went wrong in the adapter says more than what its reader saw of it.
+#[test]
+fn why_reading_failed_is_told_by_whoever_made_what_is_read() {
+    let whole = archive(Compression::None, true, &[file("root/a", b"a")]);
+    let read = |bytes: &[u8], failure: Option<Error>| {
+        let (tool, form) = ("iocage".to_owned(), "an export".to_owned());
+        let foreign =
+            crate::archive::manifest::Foreign { tool, form, limits: Vec::new(), notices: Vec::new() };
+        let origin = Arc::new(Origin::new(foreign, manifest()));
+        let at_work = origin.begin();
+        if let Some(failure) = failure {
+            at_work.fail(failure);
+        }
+        let source = Box::new(Source::Stream(Box::new(io::Cursor::new(bytes.to_vec()))));
+        read(Source::Adapted(source, origin), "it", &mut ())
+    };
+    let error = read(&whole[..700], Some(Error::Exists("mine".to_owned()))).unwrap_err();
+    assert!(matches!(&error, Error::Exists(what) if what == "mine"), "{error}");
+    assert!(matches!(read(&whole[..700], None), Err(Error::Damaged(_))));
+}

@@ -254,6 +254,9 @@ fn a_table_that_lies_is_never_believed() {
         }
         for (lie, index_at) in lies {
             let bytes = with_table(before, compression, &lie, index_at);
+            // Who reads all of it compares it with what is there.
+            let is_lie = (&lie, index_at) != (&chunks, end.index_at);
+            assert_eq!(matches!(read_archive(&bytes), Err(Error::Damaged(_))), is_lie);
             for wanted in [3, 11] {
                 let wants = |line: &Line| line.name == name(format!("root/{wanted}"));
                 match pick(Source::File(memory(&bytes)), &wants) {

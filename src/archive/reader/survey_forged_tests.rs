@@ -260,3 +260,83 @@ fn what_is_missing_is_missing() {
     assert_eq!(told(&found), of(&[("./root/lost", Missing, Lost), ("./root/dir", Missing, Unproven)]));
     assert!(!taken(&bytes, &found, false).0.contains(&"./root/dir".to_owned()));
 }
+
+/// What fills the last block of a content up is of no entry, and not as it was written all the same.
+#[test]
+fn what_lies_between_members_is_zeros() {
+    let mut bytes = forge().finish();
+    let at = bytes.windows(12).position(|window| window == b"content of a").unwrap();
+    bytes[at + 100] = 1;
+    let found = look(&bytes);
+    assert_eq!((told(&found), found.index, found.others.len()), (vec![], IndexState::Whole, 1));
+    assert!(!found.is_whole());
+    // In what is compressed a whole chunk is lost, and nothing is told of what would have followed.
+    let plain = forge().finish();
+    let mut compressed = Vec::new();
+    for part in plain.chunks(1024) {
+        let member = gzip::Encoder::new(6).encode(part).unwrap();
+        let begin = compressed.len();
+        compressed.extend(member);
+        if part.windows(12).any(|window| window == b"content of a") {
+            compressed[begin + gzip::HEADER_BYTES + 4] ^= 0xff;
+        }
+    }
+    assert_eq!(look(&compressed).others, [""; 0]);
+}
+
+/// One of them agrees with the line, and the other is told by nobody.
+#[test]
+fn a_name_that_comes_twice_is_no_second_attempt() {
+    let mut forge = forge();
+    forge.file("root/twice", b"first").raw(&file("root/twice", b"other").line, b"other", 1);
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert!(told(&found).is_empty());
+    let got = salvaged(&bytes, &found, false);
+    let twice: Vec<_> = got.members.iter().filter(|(line, _)| line.name == name("root/twice")).collect();
+    assert_eq!(twice.len(), 1);
+    assert_eq!(twice[0].1.as_ref().unwrap().1, Digest::of(b"first"));
+}
+
+/// Of an archive within an archive, which is no index of this one.
+#[test]
+fn members_behind_an_index_are_members() {
+    let mut forge = forge();
+    forge.raw(&file("index.jsonl", b"").line, b"", 1).file("root/behind", b"behind");
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert!(told(&found).is_empty(), "{:?}", told(&found));
+    assert!(taken(&bytes, &found, false).0.contains(&"./root/behind".to_owned()));
+}
+
+#[test]
+fn a_manifest_has_a_bound() {
+    let most = usize::try_from(crate::archive::bounds::MAX_MANIFEST_BYTES).unwrap();
+    let with = |length: usize| {
+        let mut json = manifest().to_json();
+        json.resize(length, b' ');
+        let mut forge = forge();
+        let rest = forge.bytes.split_off(512 + manifest().to_json().len().next_multiple_of(512));
+        forge.bytes.clear();
+        forge.raw(&file("manifest.json", &json).line, &json, 1).blocks(&rest);
+        look(&forge.finish()).manifest.is_some()
+    };
+    assert!(with(most) && !with(most + 1));
+}
+
+/// Where nothing follows that could be a member, it is told why the reading ended there, unless the loss itself is told.
+#[test]
+fn what_ends_in_nonsense_is_told() {
+    let mut forge = forge();
+    let at = forge.bytes.len();
+    let plain = forge.file("root/c", b"c").finish();
+    let packed = |bytes: &[u8]| gzip::Encoder::new(6).encode(bytes).unwrap();
+    let nonsense = [packed(&plain[..at]), packed(&[b'x'; 2048])].concat();
+    let found = look(&nonsense);
+    assert_eq!((found.others.len(), found.unreadable.len()), (1, 0), "{:?}", found.others);
+    let good = packed(&plain[..at]);
+    let mut lost = [&good[..], &packed(&plain[at..])].concat();
+    lost[good.len() + gzip::HEADER_BYTES + 4] ^= 0xff;
+    let found = look(&lost);
+    assert_eq!((found.others.len(), found.unreadable.len()), (0, 1), "{:?}", found.others);
+}

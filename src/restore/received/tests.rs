@@ -188,3 +188,60 @@ fn what_was_not_moved_after_all_is_forgotten_with_all_below_it() {
     let left = ["data", "data/in", "database", "other", "none"].map(|name| ledger.inherited_bytes(name));
     assert_eq!(left, [None, None, Some(9), Some(10), None]);
 }
+
+/// Content that comes in pieces of one length.
+struct Pieces {
+    bytes: Vec<u8>,
+    piece: usize,
+    next: usize,
+}
+
+impl Content for Pieces {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn extents(&self) -> &[crate::tree::Extent] {
+        &[]
+    }
+
+    fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        let (from, to) = (self.next, self.bytes.len().min(self.next + self.piece));
+        self.next = to;
+        Ok((from < to).then(|| (from as u64, &self.bytes[from..to])))
+    }
+}
+
+#[test]
+fn the_lines_do_not_depend_on_the_pieces_that_content_comes_in() {
+    let bytes = bytes();
+    let interval = usize::try_from(INTERVAL_BYTES).unwrap();
+    let expected = noted(&bytes, None);
+    for piece in [interval / 3 + 1, interval - 1, interval + 1, SIZE] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut ledger, path) = ledger(directory.path(), "pieces");
+        let mut content = Pieces { bytes: bytes.clone(), piece, next: 0 };
+        let interrupted = AtomicBool::new(false);
+        let mut guarded = Guarded::new(&mut content, &interrupted, &mut ledger, "data x");
+        guarded.begin().unwrap();
+        let mut got = Vec::new();
+        guarded.read_to_end(&mut got).unwrap();
+        assert!(got == bytes, "{piece}");
+        assert_eq!(Received::read(&path).unwrap().as_ref(), Some(&expected), "{piece}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_received_can_be_interrupted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ledger, _) = ledger(directory.path(), "ledger");
+    let mut content = MemoryContent::new(bytes());
+    let interrupted = AtomicBool::new(false);
+    let mut guarded = Guarded::new(&mut content, &interrupted, &mut ledger, "data x");
+    guarded.begin().unwrap();
+    let mut buffer = [0; 100];
+    assert_eq!(guarded.read(&mut buffer).unwrap(), 100);
+    interrupted.store(true, Ordering::Relaxed);
+    assert_eq!(guarded.read(&mut buffer).unwrap_err().to_string(), "interrupted");
+    assert!(!guarded.foreign);
+}

@@ -81,6 +81,178 @@ fn a_staged_release_gets_the_snapshot_that_it_lacks() {
     }
 }
 
+/// As it is with a release that was only fetched, in a pool that has snapshots.
+#[test]
+fn a_release_without_a_snapshot_gets_one_for_what_is_restored() {
+    let mut host = Host::new();
+    let path = exported(&host);
+    host.pool = Pool::twisted(host.directory.path(), Twist { snapshots: Some(vec![]), ..Twist::default() });
+    let options = Options { name: Some("copy".to_owned()), ..Options::default() };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let foreseen =
+        dry_run(&host.pool, &options, Input::Path(path.clone()), &host.told, &interrupted).unwrap();
+    assert_eq!(foreseen.resources[0].base.as_deref(), Some("base"));
+    let notices = host.notices();
+    assert!(notices.iter().any(|notice| notice.contains("has no snapshot yet")), "{notices:?}");
+    let root = DatasetName::new("releases/base/root").unwrap();
+    assert_eq!(host.pool.backend().snapshots(&root).unwrap(), []);
+    let report = host.restore(&path, &options).unwrap();
+    assert_eq!(report.resources[0].base.as_deref(), Some("base@copy"));
+    assert_eq!(host.pool.backend().snapshots(&root).unwrap().len(), 1);
+    assert_eq!(std::fs::read(host.path("jails/copy/root/etc/other")).unwrap(), b"other\n");
+    host.is_clean();
+}
+
+/// A copy of the base has to fit, of which each file is there once.
+#[test]
+fn of_a_base_that_is_copied_each_file_is_counted_once() {
+    const NAME: &str = "restore::tests::bases::of_a_base_that_is_copied_each_file_is_counted_once";
+    const SMALL: &str = "mount -t tmpfs -o size=24m none /dev/shm && export TMPDIR=/dev/shm";
+    if !crate::tree::testing::is_inside(NAME, SMALL) {
+        return;
+    }
+    let host = Host::new();
+    let large = "large ".repeat(1 << 20);
+    host.put("releases/base/root/large", &large);
+    std::fs::hard_link(host.path("releases/base/root/large"), host.path("releases/base/root/again")).unwrap();
+    host.put("jails/web/root/large", &large);
+    let path = exported(&host);
+    std::fs::remove_dir_all(host.path("jails/web")).unwrap();
+    let full = std::fs::File::create(host.path("full")).unwrap();
+    let twice = fs2::free_space(host.directory.path()).unwrap() - 7 * (1 << 20);
+    rustix::fs::fallocate(&full, rustix::fs::FallocateFlags::empty(), 0, twice).unwrap();
+    host.restore(&path, &Options::default()).unwrap();
+    std::fs::remove_dir_all(host.path("jails/web")).unwrap();
+    rustix::fs::fallocate(&full, rustix::fs::FallocateFlags::empty(), 0, twice + (2 << 20)).unwrap();
+    let told = host.restore(&path, &Options::default()).unwrap_err().to_string();
+    assert!(told.contains("on a copy of its base"), "{told}");
+    host.is_clean();
+}
+
+/// Whoever looks at the base computes what it holds once for all.
+#[test]
+fn what_a_base_holds_is_kept() {
+    let source = Host::new();
+    let path = exported(&source);
+    let host = Host::new();
+    for (path, text) in [("etc/conf", "as released\n"), ("etc/other", "other\n")] {
+        host.put(&format!("releases/base/root/{path}"), text);
+    }
+    let kept = || host.path(".remand/fingerprints").exists();
+    let foresee = || {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let input = Input::Path(path.clone());
+        dry_run(&host.pool, &Options::default(), input, &host.told, &interrupted).unwrap();
+    };
+    foresee();
+    assert!(!host.path(".remand").exists(), "a dry run makes no state directory");
+    host.pool.backend().state_directory().unwrap();
+    foresee();
+    assert!(kept());
+    std::fs::remove_dir_all(host.path(".remand/fingerprints")).unwrap();
+    host.restore(&path, &Options::default()).unwrap();
+    assert!(kept());
+}
+
+/// Exports these jails of a host with the releases that they are built on.
+fn with_base(host: &Host, jails: &[&str]) -> PathBuf {
+    let words: Vec<_> = jails.iter().map(|jail| (*jail).to_owned()).collect();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let selection = Selection::parse(Purpose::Export, &words, false, &[], None, now).unwrap();
+    let options = export::Options { with_base: true, ..export::Options::new(selection) };
+    let path = host.path("all.tar");
+    let destination = Destination::Path { path: path.clone(), force: false };
+    export::export(&host.pool, &options, destination, &host.told, &AtomicBool::new(false)).unwrap();
+    path
+}
+
+/// One of the jails has the name of a release that it has nothing to do with.
+#[test]
+fn each_jail_is_built_on_its_own_release_of_those_that_come_along() {
+    let source = Host::new();
+    for (release, jail) in [("one", "web"), ("two", "one"), ("three", "mail")] {
+        source.put(&format!("releases/{release}/root/etc/name"), release);
+        source.put(&format!("jails/{jail}/root/etc/name"), release);
+        source.put(&format!("jails/{jail}/root/etc/own"), jail);
+        let config = format!(r#"{{"id": "{jail}", "release": "{release}"}}"#);
+        source.put(&format!("jails/{jail}/config.json"), &config);
+    }
+    let path = with_base(&source, &["web", "one", "mail"]);
+    let host = Host::new();
+    let report = host.restore(&path, &Options::default()).unwrap();
+    assert_eq!(host.names("releases"), ["one", "three", "two"]);
+    assert_eq!(report.resources.len(), 6);
+    for (release, jail) in [("one", "web"), ("two", "one"), ("three", "mail")] {
+        let file = |name: &str| std::fs::read_to_string(host.path(&format!("jails/{jail}/root/etc/{name}")));
+        assert_eq!((file("name").unwrap(), file("own").unwrap()), (release.to_owned(), jail.to_owned()));
+        let base = report.resources.iter().find(|one| one.resource == format!("jail {jail}")).unwrap();
+        assert_eq!(base.base.as_deref(), Some(release));
+    }
+    host.is_clean();
+    // Who names another base gets that, also where the archive's own one is restored.
+    let host = Host::new();
+    host.put("releases/other/root/etc/name", "other");
+    let options = Options {
+        base: Some("other".to_owned()),
+        on_conflict: Some(OnConflict::Theirs),
+        ..selected(&["release:one", "jail:web"])
+    };
+    let report = host.restore(&path, &options).unwrap();
+    let base = report.resources.iter().find(|one| one.resource == "jail web").unwrap();
+    assert_eq!(base.base.as_deref(), Some("other"));
+}
+
+/// The first member of a jail may be its root.
+#[test]
+fn a_jail_without_a_config_is_built_on_the_release_that_comes_along() {
+    let source = Host::new();
+    exported(&source);
+    let mut manifest = manifest_of(&with_base(&source, &["web"]));
+    let [release, jail] = &mut manifest.resources[..] else { panic!("two") };
+    assert!(release.as_base.is_some());
+    jail.config = None;
+    let root = |record: &crate::archive::manifest::ResourceRecord| {
+        format!("{}{}", record.prefix.trim_start_matches("./"), record.datasets[0].member)
+    };
+    let (release, jail) = (root(release), root(jail));
+    let places = ["/etc", "/etc/conf", "/etc/other"].map(|below| format!("{release}{below}"));
+    let own = ["/etc", "/etc/conf"].map(|below| format!("{jail}{below}"));
+    let members = [
+        (&release[..], ""),
+        (&places[0], ""),
+        (&places[1], "as released\n"),
+        (&places[2], "other\n"),
+        (&jail, ""),
+        (&own[0], ""),
+        (&own[1], "by the jail\n"),
+    ];
+    let path = source.path("by-hand.tar");
+    archive(&path, &manifest, &members, None);
+    let host = Host::new();
+    // Its files are not those that the release had.
+    host.restore(&path, &Options { allow_base_mismatch: true, ..Options::default() }).unwrap();
+    assert_eq!((host.names("releases"), host.names("jails")), (vec!["base".into()], vec!["web".into()]));
+    assert_eq!(host.names("jails/web/root/etc"), ["conf", "other"]);
+    assert_eq!(std::fs::read(host.path("jails/web/root/etc/conf")).unwrap(), b"by the jail\n");
+    host.is_clean();
+}
+
+#[test]
+fn a_dry_run_finds_a_base_that_was_restored_under_a_name_of_its_own() {
+    let source = Host::new();
+    exported(&source);
+    let path = with_base(&source, &["web"]);
+    let host = Host::new();
+    host.put("releases/base/root/etc/conf", "of another release\n");
+    host.restore(&path, &selected(&["web"])).unwrap();
+    let releases = host.names("releases");
+    assert!(releases.len() == 2 && releases[1].starts_with("base-remand-"), "{releases:?}");
+    let options = Options { name: Some("copy".to_owned()), ..selected(&["web"]) };
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let foreseen = dry_run(&host.pool, &options, Input::Path(path), &host.told, &interrupted).unwrap();
+    assert_eq!(foreseen.resources[0].base.as_ref(), Some(&releases[1]));
+}
+
 #[test]
 fn each_part_of_a_basejail_is_that_of_its_own_place() {
     let host = Host::new();

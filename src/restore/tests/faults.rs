@@ -1,20 +1,6 @@
 //! What could not be undone keeps the run's record, so that `remand cleanup` finds it.
 
 use super::*;
-use crate::event::Step;
-
-/// Somebody makes this directory when the jail `b` becomes visible.
-struct InTheWay(PathBuf);
-
-impl Observer for InTheWay {
-    fn event(&self, event: &Event) {
-        if event.step == Step::Publish && event.subject.as_deref() == Some("jail b") {
-            let _ = std::fs::create_dir(&self.0); // it begins and ends
-        }
-    }
-
-    fn warning(&self, _: &Warning) {}
-}
 
 fn keep_going() -> Options {
     Options { keep_going: true, ..Options::default() }
@@ -23,6 +9,11 @@ fn keep_going() -> Options {
 /// Whether the record of a run is left.
 fn has_record(host: &Host) -> bool {
     !host.names(".remand/runs").is_empty()
+}
+
+/// Ids of those whose records are there.
+fn runs(host: &Host) -> Vec<String> {
+    host.names(".remand/runs").into_iter().filter(|name| crate::run::is_run_id(name)).collect()
 }
 
 #[test]
@@ -67,20 +58,78 @@ fn a_base_that_cannot_be_closed_keeps_the_record() {
     }
 }
 
-/// `remand cleanup` would make visible what the record says is whole.
+/// Makes what is in the way of a jail when that is about to become visible.
+struct InTheWay<'a>(&'a Host, &'static str);
+
+impl Observer for InTheWay<'_> {
+    fn event(&self, event: &Event) {
+        let is_its = event.subject.as_deref() == Some(&format!("jail {}", self.1));
+        if event.step == crate::event::Step::Publish && is_its {
+            let _ = std::fs::create_dir(self.0.path("jails").join(self.1));
+        }
+    }
+
+    fn warning(&self, _: &Warning) {}
+}
+
+/// `cleanup` would make the rest visible of what is on record as whole.
 #[test]
-fn a_rename_that_is_taken_back_is_not_in_the_record_that_stays() {
+fn what_was_taken_back_is_no_longer_on_record_as_whole() {
     let host = Host::twisted(Twist { stuck: Some("staging"), ..Twist::default() });
     let path = host.path("two.tar");
     archive(&path, &two_jails(), &TWO, None);
-    let other = InTheWay(host.path("jails/b"));
     let interrupted = Arc::new(AtomicBool::new(false));
-    let outcome =
-        restore(&host.pool, &Options::default(), Input::Path(path.clone()), &other, &interrupted).map(drop);
-    assert_eq!((outcome.is_err(), host.names("jails")), (true, vec!["b".to_owned()]));
-    let [record, ..] = &host.names(".remand/runs")[..] else { panic!("a record") };
-    let record = std::fs::read(host.path(".remand/runs").join(record)).unwrap();
-    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-    let publish = record["publish"].as_array().map_or(0, Vec::len);
-    assert_eq!((&record["operation"], publish), (&"restore".into(), 0), "{record}");
+    let input = Input::Path(path);
+    let outcome = restore(&host.pool, &Options::default(), input, &InTheWay(&host, "b"), &interrupted);
+    assert_eq!(outcome.unwrap_err().exit_status(), 12);
+    assert_eq!(host.names("jails"), ["b"]);
+    assert_eq!(host.names("jails/b"), [""; 0]);
+    let [run] = &runs(&host)[..] else { panic!("one run") };
+    let mut file = std::fs::File::open(host.path(".remand/runs").join(run)).unwrap();
+    let record = crate::run::read_record(&mut file);
+    assert!(record.operation == "restore" && record.publish.is_empty(), "{record:?}");
+    assert_eq!(host.names(".remand/staging").len(), 2);
+}
+
+/// Takes the staging dataset of the first resource for itself when that is told of a release.
+struct Stager<'a>(&'a Host);
+
+impl Observer for Stager<'_> {
+    fn event(&self, _: &Event) {}
+
+    fn warning(&self, _: &Warning) {}
+
+    fn notice(&self, _: &Warning) {
+        let [run] = &runs(self.0)[..] else { return };
+        std::fs::create_dir_all(self.0.path(".remand/staging").join(format!("{run}-00000"))).unwrap();
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_removed_keeps_the_record() {
+    for stuck in [None, Some("base-1.0")] {
+        let host = Host::twisted(Twist { stuck, snapshots: Some(vec![]), ..Twist::default() });
+        host.put("base/base-1.0/root/bin/tool", "x");
+        let mut manifest = two_jails();
+        let mut part = manifest.resources[0].datasets[0].clone();
+        (part.name, part.encoding) = ("root/bin".to_owned(), Encoding::Base);
+        part.member = crate::export::plan::member(&part.name, part.encoding);
+        part.base = Some(crate::archive::manifest::BaseRecord {
+            kind: crate::resource::ResourceKind::Release,
+            name: "base-1.0".to_owned(),
+            snapshot: Some("gone".to_owned()),
+            guid: None,
+            fingerprint: None,
+        });
+        manifest.resources[0].datasets.push(part);
+        let path = host.path("two.tar");
+        archive(&path, &manifest, &TWO, None);
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let report =
+            restore(&host.pool, &keep_going(), Input::Path(path), &Stager(&host), &interrupted).unwrap();
+        let failed: Vec<_> = report.resources.iter().filter_map(|one| one.failed.as_deref()).collect();
+        assert!(matches!(failed[..], [one] if one.contains("staging")), "{failed:?}");
+        assert_eq!(host.names("jails"), ["b"]);
+        assert_eq!(has_record(&host), stuck.is_some(), "{stuck:?}");
+    }
 }

@@ -133,3 +133,45 @@ fn a_link_to_what_another_dataset_lacks_is_lost() {
     assert!(!warnings.iter().any(|warning| warning.contains("which this base does not have")));
     host.is_clean();
 }
+
+/// Asks, when something becomes visible, what is open in staging: whoever has that in a thread of its own, which nothing is kept from.
+struct Looker {
+    ask: Mutex<std::sync::mpsc::Sender<()>>,
+    answers: Mutex<std::sync::mpsc::Receiver<Vec<PathBuf>>>,
+    seen: Mutex<Option<Vec<PathBuf>>>,
+}
+
+impl Observer for Looker {
+    fn event(&self, event: &Event) {
+        if event.step == crate::event::Step::Publish && self.seen.lock().unwrap().is_none() {
+            self.ask.lock().unwrap().send(()).unwrap();
+            *self.seen.lock().unwrap() = Some(self.answers.lock().unwrap().recv().unwrap());
+        }
+    }
+
+    fn warning(&self, _: &Warning) {}
+}
+
+/// A file system that is unmounted for its new name must not be in use.
+#[test]
+fn nothing_is_open_in_what_becomes_visible() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let members = [&TWO[..], &[("jails/b/root.tree/link", "->jails/a/root.tree/file")]].concat();
+    archive(&path, &two_jails(), &members, None);
+    let staging = host.path(".remand/staging");
+    let (ask, asked) = std::sync::mpsc::channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    let looker = Looker { ask: Mutex::new(ask), answers: Mutex::new(answers), seen: Mutex::default() };
+    std::thread::spawn(move || {
+        for () in asked {
+            let open = std::fs::read_dir("/proc/self/fd").unwrap();
+            let open = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+            answer.send(open.filter(|path| path.starts_with(&staging)).collect()).unwrap();
+        }
+    });
+    let interrupted = Arc::new(AtomicBool::new(false));
+    restore(&host.pool, &Options::default(), Input::Path(path), &looker, &interrupted).unwrap();
+    assert_eq!(looker.seen.into_inner().unwrap(), Some(vec![]));
+    assert_eq!(std::fs::read(host.path("jails/b/root/link")).unwrap(), b"of a");
+}

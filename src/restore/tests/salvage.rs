@@ -183,3 +183,41 @@ fn the_mark_of_a_salvage_leaves_of_a_long_note_what_has_room() {
         assert!([NOTE_BYTES - 1, NOTE_BYTES].contains(&note.len()), "{}", note.len());
     }
 }
+
+#[test]
+fn what_the_index_does_not_mention_is_counted_and_left_out() {
+    let host = Host::new();
+    let path = host.path("two");
+    written(Writer::directory(&path, false, "x").unwrap(), &two_jails(), &TWO, None);
+    std::fs::write(path.join("jails/a/root.tree/other"), "whose?").unwrap();
+    let report = host.restore(&path, &salvage(true)).unwrap();
+    let warnings = host.warnings();
+    assert_eq!(tolls(&report), [(1, 0, false), (0, 0, false)], "{warnings:?}");
+    let told = warnings.iter().filter(|warning| warning.contains("/other: is left out: ")).count();
+    assert_eq!(told, 1, "{warnings:?}");
+    assert_eq!(host.names("jails/a/root"), ["file"]);
+    host.is_clean();
+}
+
+/// A stream that is damaged is lost; a pool that cannot receive it is another matter.
+#[test]
+fn a_stream_that_is_refused_is_lost_only_where_it_is_damaged() {
+    use remand_backends::Error as Refusal;
+    let damage = |subject| Refusal::Stream { subject, reason: "it ends early".to_owned() };
+    let trouble = |subject| Refusal::Busy { subject, detail: "somebody uses it".to_owned() };
+    let refusals: [fn(String) -> Refusal; 2] = [damage, trouble];
+    for (refuses, fails) in refusals.into_iter().zip([false, true]) {
+        let twist = Twist { receives: true, refuses: Some(refuses), ..Twist::default() };
+        let host = Host::twisted(twist);
+        let members =
+            [("jails/a/root.tree", ""), ("jails/a/data.btrfs", "stream of data"), ("jails/b/root.tree", "")];
+        let path = with_datasets(&host, &[("data", Encoding::Btrfs)], &members);
+        assert!(host.restore(&path, &Options::default()).is_err());
+        host.is_clean();
+        host.warnings();
+        let restored = host.restore(&path, &salvage(false));
+        assert_eq!(restored.is_err(), fails, "{:?}", host.warnings());
+        assert_eq!(host.names("jails"), if fails { vec![] } else { vec!["a".to_owned(), "b".to_owned()] });
+        host.is_clean();
+    }
+}

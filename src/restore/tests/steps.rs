@@ -209,3 +209,62 @@ fn an_interrupt_within_a_stream_is_an_interrupt() {
     assert_eq!(host.names("jails"), [""; 0]);
     host.is_clean();
 }
+
+/// The names in staging when something becomes visible, and those of the runs.
+#[derive(Default)]
+struct Stages {
+    host: Option<Host>,
+    seen: Mutex<Option<[Vec<String>; 2]>>,
+}
+
+impl Observer for Stages {
+    fn event(&self, event: &Event) {
+        let host = self.host.as_ref().unwrap();
+        if event.step == Step::Publish {
+            let seen = [".remand/staging", ".remand/runs"].map(|directory| host.names(directory));
+            self.seen.lock().unwrap().get_or_insert(seen);
+        }
+    }
+
+    fn warning(&self, _: &Warning) {}
+}
+
+/// So that `cleanup` finds them whatever the record says.
+#[test]
+fn what_is_staged_has_the_name_of_its_run() {
+    for (words, expected) in [(&["a"][..], 1), (&[], 2)] {
+        let stages = Stages { host: Some(Host::new()), ..Stages::default() };
+        let host = stages.host.as_ref().unwrap();
+        let path = host.path("two.tar");
+        let mut manifest = two_jails();
+        if expected == 1 {
+            manifest.resources.truncate(1);
+        }
+        archive(&path, &manifest, &TWO[..2 * expected], None);
+        let interrupted = Arc::new(AtomicBool::new(false));
+        restore(&host.pool, &selected(words), Input::Path(path), &stages, &interrupted).unwrap();
+        let [names, runs] = stages.seen.lock().unwrap().take().unwrap();
+        let runs: Vec<_> = runs.iter().filter(|name| !name.ends_with(".received")).collect();
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        let of_run: Vec<_> = match expected {
+            1 => vec![(*run).clone()],
+            _ => (0..expected).map(|number| format!("{run}-{number:05}")).collect(),
+        };
+        assert_eq!(names, of_run);
+    }
+}
+
+/// Amid a content: what reads it fails in some way.
+#[test]
+fn an_interrupt_within_a_content_is_an_interrupt() {
+    let host = Host::new();
+    let path = host.path("two.tar");
+    let large = "x".repeat(32 << 20);
+    let members =
+        [("jails/a/files/large", large.as_str()), ("jails/a/root.tree", ""), ("jails/b/root.tree", "")];
+    archive(&path, &two_jails(), &members, None);
+    let course = Course { stop: Some(Step::ImportFiles), ..Course::default() };
+    let error = run(&host, &path, &Options::default(), &course).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    host.is_clean();
+}

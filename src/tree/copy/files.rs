@@ -138,3 +138,31 @@ fn write_file(
     }
     unreachable!("the last attempt returns")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::Tree;
+    use super::*;
+
+    #[test]
+    fn a_file_that_changed_while_it_was_read_is_read_again() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(from.path().join("file"), b"before").unwrap();
+        let root = Tree::open(from.path()).unwrap().root();
+        let stat = root.stat(b"file").unwrap().unwrap();
+        let entry = root.node(b"file", &stat).unwrap().unwrap().entry;
+        let content = root.open_file(b"file").unwrap().unwrap();
+        fs::write(from.path().join("file"), b"afterwards").unwrap();
+        let mut writer = TreeWriter::new(fs::File::open(to.path()).unwrap().into()).unwrap();
+        let path = TreePath::root().join(b"file");
+        let (bytes, loss) = write_file((&root, b"file", &path), entry, content, &mut writer).unwrap();
+        assert!(loss.is_none(), "{loss:?}");
+        assert_eq!(bytes, 10);
+        assert_eq!(fs::read(to.path().join("file")).unwrap(), b"afterwards");
+        let time =
+            |dir: &tempfile::TempDir| fs::metadata(dir.path().join("file")).unwrap().modified().unwrap();
+        assert_eq!(time(&from), time(&to));
+    }
+}

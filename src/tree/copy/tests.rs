@@ -32,13 +32,17 @@ fn hard_links_of_every_kind_are_kept() {
         assert!(done.success());
     }
     for name in ["file", "symlink", "fifo", "device"] {
-        fs::hard_link(from.path().join(name), from.path().join("d").join(name)).unwrap();
+        for other in [name.to_owned(), format!("{name}-once-more")] {
+            fs::hard_link(from.path().join(name), from.path().join("d").join(other)).unwrap();
+        }
     }
     let tree = Tree::open(from.path()).unwrap();
     let lost = copy(&tree, open(to.path()), &|_| false, &mut |_| ()).unwrap();
     assert!(lost.is_empty(), "{lost:?}");
     for name in ["file", "symlink", "fifo", "device"] {
-        assert_eq!(inode(to.path(), name), inode(to.path(), &format!("d/{name}")), "{name}");
+        for other in [format!("d/{name}"), format!("d/{name}-once-more")] {
+            assert_eq!(inode(to.path(), name), inode(to.path(), &other), "{other}");
+        }
     }
     assert_eq!(fs::read_link(to.path().join("d/symlink")).unwrap(), Path::new("nowhere"));
 }
@@ -63,20 +67,25 @@ fn what_is_excluded_is_not_copied_and_progress_is_told() {
 #[test]
 fn what_is_mounted_is_left_out() {
     let (from, to) = (tempdir(), tempdir());
-    fs::create_dir(from.path().join("mounted")).unwrap();
-    for name in ["file", "bound"] {
+    for name in ["mounted", "d"] {
+        fs::create_dir(from.path().join(name)).unwrap();
+    }
+    for name in ["file", "bound", "d/bound"] {
         fs::write(from.path().join(name), name).unwrap();
     }
     let namespace = Namespace::new(
         from.path(),
-        "mount -t tmpfs t mounted && touch mounted/inside && mount --bind file bound",
+        "mount -t tmpfs t mounted && touch mounted/inside && mount --bind file bound && mount --bind file d/bound",
     );
     let tree = Tree::open(&namespace.inside).unwrap();
-    let lost = copy(&tree, open(to.path()), &|_| false, &mut |_| ());
+    let mut told = Vec::new();
+    let lost = copy(&tree, open(to.path()), &|_| false, &mut |copied| told.push(copied.entries));
     let lost: Vec<_> = lost.unwrap().into_iter().map(|loss| (loss.path.to_string(), loss.what)).collect();
-    assert_eq!(lost, [("bound".to_owned(), "file".to_owned())]);
+    assert_eq!(lost, ["bound", "d/bound"].map(|path| (path.to_owned(), "file".to_owned())));
     assert_eq!(fs::read_dir(to.path().join("mounted")).unwrap().count(), 0);
     assert!(!to.path().join("bound").exists() && to.path().join("file").exists());
+    // Of names that came to nothing there is no progress.
+    assert_eq!(told, [1, 2, 3, 4]);
 }
 
 /// Directories on file systems that can share data.
@@ -262,4 +271,38 @@ fn what_has_become_a_directory_meanwhile_is_told() {
     assert_eq!(done.copied.entries, 1);
     assert!(writer.join_part(&done.directory, done.part).is_empty());
     assert!(!to.path().join("d").exists() && to.path().join("file").exists());
+}
+
+#[test]
+fn after_a_failure_a_thread_takes_no_more() {
+    let (from, to) = (tempdir(), tempdir());
+    fs::create_dir(from.path().join("d")).unwrap();
+    for name in ["file", "d/file"] {
+        fs::write(from.path().join(name), b"x").unwrap();
+    }
+    let tree = Tree::open(from.path()).unwrap();
+    let mut writer = TreeWriter::new(open(to.path())).unwrap();
+    let (jobs, queue) = unbounded();
+    let (tell, told) = unbounded();
+    // There is no `d` in the copy.
+    for dir in [tree.root().open_dir(b"d").unwrap().unwrap(), tree.root()] {
+        let part = writer.part(&TreePath::root()).unwrap();
+        jobs.send(Batch { from: dir, names: vec![b"file".to_vec()], part }).unwrap();
+    }
+    drop(jobs);
+    work(&Files::default(), &queue, &tell);
+    drop(tell);
+    assert_eq!(told.iter().map(|done| done.is_ok()).collect::<Vec<_>>(), [false]);
+    assert_eq!(queue.len(), 1);
+    // And where nobody wants to know what came of one.
+    let (tell, told) = unbounded();
+    drop(told);
+    let (jobs, queue) = unbounded();
+    for _ in 0..2 {
+        let part = writer.part(&TreePath::root()).unwrap();
+        jobs.send(Batch { from: tree.root(), names: Vec::new(), part }).unwrap();
+    }
+    drop(jobs);
+    work(&Files::default(), &queue, &tell);
+    assert_eq!(queue.len(), 1);
 }

@@ -434,3 +434,6 @@ pub(in crate::tree) fn make_socket(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::
 pub(in crate::tree) const fn has_device(device: Device) -> bool {
     device.major < 1 << 12 && device.minor < 1 << 20
 }
+
+#[cfg(test)]
+mod tests;

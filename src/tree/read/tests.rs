@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::tree::testing::Namespace;
+use crate::tree::testing::{Namespace, is_inside};
 use crate::tree::{Content, Extent};
 
 fn tree() -> (tempfile::TempDir, Tree) {
@@ -205,6 +205,40 @@ fn what_vanishes_or_changes_its_kind_is_none() {
     assert_eq!(gone.names().unwrap(), []);
 }
 
+/// FIFOs and links cannot be opened to ask for their attributes: the way to these is by `/proc`, and where there is none the answer is
+/// "no such file".
+#[test]
+fn without_proc_what_is_there_is_not_absent() {
+    const NAME: &str = "tree::read::tests::without_proc_what_is_there_is_not_absent";
+    if !is_inside(NAME, "mount -t tmpfs none /proc") {
+        return;
+    }
+    assert!(!Path::new("/proc/self").exists());
+    let (dir, tree) = tree();
+    symlink("nowhere", dir.path().join("link")).unwrap();
+    run("mkfifo", &[], &dir.path().join("fifo"));
+    let root = tree.root();
+    for name in [&b"link"[..], b"fifo"] {
+        let stat = root.stat(name).unwrap().unwrap();
+        let error = root.node(name, &stat).unwrap_err().to_string();
+        assert!(error.starts_with("Cannot read the attributes of "), "{error}");
+        fs::remove_file(dir.path().join(std::str::from_utf8(name).unwrap())).unwrap();
+        assert_eq!(root.node(name, &stat).unwrap(), None);
+    }
+}
+
+#[test]
+fn what_was_opened_for_the_attributes_is_handed_on_of_files_alone() {
+    let (dir, tree) = tree();
+    fs::write(dir.path().join("file"), b"x").unwrap();
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    for (name, listed) in [("file", true), ("file", false), ("dir", false)] {
+        let look = tree.root().look(name.as_bytes(), listed).unwrap().unwrap();
+        let (_, file) = tree.root().node_and_file(name.as_bytes(), look).unwrap().unwrap();
+        assert_eq!(file.is_some(), name == "file", "{name} {listed}");
+    }
+}
+
 #[test]
 fn the_directory_above_is_the_one_that_it_was() {
     let (dir, tree) = tree();
@@ -265,6 +299,20 @@ fn another_file_system_is_not_entered() {
     assert!(!root.stat(b"file").unwrap().unwrap().mount_point);
     drop(namespace);
     assert!(tree.root().open_dir(b"bound").unwrap().is_some());
+}
+
+/// As a file of an overlay has the device of its layer, and a directory of a Btrfs subvolume its own.
+#[test]
+fn the_device_tells_of_directories_alone_whether_they_are_mounted() {
+    let (dir, tree) = tree();
+    fs::write(dir.path().join("file"), b"x").unwrap();
+    fs::create_dir(dir.path().join("dir")).unwrap();
+    let root = tree.root();
+    let own = root.own_stat().unwrap().identity.device;
+    let mounted =
+        |name: &[u8], device| platform::stat(root.as_fd(), name, Some(device)).unwrap().stat.mount_point;
+    assert!(!mounted(b"file", own) && !mounted(b"dir", own));
+    assert!(!mounted(b"file", own + 1) && mounted(b"dir", own + 1));
 }
 
 #[test]

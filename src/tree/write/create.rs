@@ -88,3 +88,28 @@ fn is_unsupported(error: Errno) -> bool {
         Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::FdFlags;
+
+    use super::*;
+    use crate::tree::Tree;
+
+    #[test]
+    fn a_new_file_is_what_was_made_and_of_nobody_else() {
+        let place = tempfile::tempdir().unwrap();
+        let entry = Tree::open(place.path()).unwrap().root_node().unwrap().entry;
+        let writer = TreeWriter::new(std::fs::File::open(place.path()).unwrap().into()).unwrap();
+        let create = |name: &str| writer.create_file(name.as_bytes(), &TreePath::root(), &entry);
+        let file = create("file").unwrap();
+        assert!(rustix::io::fcntl_getfd(&file).unwrap().contains(FdFlags::CLOEXEC));
+        // Somebody has made another in between, or a link to it.
+        std::os::unix::fs::symlink("file", place.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("nothing", place.path().join("dangling")).unwrap();
+        for name in ["file", "link", "dangling"] {
+            assert!(create(name).is_err(), "{name}");
+        }
+        assert!(!place.path().join("nothing").exists());
+    }
+}

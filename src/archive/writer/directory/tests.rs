@@ -215,3 +215,32 @@ fn an_unstable_file_is_written_again() {
     writer.finish().unwrap();
     assert_eq!(read_directory(&dest).unwrap().0.bytes, 5);
 }
+
+#[test]
+fn a_manifest_that_becomes_shorter_leaves_nothing_of_the_longer_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a");
+    let mut writer = Writer::directory(&dest, false, "s").unwrap();
+    let mut longer = manifest();
+    longer.resources[0].snapshot = Some("long".repeat(100));
+    writer.manifest(&longer, 0).unwrap();
+    writer.amend_manifest(&manifest()).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(read_directory(&dest).unwrap().1.manifest, Some(manifest()));
+}
+
+#[test]
+fn a_manifest_has_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("a");
+    write_some(&dest, false, &[file("config.json", b"{}")]).unwrap();
+    let most = usize::try_from(crate::archive::bounds::MAX_MANIFEST_BYTES).unwrap();
+    let read = |length: usize| {
+        let mut json = std::fs::read(dest.join("manifest.json")).unwrap();
+        json.resize(length, b' ');
+        std::fs::write(dest.join("manifest.json"), json).unwrap();
+        read_manifest(Source::Path(dest.clone()), "it")
+    };
+    read(most).unwrap();
+    assert!(matches!(read(most + 1), Err(Error::Refused(_))));
+}

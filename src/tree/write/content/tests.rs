@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::archive::testing::noise;
+use crate::tree::Tree;
+use crate::tree::testing::Namespace;
 
 /// Files of one directory.
 struct Files(tempfile::TempDir);
@@ -49,6 +51,12 @@ impl Files {
         self.file("target").into()
     }
 
+    /// Whether the kernel copies from one to another.
+    fn are_copied(&self) -> bool {
+        let source = self.source("probe", 10, &extents(&[(0, 10)]));
+        platform::copy_range(source.as_fd(), self.file("copy of probe").as_fd(), 0, 10) == Ok(10)
+    }
+
     fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
@@ -61,6 +69,9 @@ fn extents(runs: &[(u64, u64)]) -> Vec<Extent> {
 #[test]
 fn the_kernel_copies_data_and_leaves_holes() {
     let files = Files::new();
+    if !files.are_copied() {
+        return eprintln!("SKIPPED copies by the kernel: it refuses them here");
+    }
     let most = 2 * COPY_BYTES as u64 + 100;
     for (size, runs) in [
         (1, vec![(0, 1)]),
@@ -74,9 +85,7 @@ fn the_kernel_copies_data_and_leaves_holes() {
         let data = extents(&runs);
         let source = files.source("source", size, &data);
         let (mut shortcuts, target) = (Shortcuts::default(), files.target());
-        if !shortcuts.copy(&target, source.as_fd(), &data, size).unwrap() {
-            return eprintln!("SKIPPED copies by the kernel: it refuses them here");
-        }
+        assert!(shortcuts.copy(&target, source.as_fd(), &data, size).unwrap());
         assert!(files.read("target") == files.read("source"), "{size} {runs:?}");
         assert!(!shortcuts.no_copies);
     }
@@ -163,4 +172,49 @@ fn a_file_that_cannot_be_cloned_says_nothing_of_others() {
         assert!(Shortcuts::clone(&mut shortcuts, &files.target(), source.as_fd(), 100_000).unwrap());
         assert!(files.read("target") == files.read("source"));
     }
+}
+
+/// Content of a file that nobody may read.
+struct Unreadable(File, Vec<Extent>);
+
+impl Content for Unreadable {
+    fn size(&self) -> u64 {
+        self.1.iter().map(|extent| extent.length).sum()
+    }
+
+    fn extents(&self) -> &[Extent] {
+        &self.1
+    }
+
+    fn next_data(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        Err(io::Error::other("it was read"))
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+}
+
+#[test]
+fn what_can_be_copied_by_the_kernel_is_not_read() {
+    let files = Files::new();
+    if !files.are_copied() {
+        return eprintln!("SKIPPED copies by the kernel: it refuses them here");
+    }
+    let data = extents(&[(0, 5000)]);
+    let mut content = Unreadable(files.source("source", 5000, &data), data);
+    let entry = Tree::open(files.0.path()).unwrap().root_node().unwrap().entry;
+    let target = files.target();
+    Shortcuts::default().write(&target, &TreePath::root(), &entry, Some(&mut content)).unwrap();
+    assert!(files.read("target") == files.read("source"));
+}
+
+#[test]
+fn a_disk_that_is_full_amid_a_piece_is_told() {
+    let place = tempfile::tempdir().unwrap();
+    let mount = format!("mount -t tmpfs -o size=1m t {}", place.path().display());
+    let small = Namespace::new(place.path(), &mount);
+    let file = OwnedFd::from(File::create(small.inside.join("file")).unwrap());
+    let error = write_at(&file, &noise(3 << 19), 0).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
 }

@@ -185,3 +185,17 @@ fn depth_costs_neither_stack_nor_descriptors() {
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn permission_bits_are_not_set_through_a_link() {
+    use crate::tree::platform::{self, Place as Entity};
+    let place = Place::new();
+    put_file(&mut place.writer(), "file", b"x");
+    std::os::unix::fs::symlink("file", place.at("link")).unwrap();
+    let before = place.entry("file").mode;
+    let dir = fs::File::open(place.path()).unwrap();
+    let link = Entity { dir: dir.as_fd(), name: b"link", own: None };
+    // Some kernels refuse this, and others have modes of links.
+    let _ = platform::set_mode(&link, 0o777);
+    assert_eq!(place.entry("file").mode, before);
+}

@@ -127,3 +127,50 @@ fn attributes_that_the_kernel_keeps_are_noticed_and_read() {
     tree.root_node().unwrap();
     assert_eq!(tree.unread(), None);
 }
+
+#[test]
+fn what_could_not_be_made_and_then_was_is_missing_no_more() {
+    let place = Place::new();
+    // No kernel has such a device.
+    let none = Entry { device: Some(Device { major: u32::MAX, minor: 0 }), ..plain(Kind::CharDevice) };
+    let mut writer = place.writer();
+    for at in ["missing", "made"] {
+        writer.put(&path(at), &none, None).unwrap();
+    }
+    put_file(&mut writer, "made", b"x");
+    fs::remove_file(place.at("made")).unwrap();
+    writer.set_metadata(&path("missing"), &none).unwrap();
+    writer.link(&path("another"), &path("missing")).unwrap();
+    assert!(writer.set_metadata(&path("made"), &plain(Kind::File)).is_err());
+    assert!(writer.link(&path("another"), &path("made")).is_err());
+    let names = ["missing", "made", "another"];
+    let what = ["device node", "device node", "hard link"];
+    let expected: Vec<_> = names.iter().zip(what).map(|(name, what)| ((*name).into(), what.into())).collect();
+    assert_eq!(losses(writer), expected);
+}
+
+#[test]
+fn a_kind_that_the_system_will_not_have_is_told_from_a_failure() {
+    let place = Place::new();
+    fs::create_dir(place.at("d")).unwrap();
+    let mut writer = TreeWriter::new(fs::File::open(place.at("d")).unwrap().into()).unwrap();
+    fs::remove_dir(place.at("d")).unwrap();
+    for kind in [Kind::Fifo, Kind::Socket, Kind::Symlink, Kind::CharDevice] {
+        let error = writer.put(&path("entry"), &plain(kind), None).unwrap_err();
+        assert!(matches!(error, Error::Io { action: "make", .. }), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_is_no_directory_for_that() {
+    let place = Place::new();
+    fs::create_dir(place.at("mounted")).unwrap();
+    let mounts = "mount -t tmpfs t mounted && touch mounted/file && mount -o remount,ro mounted";
+    let namespace = Namespace::new(place.path(), mounts);
+    let mounted = fs::File::open(namespace.inside.join("mounted")).unwrap();
+    let mut writer = TreeWriter::new(mounted.into()).unwrap();
+    match writer.remove(&path("file")) {
+        Err(Error::Io { source, .. }) => assert_eq!(Errno::from_io_error(&source), Some(Errno::ROFS)),
+        other => panic!("{other:?}"),
+    }
+}
