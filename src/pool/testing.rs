@@ -1,17 +1,23 @@
 //! A pool of plain directories that receives streams and has snapshots too, and fails where a test wants it to.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::{File, FileTimes};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use remand_backends::{
-    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetName, Error, Kept,
-    Leftover, NativeDiff, OpenTree, Result, SendOptions, Snapshot, SnapshotInfo, SnapshotName, Streams,
-    Together,
+    Backend, BackendKind, Capabilities, Created, CreatedSnapshot, Dataset, DatasetName, Encryption, Error,
+    Kept, Leftover, NativeDiff, OpenTree, Partial, ReceiveOptions, Result, SendOptions, Snapshot,
+    SnapshotInfo, SnapshotName, Streams, Together,
 };
 
 use super::Pool;
+
+/// What came of a stream that is not whole yet, and of one that is.
+const PART: &str = "stream.part";
+const WHOLE: &str = "stream";
 
 /// What is other than in a pool of plain directories.
 #[derive(Debug, Default)]
@@ -22,6 +28,14 @@ pub(crate) struct Twist {
     pub(crate) stays_open: bool,
     /// Streams are received, as those of btrfs: a dataset that holds the stream as a file.
     pub(crate) receives: bool,
+    /// A stream breaks off after so many bytes, and what came of it is kept.
+    pub(crate) breaks_off: Option<u64>,
+    /// What is received has this file too.
+    pub(crate) holds: Option<&'static str>,
+    /// Datasets with this in their names are encrypted, and their keys are not there.
+    pub(crate) locked: Option<&'static str>,
+    /// A rename touches these directories of what is renamed, as those are touched in which something is mounted.
+    pub(crate) touches: &'static [&'static str],
     /// These streams are those of ZFS, and so is all else.
     pub(crate) of_zfs: bool,
     /// Datasets are file systems and have these snapshots, by name and GUID, all of them with what the dataset has now. Those with `plain`
@@ -50,6 +64,71 @@ struct Twisted {
 
 fn refused(subject: &str) -> Error {
     Error::Busy { subject: subject.to_owned(), detail: "the test wants it so".to_owned() }
+}
+
+impl Twisted {
+    fn path(&self, name: &DatasetName) -> PathBuf {
+        self.directory().join(name.as_str())
+    }
+
+    /// Reads a stream into a dataset, of which it may have the begin.
+    fn fill(&self, created: Created, stream: &mut dyn Read) -> Result<Created> {
+        let name = created.dataset().clone();
+        let (part, whole) = (self.path(&name).join(PART), self.path(&name).join(WHOLE));
+        let limit = self.twist.breaks_off.unwrap_or(u64::MAX);
+        let mut stream = stream.take(limit);
+        let mut fill = || {
+            if whole.exists() {
+                std::fs::rename(&whole, &part)?;
+            }
+            let mut file = File::options().create(true).append(true).open(&part)?;
+            let had = file.metadata()?.len();
+            io::copy(&mut (&mut stream).take(had), &mut io::sink())?;
+            io::copy(&mut stream, &mut file)?;
+            if let Some(held) = self.twist.holds.map(|held| self.path(&name).join(held)) {
+                std::fs::create_dir_all(held.parent().unwrap())?;
+                std::fs::write(held, "of the stream")?;
+            }
+            file.metadata().map(|now| now.len())
+        };
+        match fill() {
+            Ok(received_bytes) if stream.limit() == 0 => {
+                let cause = Box::new(refused(name.as_str()));
+                Err(Error::Kept { subject: name.to_string(), received_bytes, cause })
+            }
+            Ok(_) => {
+                std::fs::rename(part, whole).map_err(failed(&name))?;
+                Ok(created)
+            }
+            Err(error) => {
+                self.inner.destroy(created).map_err(|kept| kept.error)?;
+                Err(failed(&name)(error))
+            }
+        }
+    }
+
+    /// Datasets at and below `name` that a stream came for.
+    fn received(&self, name: &DatasetName) -> Vec<DatasetName> {
+        let mut found = Vec::new();
+        let mut left = vec![name.clone()];
+        while let Some(name) = left.pop() {
+            let path = self.path(&name);
+            if path.join(PART).exists() || path.join(WHOLE).exists() {
+                found.push(name.clone());
+            }
+            for entry in std::fs::read_dir(path).into_iter().flatten().map(io::Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    left.push(name.join(entry.file_name().to_str().unwrap()).unwrap());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn failed(name: &DatasetName) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Io { action: "receive", subject: name.to_string(), source }
 }
 
 #[derive(Debug)]
@@ -98,7 +177,13 @@ impl Backend for Twisted {
     }
 
     fn descendants(&self, name: &DatasetName) -> Result<Vec<Dataset>> {
-        self.inner.descendants(name)
+        let mut all = self.inner.descendants(name)?;
+        for received in self.received(name).into_iter().filter(|received| received != name) {
+            if !all.iter().any(|known| known.name == received) {
+                all.extend(self.dataset(&received)?);
+            }
+        }
+        Ok(all)
     }
 
     fn snapshots(&self, name: &DatasetName) -> Result<Vec<SnapshotInfo>> {
@@ -125,6 +210,11 @@ impl Backend for Twisted {
 
     fn enclosed(&self, name: &DatasetName) -> Result<Vec<String>> {
         self.inner.enclosed(name)
+    }
+
+    fn encryption(&self, name: &DatasetName) -> Result<Encryption> {
+        let locked = self.twist.locked.is_some_and(|locked| name.as_str().contains(locked));
+        Ok(if locked { Encryption::Locked } else { Encryption::None })
     }
 
     fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
@@ -169,6 +259,10 @@ impl Backend for Twisted {
     }
 
     fn create(&self, name: &DatasetName) -> Result<Created> {
+        // It would be mounted over what is empty.
+        if self.twist.holds.is_some() {
+            let _ = std::fs::remove_dir(self.path(name));
+        }
         self.inner.create(name)
     }
 
@@ -177,7 +271,12 @@ impl Backend for Twisted {
     }
 
     fn rename(&self, created: Created, to: &DatasetName) -> std::result::Result<Created, Kept<Created>> {
-        self.inner.rename(created, to)
+        let renamed = self.inner.rename(created, to)?;
+        for touched in self.twist.touches {
+            let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH);
+            File::open(self.path(to).join(touched)).unwrap().set_times(times).unwrap();
+        }
+        Ok(renamed)
     }
 
     fn mount(&self, name: &DatasetName) -> Result<()> {
@@ -226,17 +325,27 @@ impl Streams for Twisted {
         if let Some(error) = self.twist.refuses {
             return Err(error(name.to_string()));
         }
-        let failed = |source| Error::Io { action: "receive", subject: name.to_string(), source };
-        let created = self.inner.create(name)?;
-        let received = std::fs::File::create(self.directory().join(name.as_str()).join("stream"))
-            .and_then(|mut file| std::io::copy(stream, &mut file));
-        match received {
-            Ok(_) => Ok(created),
-            Err(source) => {
-                self.inner.destroy(created).map_err(|kept| kept.error)?;
-                Err(failed(source))
-            }
-        }
+        self.fill(self.inner.create(name)?, stream)
+    }
+
+    fn partials(&self, name: &DatasetName) -> Result<Vec<Partial>> {
+        let part = |dataset: DatasetName| {
+            let received_bytes = self.path(&dataset).join(PART).metadata().ok()?.len();
+            Some(Partial { dataset, received_bytes })
+        };
+        Ok(self.received(name).into_iter().filter_map(part).collect())
+    }
+
+    fn take_over(&self, from: &DatasetName, to: &DatasetName) -> Result<Option<Created>> {
+        // A token can be had of what lies right in staging.
+        let between = DatasetName::new(".remand/staging/taken").unwrap();
+        std::fs::rename(self.path(from), self.path(&between)).map_err(failed(from))?;
+        let created = self.inner.adopt(&Leftover::Dataset(between))?;
+        created.map(|created| self.inner.rename(created, to).map_err(|kept| kept.error)).transpose()
+    }
+
+    fn resume(&self, created: Created, stream: &mut dyn Read, _: &ReceiveOptions) -> Result<Created> {
+        self.fill(created, stream)
     }
 
     fn drop_snapshot(&self, _: &Created, _: &SnapshotName) -> Result<()> {

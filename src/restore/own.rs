@@ -86,6 +86,21 @@ impl Read for Interrupted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Silent;
+    use crate::pool::testing::Twist;
+
+    #[test]
+    fn streams_of_another_kind_of_pool_are_none_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("jails")).unwrap();
+        let pool = Pool::twisted(directory.path(), Twist { receives: true, ..Twist::default() });
+        let (steps, interrupted) = (Steps::new(&Silent, "web"), AtomicBool::new(false));
+        let mut own = Own::new(&pool, &steps, &interrupted);
+        let error = own.receive(&mut &b"a stream"[..]).map(drop).unwrap_err().to_string();
+        assert!(error.contains("made of ZFS streams") && error.contains("(btrfs) cannot receive"), "{error}");
+        assert_eq!(pool.backend().existing_state_directory().unwrap(), None);
+        own.conclude(Ok(())).unwrap();
+    }
 
     #[test]
     fn a_stream_passes_until_it_is_interrupted() {

@@ -93,10 +93,9 @@ impl<'a> Earlier<'a> {
             }
             let below = backend.descendants(&from).map_err(failed())?;
             let partials = streams.partials(&from).map_err(failed())?;
-            let all = below.iter().map(|dataset| &dataset.name).filter(|other| **other != from);
             let above = format!("{from}/");
-            let names: Option<Vec<String>> =
-                all.map(|other| Some(format!("{key}/{}", other.as_str().strip_prefix(&above)?))).collect();
+            let all = below.iter().map(|dataset| dataset.name.as_str().strip_prefix(&above));
+            let names: Option<Vec<String>> = all.map(|other| Some(format!("{key}/{}", other?))).collect();
             let part = partials.iter().find(|partial| partial.dataset == from);
             let received_bytes = part.map_or(0, |partial| partial.received_bytes);
             let received = Received::read(&run.received_path())?;

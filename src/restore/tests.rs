@@ -8,8 +8,10 @@ mod links;
 mod merge;
 mod properties;
 mod refused;
+mod resume;
 mod salvage;
 mod steps;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

@@ -109,3 +109,93 @@ fn open(pool: &Pool, resource: &DatasetName, kept: &KeptTime) -> Option<Dir> {
 fn is_inside(name: &str, above: &str) -> bool {
     name.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::two_jails;
+    use crate::event::Silent;
+    use crate::restore::stage::KeptBytes;
+    use crate::undo::Undo;
+
+    type Described<'a> = (&'a str, Encoding, &'a [(&'a str, &'a str)]);
+
+    /// A jail with the dataset `root` and these, each with its properties.
+    fn with_datasets(all: &[Described<'_>]) -> Plan {
+        let mut record = two_jails().resources.remove(0);
+        let map = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        for (name, encoding, properties) in all {
+            let mut dataset = record.datasets[0].clone();
+            (dataset.name, dataset.encoding) = ((*name).to_owned(), *encoding);
+            dataset.member = crate::export::plan::member(name, *encoding);
+            dataset.properties = map(properties);
+            match record.datasets.iter_mut().find(|known| known.name == *name) {
+                Some(known) => *known = dataset,
+                None => record.datasets.push(dataset),
+            }
+        }
+        super::super::plan::plan(&record, None, false).unwrap()
+    }
+
+    #[test]
+    fn a_dataset_is_mounted_in_the_nearest_above_it() {
+        let names = ["data", "data/db", "data/db/log/old", "database/x", "root/usr/lib"];
+        let plan = with_datasets(&names.map(|name| (name, Encoding::Tree, &[][..])));
+        let found: Vec<_> = plan.datasets.iter().map(|target| mounted_in(target, &plan).unwrap()).collect();
+        let found = found.iter().map(|(holder, path)| (holder.map_or("", |one| &one.name), path.to_string()));
+        let expected = [
+            ("", "root"),
+            ("", "data"),
+            ("data", "db"),
+            ("data/db", "log/old"),
+            ("", "database/x"),
+            ("root", "usr/lib"),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected.map(|(holder, path)| (holder, path.to_owned())));
+    }
+
+    /// In what is read-only nobody could make them later. Nothing is in the way of what zfs(8) makes.
+    #[test]
+    fn mount_points_are_made_in_what_becomes_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("jails")).unwrap();
+        let pool = Pool::open(directory.path().to_str().unwrap()).unwrap();
+        pool.backend().state_directory().unwrap();
+        let plan = with_datasets(&[
+            ("root", Encoding::Tree, &[("readonly", "on")]),
+            ("root/in", Encoding::Zfs, &[("canmount", "on")]),
+            ("root/off", Encoding::Zfs, &[("canmount", "off")]),
+            ("root/tree", Encoding::Tree, &[]),
+            ("data", Encoding::Zfs, &[("readonly", "on")]),
+            ("open", Encoding::Tree, &[("readonly", "off")]),
+            ("open/in", Encoding::Zfs, &[]),
+        ]);
+        let steps = Steps::new(&Silent, "a");
+        let mut undo = Undo::new(&steps);
+        let (run, kept) = (crate::run::new_id(), KeptBytes::default());
+        let stage = Stage::create(&pool, (&run, None), &plan, &kept, &mut undo, &steps).unwrap();
+        let staged = directory.path().join(stage.dataset.as_str());
+        for name in ["root", "open"] {
+            std::fs::create_dir(staged.join(name)).unwrap();
+            let of_old = std::fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+            std::fs::File::open(staged.join(name)).unwrap().set_times(of_old).unwrap();
+        }
+        let times = stage.times(&plan).unwrap();
+        stage.make_mount_points(&plan, &times, &steps).unwrap();
+        let names = |below: &str| {
+            let entries = std::fs::read_dir(staged.join(below)).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            (names("root"), names("open"), names("")),
+            (vec!["in".into()], vec![], vec!["open".into(), "root".into()])
+        );
+        assert_eq!(stage.times(&plan).unwrap(), times);
+        drop(stage);
+        undo.conclude::<()>(Err(Error::Interrupted)).0.unwrap_err();
+    }
+}

@@ -4,7 +4,7 @@ use remand_backends::DatasetName;
 
 use super::super::base::{Chosen, Wish, choose, staged};
 use super::*;
-use crate::archive::manifest::{BaseRecord, Encoding};
+use crate::archive::manifest::{BaseRecord, Encoding, Mode};
 use crate::lock::Lock;
 use crate::resource::{ResourceKind, Selector};
 use crate::step::Steps;
@@ -331,4 +331,53 @@ fn a_jail_and_a_template_of_one_name_are_not_restored_together() {
     host.restore(&path, &selected(&["jail:a", "template:a=b"])).unwrap();
     assert_eq!(host.names("jails"), ["a", "b"]);
     host.is_clean();
+}
+
+/// A file system need not be one that can be cloned.
+#[test]
+fn what_cannot_be_cloned_is_copied() {
+    let mut host = Host::new();
+    let path = exported(&host);
+    let snapshots = Some(vec![("web", "1")]);
+    host.pool = Pool::twisted(host.directory.path(), Twist { snapshots, ..Twist::default() });
+    host.restore(&path, &Options { name: Some("copy".into()), ..Options::default() }).unwrap();
+    for (name, text) in [("conf", "by the jail\n"), ("other", "other\n")] {
+        assert_eq!(std::fs::read_to_string(host.path("jails/copy/root/etc").join(name)).unwrap(), text);
+    }
+    host.is_clean();
+}
+
+/// It is known only at the archive's end that the release is not whole.
+#[test]
+fn a_clone_of_a_release_that_is_left_out_is_left_out_too() {
+    let mut manifest = two_jails();
+    let mut release = manifest.resources[1].clone();
+    (release.kind, release.name, release.prefix) =
+        (ResourceKind::Release, "base".into(), "./releases/base/".into());
+    (release.config, release.fstab) = (None, None);
+    let clone = &mut manifest.resources[0];
+    clone.mode = Mode::Differential;
+    (clone.datasets[0].encoding, clone.datasets[0].member) = (Encoding::Delta, "root".into());
+    let fingerprint = Some(crate::change::FingerprintBuilder::new().finish());
+    let (kind, name) = (ResourceKind::Release, "base".into());
+    clone.base = Some(BaseRecord { kind, name, snapshot: None, guid: None, fingerprint });
+    manifest.resources.insert(0, release);
+    let members = [("releases/base/root.tree", ""), ("jails/a/root/file", "of a"), ("jails/b/root.tree", "")];
+    let options = Options { keep_going: true, allow_base_mismatch: true, ..Options::default() };
+    for (failed, left_out, jails) in
+        [(None, &[][..], &["a", "b"][..]), (Some(0), &["a", "base"][..], &["b"][..])]
+    {
+        let host = Host::new();
+        let path = host.path("three.tar");
+        archive(&path, &manifest, &members, failed);
+        let report = host.restore(&path, &options).unwrap();
+        let found = report.resources.iter().filter(|one| one.failed.is_some());
+        let mut found: Vec<_> = found.map(|one| &one.name[..]).collect();
+        found.sort_unstable();
+        assert_eq!(
+            (&found[..], host.names("jails")),
+            (left_out, jails.iter().map(ToString::to_string).collect())
+        );
+        host.is_clean();
+    }
 }

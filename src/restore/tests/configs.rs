@@ -55,6 +55,22 @@ fn a_config_that_is_none_is_put_back_or_refused() {
     }
 }
 
+#[test]
+fn what_of_its_records_cannot_be_taken_over_is_told() {
+    for tags in [&["fine"][..], &["fine", "no tag, since it has spaces"]] {
+        let host = Host::new();
+        let path = host.path("two.tar");
+        let mut manifest = two_jails();
+        manifest.resources[0].tags = tags.iter().map(ToString::to_string).collect();
+        archive(&path, &manifest, &TWO, None);
+        let report = host.restore(&path, &Options::default()).unwrap();
+        let warnings = host.warnings();
+        let told =
+            warnings.iter().filter(|one| one.contains("jail a: of its records this was not taken over"));
+        assert_eq!((told.count(), report.warnings), (tags.len() - 1, tags.len() as u64 - 1), "{warnings:?}");
+    }
+}
+
 /// Each of what changes a config is reason enough to have to understand it.
 #[test]
 fn a_config_that_has_to_be_changed_has_to_be_understood() {

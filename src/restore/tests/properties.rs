@@ -51,6 +51,37 @@ fn properties_are_remembered_or_named() {
     host.is_clean();
 }
 
+/// Those that are the config come from its member alone, and so as they are for this pool.
+#[test]
+fn a_config_of_properties_is_that_of_its_member() {
+    let config = r#"{"org.freebsd.iocage:boot": "on", "org.freebsd.iocage:host_hostuuid": "a"}"#;
+    let all =
+        [("com.example:owner", "ops"), ("org.freebsd.iocage:boot", "off"), ("org.freebsd.iocage:old", "1")];
+    for (member, text) in [("properties.json", config), ("config.json", r#"{"id": "a"}"#)] {
+        let host = Host::new();
+        let path = host.path("two.tar");
+        let mut manifest = two_jails();
+        manifest.resources[0].config = Some(member.to_owned());
+        manifest.resources[0].properties = owned(&all).into_iter().collect();
+        let member = format!("jails/a/{member}");
+        archive(&path, &manifest, &[&[(&member[..], text)][..], &TWO].concat(), None);
+        host.restore(&path, &Options::default()).unwrap();
+        let remembered = remembered(&host, "jails/a");
+        let told = host.notices().iter().any(|notice| notice.contains("which this pool only remembers"));
+        if text == config {
+            let boot = ("org.freebsd.iocage:boot".to_owned(), "on".to_owned());
+            assert!(
+                told && remembered.contains(&boot) && remembered.contains(&owned(&all)[0]),
+                "{remembered:?}"
+            );
+            assert!(!remembered.iter().any(|(name, _)| name.ends_with(":old")), "{remembered:?}");
+        } else {
+            assert_eq!((told, remembered), (false, owned(&all)));
+        }
+        host.is_clean();
+    }
+}
+
 #[test]
 fn where_there_are_no_properties_nothing_is_told() {
     let host = Host::new();

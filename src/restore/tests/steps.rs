@@ -197,6 +197,19 @@ fn an_interrupt_ends_a_restore_wherever_it_is() {
     }
 }
 
+/// Whatever the receiver says of a stream that ends too early.
+#[test]
+fn an_interrupt_within_a_stream_is_an_interrupt() {
+    let host = Host::twisted(Twist { receives: true, ..Twist::default() });
+    let members = [("jails/a/root.tree", ""), ("jails/a/data.btrfs", "a stream"), ("jails/b/root.tree", "")];
+    let path = with_datasets(&host, &[("data", Encoding::Btrfs)], &members);
+    let course = Course { stop: Some(Step::ImportOtherDataset), ..Course::default() };
+    let error = run(&host, &path, &Options::default(), &course).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    assert_eq!(host.names("jails"), [""; 0]);
+    host.is_clean();
+}
+
 /// The names in staging when something becomes visible, and those of the runs.
 #[derive(Default)]
 struct Stages {
