@@ -71,6 +71,8 @@ fn the_path_of_flags_is_told_once() {
 
 #[test]
 fn who_knows_no_templates_must_not_read_what_has_to_do_with_one() {
+    use ResourceKind::{Jail, Release, Template};
+
     let record = |kind: ResourceKind, base: Option<ResourceKind>| {
         let mut record = manifest().resources.remove(0);
         record.kind = kind;
@@ -83,7 +85,6 @@ fn who_knows_no_templates_must_not_read_what_has_to_do_with_one() {
         });
         record
     };
-    use ResourceKind::{Jail, Release, Template};
     for (kind, base, wanted) in [
         (Jail, None, None),
         (Jail, Some(Release), None),
