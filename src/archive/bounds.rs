@@ -74,6 +74,26 @@ mod tests {
         }
     }
 
+    /// They are a part of the format: what one version writes the others must read.
+    #[test]
+    fn the_bounds_are_those_of_the_manual() {
+        let manual = include_str!("../../man/remand-archive.5");
+        let manual = manual.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        for said in [
+            format!("of at most {}, white space at its end included,", mib(MAX_MANIFEST_BYTES)),
+            format!("with at most {MAX_MANIFEST_VALUES} values."),
+            format!("{} long at most, has no more than {MAX_LINE_VALUES} values,", mib(MAX_LINE_BYTES)),
+            format!("no path in it more than {MAX_NAME_BYTES} bytes."),
+            format!("and at most {} KiB:", MAX_SIGNATURE_BYTES >> 10),
+            format!("There are {} other runs at most;", crate::archive::sparse::MAX_RUNS),
+            format!("have {} at most, and are no more than {MAX_PAX_RECORDS}.", mib(MAX_PAX_BYTES)),
+            format!("is longer than {}.", mib(crate::archive::gzip::MAX_MEMBER_BYTES as u64)),
+        ] {
+            assert!(manual.contains(&said), "{said}");
+        }
+    }
+
     #[test]
     fn values_are_counted_and_texts_are_not() {
         let text = format!(r#"{{"a":"{}"}}"#, r#"\",:[{\\"#.repeat(100));
