@@ -102,6 +102,14 @@ fn is_noise(input: &[u8]) -> bool {
     same <= even + even / 64
 }
 
+/// Whether as much as a member says to hold can have become as long as this one: deflate makes a byte of 1032 at most, and takes less than
+/// one byte more for each thousand that it cannot make shorter.
+pub(super) fn can_hold_what_it_says(member: &[u8]) -> bool {
+    let body = (member.len().saturating_sub(body_at(member) + TRAILER_BYTES)) as u64;
+    let plain = plain_length(member);
+    plain <= (MAX_MEMBER_BYTES as u64).min(body.saturating_mul(1032)) && body <= plain + plain / 1000 + 64
+}
+
 /// A part of a chunk from its middle, by which repetitions are found.
 fn sample(input: &[u8]) -> &[u8] {
     const BYTES: usize = 32 << 10;

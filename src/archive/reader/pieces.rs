@@ -27,7 +27,12 @@ pub(super) enum Piece {
     /// It is there. `sure`: a checksum of the compression fits.
     Data { bytes: Vec<u8>, sure: bool },
     /// It is not; so many bytes of the stream, where that is known.
-    Gap { lost: Range, plain_bytes: Option<u64> },
+    Gap {
+        lost: Range,
+        plain_bytes: Option<u64>,
+        /// Whether the table says so. A damaged chunk may be wrong about itself.
+        proven: bool,
+    },
 }
 
 enum Form {
@@ -103,7 +108,8 @@ impl Pieces {
                     Err(error) if is_damage(&error) => {
                         self.form = Form::Ended;
                         // Where it broke is known to the decoder alone.
-                        let lost = Piece::Gap { lost: Range { offset: 0, length: 0 }, plain_bytes: None };
+                        let lost = Range { offset: 0, length: 0 };
+                        let lost = Piece::Gap { lost, plain_bytes: None, proven: false };
                         if at_end {
                             Some(lost)
                         } else {
@@ -133,7 +139,7 @@ impl Pieces {
                     return Ok(None);
                 }
                 let lost = Range { offset: began_at, length: window.at - began_at };
-                return Ok(Some(Piece::Gap { lost, plain_bytes: None }));
+                return Ok(Some(Piece::Gap { lost, plain_bytes: None, proven: false }));
             }
             let found = chunk(kind, window, &mut self.context)?;
             let at = window.at;
@@ -178,9 +184,9 @@ impl Pieces {
         while self.starts.next_if(|(start, _)| *start < at).is_some() {}
         let told = self.starts.peek().filter(|(start, _)| *start == at).map(|(_, plain)| *plain);
         let before = self.plain_at;
-        let lost_plain = match (told, before) {
-            (Some(told), Some(before)) => told.checked_sub(before),
-            _ => said,
+        let (lost_plain, proven) = match (told, before) {
+            (Some(told), Some(before)) => (told.checked_sub(before), true),
+            _ => (said, false),
         };
         let plain_at = told.or_else(|| before?.checked_add(if lost.length == 0 { 0 } else { lost_plain? }));
         let length = match &data {
@@ -192,7 +198,7 @@ impl Pieces {
             return data;
         }
         self.pending = data;
-        Some(Piece::Gap { lost, plain_bytes: lost_plain })
+        Some(Piece::Gap { lost, plain_bytes: lost_plain, proven })
     }
 }
 
@@ -301,7 +307,7 @@ fn member(window: &mut Window) -> io::Result<Found> {
     if member.len() < length {
         return Ok(Found::Broken(None));
     }
-    let said = Some((length as u64, gzip::plain_length(member)));
+    let said = gzip::can_hold_what_it_says(member).then(|| (length as u64, gzip::plain_length(member)));
     Ok(match gzip::sort(member) {
         Ok(gzip::Sort::Data(_)) => match gzip::decode(member) {
             Ok(bytes) => Found::Data { bytes, sure: true, length },

@@ -360,3 +360,15 @@ fn the_names_of_signature_and_index_are_taken() {
     forge.line(file("seal.minisig", b"").line);
     assert!(verify(&forge.finish(), &Keys::default()).is_err());
 }
+
+/// What waits on a disk of an encrypted archive is encrypted there, too.
+#[test]
+fn lines_of_what_is_encrypted_are_secret() {
+    let manifest = signed_manifest();
+    for (keys, is_secret) in
+        [(trusting(0), false), (trusting(0).decrypted_by(vec![Identity::generate()]), true)]
+    {
+        let expected = crate::archive::signature::Expected::new(&manifest, &keys, "it").unwrap();
+        assert_eq!(expected.is_secret(), is_secret);
+    }
+}

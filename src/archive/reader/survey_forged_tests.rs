@@ -338,17 +338,30 @@ fn what_ends_in_nonsense_is_told() {
     assert_eq!((found.others.len(), found.unreadable.len()), (0, 1), "{:?}", found.others);
 }
 
-/// The plain archive in parts of so many bytes, compressed each by itself, of which those with any of `broken` are damaged.
+/// The plain archive in parts of so many bytes, compressed each by itself, of which those that hold `broken` are damaged: nothing of
+/// them tells how long they were.
 fn in_parts(plain: &[u8], length: usize, broken: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in plain.chunks(length) {
         let begin = bytes.len();
         bytes.extend(gzip::Encoder::new(6).encode(part).unwrap());
         if part.windows(broken.len()).any(|window| window == broken) {
-            bytes[begin + gzip::HEADER_BYTES + 4] ^= 0xff;
+            bytes[begin + gzip::HEADER_BYTES..].fill(0xff);
         }
     }
     bytes
+}
+
+/// Where it broke is known to the decoder alone.
+#[test]
+fn of_what_another_program_compressed_no_part_is_told_as_lost() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    io::Write::write_all(&mut encoder, &forge().finish()).unwrap();
+    let mut bytes = encoder.finish().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8].fill(0xff);
+    let found = look(&bytes);
+    assert_eq!((found.is_whole(), found.unreadable.len()), (false, 0));
 }
 
 #[test]
@@ -372,4 +385,24 @@ fn an_index_of_which_a_part_is_lost_ends_the_archive() {
     assert_eq!(found.index, IndexState::Partial);
     assert!(matches!(&found.others[..], [one] if one.ends_with("lines of its index cannot be understood")));
     assert!(told(&found).iter().all(|(_, fault, rescue)| (*fault, *rescue) == (Unverified, Unproven)));
+}
+
+/// What a damaged chunk says of its length is no reason to miss what follows it.
+#[test]
+fn a_chunk_that_lies_about_its_length_costs_what_lies_in_it() {
+    let mut forge = forge();
+    let begin = forge.bytes.len();
+    let plain = forge.file("root/long", &[b'x'; 3000]).file("root/c", b"c").file("root/d", b"d").finish();
+    let packed = |bytes: &[u8]| gzip::Encoder::new(6).encode(bytes).unwrap();
+    // In the middle of the long one.
+    let (from, to) = (begin + 2000, begin + 3000);
+    let lost = packed(&plain[from..to]);
+    for said in [0, 1, 999, 1001, 1512, 5000, 1 << 20, u32::MAX] {
+        let mut lost = lost.clone();
+        let end = lost.len();
+        lost[end - 4..].copy_from_slice(&said.to_le_bytes());
+        let found = look(&[packed(&plain[..from]), lost, packed(&plain[to..])].concat());
+        let lost = told(&found).into_iter().filter(|(_, _, rescue)| *rescue == Lost).collect::<Vec<_>>();
+        assert_eq!(lost, of(&[("./root/long", Corrupt, Lost)]), "{said}");
+    }
 }

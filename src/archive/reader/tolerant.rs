@@ -28,13 +28,21 @@ pub(super) struct Tolerant {
     /// Where headers can begin: the remainder of their positions, if it is known.
     aligned: Option<u64>,
     /// What is missing before the next piece.
-    #[allow(clippy::option_option)] // a gap, and its length where that is known
-    gap: Option<Option<u64>>,
+    gap: Option<Gap>,
     at_end: bool,
     /// What was read since the mark.
     history: Option<Vec<u8>>,
     /// Parts of the file that cannot be undone.
     pub(super) lost: Vec<Range>,
+}
+
+/// Something that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gap {
+    /// How much, where that is known.
+    bytes: Option<u64>,
+    /// Whether that is sure.
+    proven: bool,
 }
 
 /// How a search went.
@@ -108,9 +116,9 @@ impl Tolerant {
         }
         match self.pieces.next()? {
             None => self.at_end = true,
-            Some(Piece::Gap { lost, plain_bytes }) => {
+            Some(Piece::Gap { lost, plain_bytes, proven }) => {
                 self.lost.push(lost);
-                self.gap = Some(plain_bytes);
+                self.gap = Some(Gap { bytes: plain_bytes, proven });
             }
             Some(Piece::Data { bytes, sure }) => {
                 let left = self.piece.len() - self.used;
@@ -130,12 +138,12 @@ impl Tolerant {
 
     /// Passes by what is missing; how much that is, if it is known.
     pub(super) fn pass_gap(&mut self) -> Option<u64> {
-        let missing = self.gap.take()?;
-        match missing {
-            Some(bytes) => self.position = self.position.saturating_add(bytes),
-            None => self.aligned = None,
+        let Gap { bytes, proven } = self.gap.take()?;
+        if bytes.is_none() || !proven {
+            self.aligned = None;
         }
-        missing
+        self.position = self.position.saturating_add(bytes.unwrap_or(0));
+        bytes
     }
 
     /// Goes on at `place`, which lies ahead.

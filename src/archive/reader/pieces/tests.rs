@@ -28,7 +28,7 @@ fn all(mut pieces: Pieces) -> (Vec<Told>, Vec<u8>) {
                 plain.extend_from_slice(&bytes);
                 Told::Data(bytes.len(), sure)
             }
-            Piece::Gap { lost, plain_bytes } => Told::Gap(lost.offset, lost.length, plain_bytes),
+            Piece::Gap { lost, plain_bytes, .. } => Told::Gap(lost.offset, lost.length, plain_bytes),
         });
     }
     (told, plain)

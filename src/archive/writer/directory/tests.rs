@@ -256,3 +256,17 @@ fn a_manifest_has_a_bound() {
     read(most).unwrap();
     assert!(matches!(read(most + 1), Err(Error::Refused(_))));
 }
+
+#[test]
+fn a_link_to_what_cannot_be_looked_for_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::directory(&dir.path().join("a"), false, "s").unwrap();
+    writer.manifest(&manifest(), 0).unwrap();
+    let mut link = |to: String| {
+        let line = Line { role: Role::Link { to: name(to) }, ..file("root/link", b"").line };
+        writer.member(line, super::Body::Empty, 1)
+    };
+    assert!(matches!(link(format!("root/{}", "n".repeat(300))), Err(Error::Io { .. })));
+    link("root/of/the/base".to_owned()).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join("a.partial-s/root")).map_or(0, Iterator::count), 0);
+}
