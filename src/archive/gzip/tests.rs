@@ -55,6 +55,41 @@ fn what_becomes_a_little_shorter_is_not_worth_inflating() {
     assert!(!with_zeros(400) && with_zeros(700));
 }
 
+/// A member with so many bytes of deflated data, which says that they become so many.
+fn saying(body: usize, plain: u64) -> Vec<u8> {
+    let mut member = header(0, OWN_SUBFIELD_BYTES).to_vec();
+    member.resize(HEADER_BYTES + body + TRAILER_BYTES - 4, 0);
+    member.extend_from_slice(&u32::try_from(plain).unwrap().to_le_bytes());
+    member
+}
+
+#[test]
+fn a_member_says_what_it_can_hold() {
+    for sample in samples() {
+        for level in [1, 9] {
+            assert!(can_hold_what_it_says(&Encoder::new(level).encode(&sample).unwrap()));
+        }
+        assert!(can_hold_what_it_says(&stored(&sample, false).unwrap()));
+    }
+    let most = MAX_MEMBER_BYTES as u64;
+    // What deflate can make of that many bytes at most, and at least.
+    for (body, from, to) in [
+        (0, 0, 0),
+        (1, 0, 1032),
+        (100, 36, 103_200),
+        (100_663, 100_499, 100_663 * 1032),
+        (1 << 20, (1 << 20) - 64 - 1047, most),
+    ] {
+        let to = to.min(most);
+        for (plain, can) in [(from, true), (to, true), (to + 1, false)] {
+            assert_eq!(can_hold_what_it_says(&saying(body, plain)), can, "{body} {plain}");
+        }
+        if from > 0 {
+            assert!(!can_hold_what_it_says(&saying(body, from - 1)), "{body} {from}");
+        }
+    }
+}
+
 fn samples() -> Vec<Vec<u8>> {
     let noise = crate::archive::testing::noise(1_000_000);
     vec![vec![], vec![1], vec![0; 1 << 20], noise, vec![7; STORED_MAX], vec![7; STORED_MAX + 1]]

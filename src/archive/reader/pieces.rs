@@ -154,9 +154,8 @@ impl Pieces {
                     return self.next_chunk(kind);
                 }
                 found => {
-                    let plain_bytes = match (lost_bytes, hint) {
-                        (0, _) => None,
-                        (_, Some((file_bytes, plain_bytes))) if file_bytes == lost_bytes => Some(plain_bytes),
+                    let plain_bytes = match hint {
+                        Some((file_bytes, plain_bytes)) if file_bytes == lost_bytes => Some(plain_bytes),
                         _ => None,
                     };
                     let length = match &found {

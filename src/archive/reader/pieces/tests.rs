@@ -102,6 +102,15 @@ fn what_is_cut_off_is_a_gap_to_the_end() {
 }
 
 #[test]
+fn a_last_member_that_says_it_is_longer_is_no_data() {
+    let [a, mut b, ..] = four(Chunked::Gzip);
+    let length = u32::try_from(b.len()).unwrap();
+    b[gzip::HEADER_BYTES - 4..gzip::HEADER_BYTES].copy_from_slice(&(length + 1).to_le_bytes());
+    let gap = Told::Gap(a.len() as u64, length.into(), None);
+    assert_eq!(told(&[a, b].concat()), [data(0), gap]);
+}
+
+#[test]
 fn without_content_nothing_is_lost() {
     let ends = [gzip::end(&[7; table::END_BYTES]).unwrap(), format::end(&[7; table::END_BYTES]).unwrap()];
     for (kind, nothing) in KINDS.into_iter().zip(ends) {
