@@ -354,7 +354,7 @@ fn a_pipe_is_read_from_front_to_back() {
 }
 
 /// The archive of a forge, whose parts between these places are compressed by themselves; a header is at each but the first.
-fn in_chunks(plain: &[u8], places: &[usize]) -> Vec<u8> {
+fn in_chunks(plain: &[u8], places: &[usize], index_at: u64) -> Vec<u8> {
     let mut encoder = gzip::Encoder::new(6);
     let (mut builder, mut bytes) = (table::Builder::default(), Vec::new());
     let ends = places.iter().skip(1).copied().chain([plain.len()]);
@@ -364,7 +364,6 @@ fn in_chunks(plain: &[u8], places: &[usize]) -> Vec<u8> {
         builder.chunk(member.len() as u64, table::Content { plain_bytes: (end - begin) as u64, header });
         bytes.extend(member);
     }
-    let index_at = places[places.len() - 1] as u64;
     let (table, end) = builder.finish(index_at);
     bytes.extend(gzip::part(&table).unwrap());
     bytes.extend(gzip::end(&end).unwrap());
@@ -383,7 +382,8 @@ fn what_is_wanted_must_be_what_its_line_says() {
         places.push(forge.bytes.len());
         forge.file("root/b", b"b");
         places.push(forge.bytes.len());
-        let bytes = in_chunks(&forge.finish(), &places);
+        let index_at = forge.bytes.len() as u64;
+        let bytes = in_chunks(&forge.finish(), &places, index_at);
         pick(Source::File(memory(&bytes)), &|line| line.name == name("root/a"))
     };
     assert_eq!(with(&line, b"content").unwrap().1.members.len(), 1);
@@ -391,6 +391,24 @@ fn what_is_wanted_must_be_what_its_line_says() {
     other.entry.as_mut().unwrap().mode ^= 0o100;
     assert!(matches!(with(&other, b"content"), Err(Error::Damaged(_))));
     assert!(matches!(with(&line, b"CONTENT"), Err(Error::Damaged(_))));
+}
+
+/// Who writes a chunk for the index alone does a reader a favour.
+#[test]
+fn an_index_may_begin_anywhere_in_a_chunk() {
+    let mut forge = Forge::new(&manifest());
+    let mut places = vec![0, forge.bytes.len()];
+    for number in 0..4 {
+        forge.file(format!("root/{number}"), b"content");
+        places.push(forge.bytes.len());
+    }
+    let index_at = forge.bytes.len() as u64;
+    let plain = forge.finish();
+    for chunks in 2..=places.len() {
+        let bytes = in_chunks(&plain, &places[..chunks], index_at);
+        check(&bytes, &|line| line.name == name("root/0"));
+        check(&bytes, &|line| line.name == name("root/3"));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::survey_tests::{Told, look, salvaged, told};
 use super::*;
 use crate::archive::index::{Replaced, Role};
 use crate::archive::testing::*;
-use crate::archive::{Digest, gzip};
+use crate::archive::{Digest, Writer, gzip};
 use crate::tree::Kind;
 use Fault::{Corrupt, Mismatch, Missing, Unexpected, Unverified};
 use Rescue::{Lost, Unproven, Whole};
@@ -372,6 +372,67 @@ fn what_is_damaged_behind_the_end_is_seen() {
     let more = [&whole[..], &in_parts(b"more", 1024, b"more")].concat();
     let found = look(&more);
     assert_eq!((told(&found), found.unreadable.len(), found.is_whole()), (vec![], 1, false));
+}
+
+/// What is damaged far behind the end, too, and behind it there is no member.
+#[test]
+fn all_that_is_behind_the_end_is_read() {
+    let plain = forge().finish();
+    let padded = [&plain[..], &vec![0; 1 << 20]].concat();
+    let behind = [&in_parts(&padded, 1024, b"nowhere")[..], &in_parts(b"more", 1024, b"more")].concat();
+    let found = look(&behind);
+    assert_eq!((told(&found), found.unreadable.len(), found.is_whole()), (vec![], 1, false));
+}
+
+/// Where a content goes on behind what is lost is not known, so the next member is looked for.
+#[test]
+fn a_content_of_which_a_part_is_lost_costs_no_other() {
+    let mut forge = forge();
+    let content = [&[b'x'; 2048][..], b"lost here", &[b'y'; 2048]].concat();
+    forge.file("root/long", &content).file("root/c", b"c").file("root/d", b"d");
+    let bytes = in_parts(&forge.finish(), 1024, b"lost here");
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/long", Corrupt, Lost)]));
+    let expected = ["./root", "./root/a", "./root/b", "./root/c", "./root/d"];
+    assert_eq!(taken(&bytes, &found, false).0, strings(&expected));
+}
+
+/// Each comes once, with what its line says, in whatever order the headers are.
+#[test]
+fn directories_come_in_the_order_of_the_index() {
+    let mut forge = forge();
+    let [one, two] = ["root/1", "root/2"].map(|path| line(path, entry(Kind::Directory)));
+    forge.raw(&two, b"", 1).raw(&one, b"", 1).line(one).line(two);
+    let bytes = forge.finish();
+    let found = look(&bytes);
+    assert_eq!(told(&found), of(&[("./root/2", Mismatch, Whole)]));
+    let expected = ["./root", "./root/a", "./root/b", "./root/1", "./root/2"];
+    assert_eq!(taken(&bytes, &found, false), (strings(&expected), strings(&expected)));
+}
+
+#[test]
+fn of_a_directory_each_file_is_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("archive");
+    let mut writer = Writer::directory(&dest, false, "x").unwrap();
+    writer.manifest(&manifest(), 0).unwrap();
+    let mut samples = vec![file("root/a", b"content of a"), file("root/b", b"b")];
+    for (path, to) in [("root/to-a", "root/a"), ("root/to-b", "root/b")] {
+        let mut link = file(path, b"");
+        (link.line.role, link.line.group, link.body) =
+            (Role::Link { to: name(to) }, Some(1), SampleBody::None);
+        samples.push(link);
+    }
+    write_samples(&mut writer, &samples).unwrap();
+    writer.finish().unwrap();
+    let look = || survey(Source::Path(dest.clone()), "test", &mut |_| Ok(())).unwrap();
+    let found = look();
+    assert_eq!((told(&found), found.intact_entries, found.is_whole()), (vec![], 4, true));
+    std::fs::write(dest.join("root/a"), b"CONTENT OF A").unwrap();
+    let found = look();
+    assert_eq!(told(&found), of(&[("./root/a", Corrupt, Lost), ("./root/to-a", Corrupt, Lost)]));
+    assert_eq!(found.intact_entries, 2);
+    assert_eq!(found.states, [Lost, Whole, Lost, Whole]);
 }
 
 #[test]
