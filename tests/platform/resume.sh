@@ -45,6 +45,13 @@ interrupted() { # interrupted SIGNAL DATASET MIB ARCHIVE [OPTION...]
 restore() { "$remand" restore --pool "$other" "$@" >"$work/log" 2>&1; }
 # Nothing of any run is left.
 clean() { [ -z "$(zfs list -H -r -o name "$other/.remand/staging" | tail -n +2)" ] && [ -z "$(ls "$(directory "$other")/.remand/runs")" ]; }
+# Changes the byte of a file at a place: the one that is there may be any.
+spoil() { # spoil FILE PLACE
+  python3 -c 'import sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(int(sys.argv[2])); byte = file.read(1)[0]
+    file.seek(int(sys.argv[2])); file.write(bytes([byte ^ 0xff]))' "$1" "$2"
+}
 forget() { zfs destroy -r "$other/jails/$1"; }
 
 work=$(mktemp -d)
@@ -142,7 +149,7 @@ jail small; "$remand" export -q --pool "$pool" small "$archives/small"
 check 'another archive is restored' status 0 restore "$archives/small"
 check 'what the first has left is there' zfs list -H -o name "$left"
 cp -a "$archives/files/data.zfs" "$work/data.zfs"
-printf x | dd of="$archives/files/data.zfs" bs=1 seek=$((300 * MIB)) conv=notrunc status=none
+spoil "$archives/files/data.zfs" $((300 * MIB))
 check 'damage in the rest is refused' bash -c '! "$0" restore --pool "$1" "$2" 2>"$3"' "$remand" "$other" "$archives/files" "$work/log"
 check 'nothing is visible' bash -c '! zfs list -H -o name "$0" 2>/dev/null' "$other/jails/files"
 mv "$work/data.zfs" "$archives/files/data.zfs"
