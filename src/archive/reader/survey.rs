@@ -180,7 +180,6 @@ fn survey_tar(mut walk: Walk, name: &str, each: &mut dyn FnMut(&Line) -> Result<
         let complete = read.is_some();
         found.push(Found { line: read.unwrap_or(line), complete, sought, superseded: false });
     }
-    walk.drain()?;
     let unreadable: Vec<_> = walk.lost().into_iter().map(|range| (None, range)).collect();
     let manifest = match walk.manifest.take() {
         None => None,

@@ -44,7 +44,7 @@ impl Walk {
         tar.input.tolerant().expect("the walk has made it of one")
     }
 
-    /// The next member other than manifest and index; `None` at the end. Its content must be read next.
+    /// The next member other than manifest and index; `None` at the end, when all bytes were read. A member's content must be read next.
     pub(super) fn next(&mut self) -> Result<Option<Decoded>> {
         loop {
             if self.ended {
@@ -192,19 +192,6 @@ impl Walk {
         let mut lost = std::mem::take(&mut Self::stream(&mut self.tar).lost);
         lost.retain(|range| range.length > 0);
         lost
-    }
-
-    /// All bytes that are left, so that what is behind the end is seen too.
-    pub(super) fn drain(&mut self) -> Result<()> {
-        let stream = Self::stream(&mut self.tar);
-        loop {
-            match stream.fill_sure().map(|(_, bytes)| bytes.len()) {
-                Ok(0) => return Ok(()),
-                Ok(length) => stream.consume(length),
-                Err(None) => drop(stream.pass_gap()),
-                Err(Some(error)) => return Err(read_failed(error)),
-            }
-        }
     }
 }
 
