@@ -19,6 +19,9 @@ use super::Pool;
 const PART: &str = "stream.part";
 const WHOLE: &str = "stream";
 
+/// From how many bytes on a restore lets a backend keep what it has received, as the manual says.
+const KEPT_FROM_BYTES: u64 = 64 << 20;
+
 /// What is other than in a pool of plain directories.
 #[derive(Debug, Default)]
 pub(crate) struct Twist {
@@ -328,6 +331,16 @@ impl Streams for Twisted {
         self.fill(self.inner.create(name)?, stream)
     }
 
+    fn receive_with(
+        &self,
+        name: &DatasetName,
+        stream: &mut dyn Read,
+        options: &ReceiveOptions,
+    ) -> Result<Created> {
+        assert_eq!(options.keep_from_bytes, Some(KEPT_FROM_BYTES));
+        self.receive(name, stream)
+    }
+
     fn partials(&self, name: &DatasetName) -> Result<Vec<Partial>> {
         let part = |dataset: DatasetName| {
             let received_bytes = self.path(&dataset).join(PART).metadata().ok()?.len();
@@ -344,7 +357,8 @@ impl Streams for Twisted {
         created.map(|created| self.inner.rename(created, to).map_err(|kept| kept.error)).transpose()
     }
 
-    fn resume(&self, created: Created, stream: &mut dyn Read, _: &ReceiveOptions) -> Result<Created> {
+    fn resume(&self, created: Created, stream: &mut dyn Read, options: &ReceiveOptions) -> Result<Created> {
+        assert_eq!(options.keep_from_bytes, Some(KEPT_FROM_BYTES));
         self.fill(created, stream)
     }
 

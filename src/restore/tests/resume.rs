@@ -1,5 +1,7 @@
 //! A restore that was interrupted within a stream is gone on with.
 
+use remand_backends::{DatasetName, Partial};
+
 use super::*;
 
 const SHORT: &str = "short";
@@ -108,4 +110,26 @@ fn what_is_not_covered_is_received_anew() {
     assert_eq!(told(&host), (vec![], 1));
     streams(&host, &datasets);
     assert_eq!(host.names(".remand/staging"), std::slice::from_ref(run));
+}
+
+/// A receiver that has gone on may have counted a little twice; more than that was not noted, and is not gone on from.
+#[test]
+fn what_is_resumable_was_noted_but_for_a_little() {
+    let _turn = crate::run::turn();
+    let mut host = Host::new();
+    let path = with_streams(&host, &[("data", LONG)]);
+    breaks_off(&mut host, Some(8));
+    is_kept(host.restore(&path, &Options::default()), 8);
+    let [staging] = &host.names(".remand/staging")[..] else { panic!("one") };
+    let noted = host.names(".remand/runs").into_iter().find(|name| name.ends_with(".received")).unwrap();
+    let resumable = |received_bytes: u64| {
+        let name = |name: &str| DatasetName::new(name).unwrap();
+        let staging = format!(".remand/staging/{staging}");
+        let partial = Partial { dataset: name(&format!("{staging}/data")), received_bytes };
+        let noted = host.path(".remand/runs").join(&noted);
+        crate::restore::resume::resumable_bytes(&noted, &name(&staging), &[partial]).unwrap()
+    };
+    // All of so short a stream is noted before any of it is handed on.
+    let most = LONG.len() as u64 + (4 << 20);
+    assert_eq!([8, most, most + 1].map(resumable), [8, most, 0]);
 }
