@@ -306,6 +306,21 @@ fn members_behind_an_index_are_members() {
     assert!(taken(&bytes, &found, false).0.contains(&"./root/behind".to_owned()));
 }
 
+/// The manifest is what comes first and is called so: not what comes first, nor what is called so.
+#[test]
+fn only_the_first_member_is_the_manifest() {
+    let manifest_bytes = Forge::new(&manifest()).bytes.len();
+    let mut forge = Forge::new(&manifest());
+    let other = b"{\"of\":\"another archive\"}";
+    forge.raw(&file("root/a", b"content of a").line, b"content of a", 1);
+    forge.raw(&file("manifest.json", other).line, other, 1).file("root/b", b"b");
+    let bytes = forge.finish();
+    assert!(look(&bytes).manifest.is_some_and(|found| found == manifest()));
+    let without = look(&bytes[manifest_bytes..]);
+    assert!(without.manifest.is_none());
+    assert!(told(&without).iter().any(|(name, ..)| name == "./root/a"), "{:?}", told(&without));
+}
+
 #[test]
 fn a_manifest_has_a_bound() {
     let most = usize::try_from(crate::archive::bounds::MAX_MANIFEST_BYTES).unwrap();
