@@ -53,6 +53,14 @@ pub enum Error {
         /// The line.
         line: String,
     },
+    /// A part of what a program printed is missing, though it ended well.
+    #[error("Not all that {command} printed has arrived: {text:?}")]
+    CutOff {
+        /// The command line.
+        command: String,
+        /// What has arrived.
+        text: String,
+    },
     /// A system call failed.
     #[error("Cannot {action} {subject}")]
     Io {

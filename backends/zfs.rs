@@ -97,9 +97,12 @@ impl Zfs {
         let full = self.full(name)?;
         let kinds = "filesystem,volume";
         let text =
-            tool::ask(&full, ["list", "-H", "-r", "-t", kinds, "-o", parse::LISTED_COLUMNS, full.as_str()])?
+            tool::list(&full, ["list", "-H", "-r", "-t", kinds, "-o", parse::LISTED_COLUMNS, full.as_str()])?
                 .ok_or_else(|| Self::missing(&full))?;
         let mut all = parse::listed(&text).map_err(tool::unclear("zfs list"))?;
+        if !parse::is_closed(&all, &full) {
+            return Err(Error::CutOff { command: format!("zfs list -r {full}"), text });
+        }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
@@ -113,12 +116,13 @@ impl Zfs {
 
     /// Whether a property was set on the dataset itself.
     fn has_own(full: &str, property: &str) -> Result<bool> {
-        Ok(!tool::run(["get", "-H", "-s", "local", "-o", "value", property, full])?.is_empty())
+        let source = tool::get(full, ["get", "-H", "-o", "source", property, full])?;
+        Ok(source.ok_or_else(|| Self::missing(full))?.trim_end() == "local")
     }
 
     /// The value of one property; `None` where it is not set or the dataset is absent.
     fn property(full: &str, property: &str) -> Result<Option<String>> {
-        let value = tool::ask(full, ["get", "-H", "-p", "-o", "value", property, full])?;
+        let value = tool::get(full, ["get", "-H", "-p", "-o", "value", property, full])?;
         Ok(value.map(|value| value.trim_end_matches('\n').to_owned()).filter(|value| value != "-"))
     }
 }
@@ -193,7 +197,7 @@ impl Backend for Zfs {
         let columns = "name,property,value";
         let wanted = "guid,creation";
         let text =
-            tool::ask(&full, ["get", "-H", "-p", "-r", "-d", "1", "-o", columns, wanted, full.as_str()])?
+            tool::list(&full, ["get", "-H", "-p", "-r", "-d", "1", "-o", columns, wanted, full.as_str()])?
                 .ok_or_else(|| Self::missing(&full))?;
         let mut found: Vec<SnapshotInfo> = Vec::new();
         for [snapshot, property, value] in
@@ -235,18 +239,22 @@ impl Backend for Zfs {
 
     fn own_properties(&self, name: &DatasetName) -> Result<BTreeMap<String, String>> {
         let full = self.full(name)?;
-        let get = |columns| {
-            let own = "local,received";
-            tool::ask(&full, ["get", "-H", "-p", "-s", own, "-o", columns, "all", full.as_str()])?
-                .ok_or_else(|| Self::missing(&full))
-        };
-        let names = get("property")?;
-        let properties = match parse::properties(&names, &get("property,value")?) {
+        let missing = || Self::missing(&full);
+        let sources = tool::get(&full, ["get", "-H", "-o", "property,source", "all", full.as_str()])?
+            .ok_or_else(missing)?;
+        let sources = parse::columns::<2>(&sources).map_err(tool::unclear("zfs get all"))?;
+        let own = sources.into_iter().filter(|[_, source]| matches!(*source, "local" | "received"));
+        let names: Vec<&str> = own.map(|[name, _]| name).collect();
+        let wanted =
+            ["get", "-H", "-p", "-s", "local,received", "-o", "property,value", "all", full.as_str()];
+        let pairs = tool::ask(&full, wanted)?.ok_or_else(missing)?;
+        let properties = match parse::properties(&names, &pairs) {
             Some(properties) => properties,
             None => names
-                .lines()
-                .map(|name| {
-                    let value = tool::run(["get", "-H", "-p", "-o", "value", name, full.as_str()])?;
+                .iter()
+                .map(|&name| {
+                    let value = tool::get(&full, ["get", "-H", "-p", "-o", "value", name, full.as_str()])?
+                        .ok_or_else(missing)?;
                     let value = value.strip_suffix('\n').unwrap_or(&value).to_owned();
                     Ok((name.to_owned(), value))
                 })

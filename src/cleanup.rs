@@ -4,18 +4,19 @@
 //! the id of a run that goes on is left alone.
 //!
 //! A restore of several resources that died while it made them visible is finished, not undone: its record says that all of them are
-//! whole. Who dies here leaves the record, and the next one goes on.
+//! whole. One of a single resource has made it visible or has not; if so, what is not mounted is. Who dies here leaves the record, and the
+//! next one goes on.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use remand_backends::{DatasetName, Leftover};
+use remand_backends::{Dataset, DatasetKind, DatasetName, Leftover};
 
 use crate::archive::sink::partial_path;
 use crate::draft;
 use crate::error::{Error, Result};
-use crate::event::{Observer, Warning};
+use crate::event::Observer;
 use crate::pool::Pool;
 use crate::restore::times::put_times_back;
 use crate::run::{self, Publish, Record};
@@ -41,6 +42,8 @@ pub enum Done {
     Removed,
     /// It is whole, and visible now: which resource.
     Published(String),
+    /// All of it is mounted now: which resource.
+    Mounted(String),
     /// It goes on, which was stopped or frozen: which resource.
     Released(String),
     /// It is still there, and why.
@@ -66,6 +69,8 @@ enum Item {
     Held(String, Held),
     /// A whole resource that was to become visible.
     Whole(Publish),
+    /// One that is visible, and not all of it is mounted.
+    Unmounted(Publish),
     Record(String),
 }
 
@@ -87,6 +92,12 @@ pub fn list(pool: &Pool) -> Result<Vec<Found>> {
             let what =
                 format!("{} that is {} by {}: it goes on", held.resource, held.hold.state(), held.supervisor);
             found.push(Found { what, run: holder(id, record), item: Item::Held(id.clone(), held) });
+        }
+    }
+    for (id, record) in &dead {
+        for entry in unmounted(pool, record, &left)? {
+            let what = format!("{}, visible and not all mounted: it is mounted", entry.resource);
+            found.push(Found { what, run: holder(id, record), item: Item::Unmounted(entry) });
         }
     }
     for leftover in left {
@@ -143,7 +154,8 @@ fn order(item: &Item) -> (u8, Reverse<Option<&str>>, Option<&str>) {
         Item::Backend(Leftover::Dataset(name)) => (2, Reverse(Some(name.as_str())), None),
         Item::Backend(Leftover::Snapshot(_)) => (3, Reverse(None), None),
         Item::Whole(entry) => (4, Reverse(None), Some(&entry.from)),
-        _ => (5, Reverse(None), None),
+        Item::Unmounted(entry) => (5, Reverse(None), Some(&entry.from)),
+        _ => (6, Reverse(None), None),
     }
 }
 
@@ -158,6 +170,7 @@ pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer
         }
         Item::Held(id, held) => return release(pool, id, held),
         Item::Whole(entry) => return publish(pool, entry, observer),
+        Item::Unmounted(entry) => return mount(pool, entry, observer),
         Item::Partial(path) | Item::Draft(path) => remove_partial(path)?,
         Item::Aside(aside, dest) => match dest.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -171,7 +184,7 @@ pub fn remove(pool: &Pool, found: &Found, discard: bool, observer: &dyn Observer
                 .backend()
                 .state_directory()
                 .map_err(Error::backend("open the pool's state directory"))?;
-            return forget(pool, &state, id, observer);
+            return forget(pool, &state, id);
         }
     }
     Ok(Done::Removed)
@@ -219,7 +232,7 @@ fn publish(pool: &Pool, entry: &Publish, observer: &dyn Observer) -> Result<Done
 }
 
 /// Forgets a run, unless something of it waits to become visible.
-fn forget(pool: &Pool, state: &Path, id: &str, observer: &dyn Observer) -> Result<Done> {
+fn forget(pool: &Pool, state: &Path, id: &str) -> Result<Done> {
     let backend = pool.backend();
     if !run::held(state, id)?.is_empty() {
         return Ok(Done::Kept(format!("the record of {id} stays as long as something is stopped or frozen")));
@@ -239,21 +252,46 @@ fn forget(pool: &Pool, state: &Path, id: &str, observer: &dyn Observer) -> Resul
                 entry.resource
             )));
         }
-        // It may have died between the rename and the mount.
-        if let Some(to) = exists(&entry.to)?
-            && let Err(error) = backend.mount(&to)
-        {
-            let message = format!("could not be mounted: {}", chain(&error));
-            observer.warning(&Warning { subject: entry.resource.clone(), message });
-        }
     }
     run::forget(state, id)?;
     Ok(Done::Removed)
 }
 
+/// The resources that a dead run has made visible and not all mounted. What waits in staging was not renamed: whatever has its name is
+/// another's.
+fn unmounted(pool: &Pool, record: &Record, left: &[Leftover]) -> Result<Vec<Publish>> {
+    let backend = pool.backend();
+    let waits = |entry: &Publish| {
+        left.iter().any(|one| matches!(one, Leftover::Dataset(name) if name.as_str() == entry.from))
+    };
+    let mut found = Vec::new();
+    for entry in record.publish.iter().filter(|entry| !waits(entry)) {
+        let to = DatasetName::new(&entry.to).map_err(|error| Error::Refused(error.to_string()))?;
+        let failed = || Error::backend(format!("look {} up", to.as_str()));
+        let Some(own) = backend.dataset(&to).map_err(failed())? else { continue };
+        let below = backend.descendants(&to).map_err(failed())?;
+        let is_unmounted =
+            |dataset: &Dataset| dataset.kind == DatasetKind::FileSystem && dataset.directory.is_none();
+        if is_unmounted(&own) || below.iter().any(is_unmounted) {
+            found.push(entry.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// What follows the rename.
+fn mount(pool: &Pool, entry: &Publish, observer: &dyn Observer) -> Result<Done> {
+    let to = DatasetName::new(&entry.to).map_err(|error| Error::Refused(error.to_string()))?;
+    if let Err(error) = pool.backend().mount(&to) {
+        return Ok(Done::Kept(format!("could not be mounted: {}", chain(&error))));
+    }
+    put_times_back(pool, &to, &entry.times, &Steps::new(observer, &entry.resource));
+    Ok(Done::Mounted(entry.resource.clone()))
+}
+
 /// What the run was about to do with it. A record is trusted with its own staging only.
 fn to_publish<'r>(record: &'r Record, leftover: &Leftover) -> Option<&'r Publish> {
-    let Leftover::Dataset(name) = leftover else { return None };
+    let (Leftover::Dataset(name), true) = (leftover, record.rolls_forward()) else { return None };
     record.publish.iter().find(|entry| {
         let to = DatasetName::new(&entry.to);
         entry.from == name.as_str()

@@ -183,10 +183,9 @@ pub enum Error {
         /// What remains, and why.
         remains: Vec<String>,
     },
-    /// The resource exists because an interrupted restore of several made it visible, and others are to follow.
-    #[error(
-        "{what} exists already: the restore {run} was interrupted while it made several resources visible"
-    )]
+    /// The resource exists because an interrupted restore made it visible, which has not ended: it may not be mounted, or others are to
+    /// follow.
+    #[error("{what} exists already: the restore {run} was interrupted while it made it visible")]
     Unfinished {
         /// Which.
         what: String,
@@ -314,7 +313,7 @@ impl Error {
             Self::Records { path, .. } => {
                 format!("it is an SQLite database; if it is damaged move {path} away, and new records are begun")
             }
-            Self::Unfinished { .. } => "`remand cleanup --yes` makes the others visible too".into(),
+            Self::Unfinished { .. } => "`remand cleanup --yes` finishes that restore".into(),
             Self::BaseUnready { kind, base, .. } => {
                 let kind = kind_name(*kind);
                 format!("restore the {kind} by itself first: {kind}:{base}")

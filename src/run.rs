@@ -207,7 +207,7 @@ pub(crate) fn received_path_of(state: &Path, id: &str) -> PathBuf {
 pub fn of_archive(state: &Path, archive: &str) -> Result<Vec<String>> {
     let all = records(state)?.into_iter();
     let found =
-        all.filter(|(_, record, _)| record.archive.as_deref() == Some(archive) && record.publish.is_empty());
+        all.filter(|(_, record, _)| record.archive.as_deref() == Some(archive) && !record.rolls_forward());
     Ok(found.map(|(id, ..)| id).collect())
 }
 

@@ -118,7 +118,9 @@ impl Zfs {
                     before.extend(self.own_clones_of(&old)?);
                     self.rename_unmounted(&before, &old, &new)?;
                 }
-                other => drop(other?),
+                // It mounts again what it has renamed, and may fail at that, or be killed.
+                Err(error) if !is_renamed(&old, &new)? => return Err(error),
+                _ => {}
             }
             Ok(before)
         };
@@ -151,7 +153,10 @@ impl Zfs {
                     tool::run_patiently(["unmount", listed.name.as_str()])?;
                 }
             }
-            tool::run_patiently(["rename", old, new]).map(drop)
+            match tool::run_patiently(["rename", old, new]) {
+                Err(error) if !is_renamed(old, new)? => Err(error),
+                _ => Ok(()),
+            }
         };
         unmount().map_err(|error| {
             let undo =
@@ -182,7 +187,8 @@ impl Zfs {
         // Where there is no encryption, any column does in place of the key's.
         let key = if Self::has_encryption(&full)? { "keystatus" } else { "type" };
         let columns = format!("name,type,canmount,mounted,mountpoint,{key}");
-        let text = tool::run(["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, &full])?;
+        let wanted = ["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, full.as_str()];
+        let text = tool::list(&full, wanted)?.ok_or_else(|| Self::missing(&full))?;
         let mut rows = parse::columns::<6>(&text).map_err(tool::unclear("zfs list"))?;
         rows.sort_by_key(|row| row[0]);
         // Where the uppermost one is mounted.
@@ -209,13 +215,16 @@ impl Zfs {
     }
 
     fn lift_overrides(full: &str) -> Result<()> {
-        let columns = format!("name,type,{RECEIVED}");
-        let text = tool::ask(full, ["list", "-H", "-r", "-t", "filesystem,volume", "-o", &columns, full])?
-            .ok_or_else(|| Self::missing(full))?;
-        // A dataset below shows the mark of the one above it.
-        let marked = tool::run(["get", "-H", "-r", "-s", "local", "-o", "name", RECEIVED, full])?;
-        for [dataset, kind, _] in parse::columns::<3>(&text).map_err(tool::unclear("zfs list"))? {
-            if marked.lines().any(|name| name == dataset) {
+        let missing = || Self::missing(full);
+        let kinds =
+            tool::list(full, ["list", "-H", "-r", "-t", "filesystem,volume", "-o", "name,type", full])?;
+        let kinds = kinds.ok_or_else(missing)?;
+        // A dataset below shows the mark of the one above it, but as inherited.
+        let marks = tool::list(full, ["get", "-H", "-r", "-o", "name,source", RECEIVED, full])?
+            .ok_or_else(missing)?;
+        let marks = parse::columns::<2>(&marks).map_err(tool::unclear("zfs get"))?;
+        for [dataset, kind] in parse::columns::<2>(&kinds).map_err(tool::unclear("zfs list"))? {
+            if marks.contains(&[dataset, "local"]) {
                 if kind == "filesystem" {
                     // Back to what the stream said; `on` where it said nothing.
                     tool::run(["inherit", "-S", "canmount", dataset])?;
@@ -244,6 +253,11 @@ impl Zfs {
         let Some((dataset, suffix)) = full.split_once('@') else { return Ok(()) };
         self.engine.destroy_snapshots(dataset, suffix, recursive)
     }
+}
+
+/// Whether a rename that failed has happened all the same. The new name was free before.
+fn is_renamed(old: &str, new: &str) -> Result<bool> {
+    Ok(list_one(new)?.is_some() && list_one(old)?.is_none())
 }
 
 /// Fails if something is in the way of a mount: anything but nothing or an empty directory.

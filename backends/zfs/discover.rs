@@ -60,7 +60,8 @@ fn root_on(zpool: &str) -> Result<Option<String>> {
             return Ok(Some(full));
         }
     }
-    let text = tool::run(["list", "-H", "-r", "-t", "filesystem", "-o", "name", zpool])?;
+    let text = tool::list(zpool, ["list", "-H", "-r", "-t", "filesystem", "-o", "name", zpool])?
+        .ok_or_else(|| Zfs::missing(zpool))?;
     Ok(root_among(&text.lines().collect::<Vec<_>>()).map(str::to_owned))
 }
 

@@ -78,7 +78,9 @@ impl Zfs {
                 tool::run(["set", "canmount=noauto", full])?;
             }
             // Without values: those of user properties can hold anything.
-            let text = tool::run(["get", "-H", "-o", "property,source", "all", full])?;
+            let missing = || Self::missing(full);
+            let text =
+                tool::get(full, ["get", "-H", "-o", "property,source", "all", full])?.ok_or_else(missing)?;
             for [property, source] in parse::columns::<2>(&text).map_err(tool::unclear("zfs get"))? {
                 let is_off = || {
                     let value = tool::run(["get", "-H", "-o", "value", property, full])?;

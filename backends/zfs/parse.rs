@@ -61,6 +61,22 @@ fn one_listed(line: &str) -> Option<Listed> {
     Some(Listed { name: name.to_owned(), volume, mounted, origin, mountpoint: mountpoint.to_owned() })
 }
 
+/// Whether a text can be all of a listing of the dataset `full` and more, whose names come first: itself is in it, and the last line is
+/// whole.
+pub fn is_listing_of(text: &str, full: &str) -> bool {
+    let is_own =
+        |line: &str| line.strip_prefix(full).is_some_and(|rest| rest.is_empty() || rest.starts_with('\t'));
+    text.ends_with('\n') && text.lines().any(is_own)
+}
+
+/// Whether what all datasets lie in is among them too, below `full`.
+pub fn is_closed(all: &[Listed], full: &str) -> bool {
+    let names: BTreeSet<&str> = all.iter().map(|listed| listed.name.as_str()).collect();
+    let above =
+        |name: &str| name == full || name.rsplit_once('/').is_some_and(|(above, _)| names.contains(above));
+    names.iter().all(|name| above(name))
+}
+
 /// Reads lines of `COLUMNS` columns between tabs, of which only the last may hold a tab.
 pub fn columns<const COLUMNS: usize>(text: &str) -> Result<Vec<[&str; COLUMNS]>, Unclear> {
     text.lines()
@@ -75,10 +91,9 @@ pub fn columns<const COLUMNS: usize>(text: &str) -> Result<Vec<[&str; COLUMNS]>,
         .collect()
 }
 
-/// Pairs names (one a line, in order) with `name TAB value` lines. `None` if a value holds a newline, so that the lines
+/// Pairs names (in order) with `name TAB value` lines. `None` if a value holds a newline, so that the lines
 /// cannot be told apart for certain and each must be asked for alone.
-pub fn properties(names: &str, pairs: &str) -> Option<Vec<(String, String)>> {
-    let names: Vec<_> = names.lines().collect();
+pub fn properties(names: &[&str], pairs: &str) -> Option<Vec<(String, String)>> {
     let pairs: Vec<_> = pairs.lines().collect();
     if names.len() != pairs.len() {
         return None;

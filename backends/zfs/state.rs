@@ -99,7 +99,10 @@ pub(super) fn leftovers(pool: &Zfs) -> Result<Vec<Leftover>> {
 /// Snapshots with remand's name and mark, those of one run together, parents first.
 fn marked(pool: &Zfs) -> Result<Vec<Snapshot>> {
     let columns = format!("name,{RUN}");
-    let text = tool::run(["list", "-H", "-r", "-t", "snapshot", "-o", &columns, pool.root.as_str()])?;
+    // With the datasets, so that there is something to list.
+    let kinds = "filesystem,volume,snapshot";
+    let text = tool::list(&pool.root, ["list", "-H", "-r", "-t", kinds, "-o", &columns, pool.root.as_str()])?
+        .ok_or_else(|| Zfs::missing(&pool.root))?;
     let mut found: Vec<_> = text
         .lines()
         .filter_map(|line| {

@@ -116,7 +116,8 @@ pub(super) fn encryption(dataset: &str) -> Result<Encryption> {
     if !Zfs::has_encryption(dataset)? {
         return Ok(Encryption::None);
     }
-    let text = tool::run(["get", "-H", "-o", "value", "encryption,keystatus", dataset])?;
+    let text = tool::get(dataset, ["get", "-H", "-o", "value", "encryption,keystatus", dataset])?
+        .ok_or_else(|| Zfs::missing(dataset))?;
     let mut values = text.lines();
     Ok(match (values.next(), values.next()) {
         (Some("off" | "-"), _) => Encryption::None,

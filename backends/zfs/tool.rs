@@ -50,15 +50,37 @@ pub(super) fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
 
 /// Runs a query about the object `full`; `None` if exactly that does not exist.
 pub(super) fn ask<'a>(full: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<Option<String>> {
-    let program = zfs(arguments);
+    ask_by(full, &zfs(arguments))
+}
+
+fn ask_by(full: &str, program: &Program) -> Result<Option<String>> {
     let finished = program.finish()?;
     if finished.success {
         return Ok(Some(finished.stdout));
     }
     match parse::failure(&finished.stderr) {
         Some(Failure::Absent(name)) if name == full => Ok(None),
-        _ => Err(error(&program, finished)),
+        _ => Err(error(program, finished)),
     }
+}
+
+/// Runs a query that lists `full` and more; `None` if exactly that does not exist.
+pub(super) fn list<'a>(full: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<Option<String>> {
+    let program = zfs(arguments);
+    let Some(text) = ask_by(full, &program)? else { return Ok(None) };
+    if parse::is_listing_of(&text, full) { Ok(Some(text)) } else { Err(cut_off(&program, text)) }
+}
+
+/// Runs a query that always has an answer; `None` if `full` does not exist.
+pub(super) fn get<'a>(full: &str, arguments: impl IntoIterator<Item = &'a str>) -> Result<Option<String>> {
+    let program = zfs(arguments);
+    let Some(text) = ask_by(full, &program)? else { return Ok(None) };
+    if text.ends_with('\n') { Ok(Some(text)) } else { Err(cut_off(&program, text)) }
+}
+
+/// zfs(8) does not look at whether what it prints arrives, and ends with 0 all the same.
+fn cut_off(program: &Program, text: String) -> Error {
+    Error::CutOff { command: program.display(), text }
 }
 
 /// The error for output that cannot be understood.

@@ -40,11 +40,12 @@ pub(super) fn zfs_output(data: &[u8]) {
     }
     let half = text.len() / 2;
     if let Some((names, pairs)) = text.split_at_checked(half)
-        && let Some(found) = parse::properties(names, pairs)
+        && let names = names.lines().collect::<Vec<_>>()
+        && let Some(found) = parse::properties(&names, pairs)
     {
         let printed: Vec<_> = found.iter().map(|(name, value)| format!("{name}\t{value}")).collect();
         assert!(printed.iter().eq(pairs.lines()));
-        assert!(found.iter().map(|(name, _)| name).eq(names.lines()));
+        assert!(found.iter().map(|(name, _)| name).eq(names));
     }
     let _ = (parse::estimate(text), parse::failure(text), parse::features(text));
     let _ = (parse::stream_kind(data), remand_backends::zfs::resume::point(text));

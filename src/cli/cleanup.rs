@@ -15,15 +15,18 @@ pub(super) fn run(session: &Session, args: &Cleanup) -> Result<Outcome, Failure>
     let pool = open_pool(&args.place, &args.place.config()?)?;
     let found = list(&pool)?;
     show(&session.console, &found)?;
-    let (mut removed, mut published, mut released, mut kept) = (0_usize, Vec::new(), Vec::new(), 0_u64);
+    let (mut removed, mut published, mut mounted, mut released, mut kept) =
+        (0_usize, Vec::new(), Vec::new(), Vec::new(), 0_u64);
     if args.yes {
         for leftover in &found {
             if session.interrupted.load(Ordering::Relaxed) {
-                return Err(interrupted(removed + published.len() + released.len(), found.len()));
+                let done = removed + published.len() + mounted.len() + released.len();
+                return Err(interrupted(done, found.len()));
             }
             match remove(&pool, leftover, args.discard, &*session.console)? {
                 Done::Removed => removed += 1,
                 Done::Published(what) => published.push(what),
+                Done::Mounted(what) => mounted.push(what),
                 Done::Released(what) => released.push(what),
                 Done::Kept(message) => {
                     kept += 1;
@@ -34,12 +37,14 @@ pub(super) fn run(session: &Session, args: &Cleanup) -> Result<Outcome, Failure>
     }
     let mut outcome = Outcome { warnings: kept, ..Outcome::default() };
     outcome.summary.extend(published.iter().map(|what| format!("Made the {what} visible, which was whole")));
+    outcome.summary.extend(mounted.iter().map(|what| format!("Mounted all of the {what}")));
     outcome.summary.extend(released.iter().map(|what| format!("Let the {what} go on")));
     outcome.summary.push(summary(found.len(), removed, args.yes));
     outcome.result.insert("command".into(), "cleanup".into());
     outcome.result.insert("found".into(), found.len().into());
     outcome.result.insert("removed".into(), removed.into());
     outcome.result.insert("published".into(), json!(published));
+    outcome.result.insert("mounted".into(), json!(mounted));
     outcome.result.insert("released".into(), json!(released));
     Ok(outcome)
 }

@@ -1,12 +1,13 @@
 //! The end of a restore: everything is there, the seal matches, and all of it becomes visible, or nothing.
 //!
-//! All stages are completed and on stable storage before the first rename. Of several resources the run's record says so then, durably: a
-//! crash between two renames is rolled forward by `cleanup` ([`crate::cleanup`]). A rename that fails takes back those before it.
+//! All stages are completed, mounted and on stable storage before the first rename. Of several resources, and where datasets are mounted,
+//! the run's record says so then, durably: a crash between two renames, or before all is mounted again, is rolled forward by `cleanup`
+//! ([`crate::cleanup`]). A rename that fails takes back those before it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use remand_backends::{Created, DatasetName};
+use remand_backends::{BackendKind, Created, DatasetName};
 
 use super::plan::Plan;
 use super::stage::directory_of;
@@ -212,10 +213,13 @@ impl<'a> Restore<'a> {
             turn_to(Some(&work.plan.name));
             work.stage.set_properties(steps);
             turn_to(None);
+            // All of it, so that it comes into view by the rename alone. Where that fails it is tried again there, and told.
+            let _ = pool.backend().mount(&work.stage.dataset);
+            put_times_back(pool, &work.stage.dataset, &times, steps);
             let (from, to) = (work.stage.dataset.as_str().to_owned(), place.as_str().to_owned());
             entries.push((at, place, Publish { resource: work.label(), from, to, times }));
         }
-        if entries.len() > 1 {
+        if entries.len() > 1 || pool.backend().kind() == BackendKind::Zfs {
             self.record.publish = entries.iter().map(|(.., entry)| entry.clone()).collect();
             let run = self.run.as_mut().ok_or_else(|| Error::Unsupported("There is no run".into()))?;
             run.rewrite(&self.record)?;

@@ -28,7 +28,8 @@ pub struct Record {
     /// What that archive was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// What a restore of several resources makes visible: all of it is whole and durable.
+    /// What a restore makes visible: all of it is whole and durable. Of several resources `cleanup` makes visible what is not yet, so that
+    /// it is all or none; whatever is, it mounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<Publish>,
 }
@@ -90,6 +91,11 @@ impl Record {
         use std::os::unix::ffi::OsStrExt;
         self.partial = path.map(|path| data_encoding::BASE64.encode(path.as_os_str().as_bytes()));
         self
+    }
+
+    /// Whether what it was about to make visible becomes so by `cleanup`: some of it may be already.
+    pub fn rolls_forward(&self) -> bool {
+        self.publish.len() > 1
     }
 
     /// The partial archive.

@@ -2,7 +2,7 @@
 
 use super::course::{Course, Finished, Operation};
 use super::support::run::remand;
-use super::tracer::{Fault, Plan};
+use super::tracer::{Fault, Plan, Step};
 use super::transcript::Transcript;
 
 /// How a run dealt with it.
@@ -94,7 +94,10 @@ fn the_leftovers(course: &Course, operation: Operation, run: &Finished, outcome:
     let remains = course.remains(operation);
     match outcome {
         Outcome::Died if operation.is_export() => drop(course.result(operation, None)),
-        Outcome::Died => drop(course.visible()),
+        Outcome::Died => {
+            let in_zfs = |step: &Step| step.by_child && step.name.starts_with("zfs: ");
+            course.visible(run.traced.steps.last().is_some_and(in_zfs));
+        }
         _ => {}
     }
     if remains.is_empty() {
@@ -112,6 +115,9 @@ fn the_leftovers(course: &Course, operation: Operation, run: &Finished, outcome:
     assert!(!listed.is_empty(), "{remains:?} is not listed");
     cleanup(&["--yes"]);
     assert_eq!(course.remains(operation), [""; 0], "left by cleanup, which had listed:\n{listed}");
+    if outcome == Outcome::Died && !operation.is_export() {
+        course.visible(false);
+    }
     course.nothing_has_changed();
 }
 
@@ -119,7 +125,7 @@ fn the_leftovers(course: &Course, operation: Operation, run: &Finished, outcome:
 fn the_next_run(course: &Course, golden: &Golden) {
     let operation = golden.operation;
     match operation {
-        Operation::Cleanup => assert_eq!(course.visible(), 0),
+        Operation::Cleanup => assert_eq!(course.visible(false), 0),
         Operation::CleanupPublishes => assert!(course.result(operation, None), "what was whole is not there"),
         _ => {
             course.remove_results(operation);

@@ -25,8 +25,8 @@ use rustix::process::WaitOptions;
 
 /// The program under test, where it is not the command itself.
 const REMAND: &str = env!("CARGO_BIN_EXE_remand");
-/// A run that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(120);
+/// A run that takes longer hangs. In an emulated machine each step takes its time.
+const LONGEST: Duration = Duration::from_secs(300);
 /// What marks the signal of a thread that stands before or behind a system call.
 const AT_CALL: libc::c_int = 0x80;
 

@@ -228,6 +228,14 @@ impl Pool {
         self.jail_files(name, release);
     }
 
+    /// Whether a dataset on ZFS is mounted with all below it.
+    pub(crate) fn is_mounted(&self, dataset: &str) -> bool {
+        let full = format!("{}/{dataset}", self.name());
+        zfs(["list", "-H", "-r", "-t", "filesystem", "-o", "mounted", &full])
+            .lines()
+            .all(|mounted| mounted == "yes")
+    }
+
     /// Makes a snapshot on ZFS.
     pub(crate) fn snapshot(&self, dataset: &str, name: &str) {
         zfs(["snapshot", &format!("{}/{dataset}@{name}", self.name)]);

@@ -100,7 +100,7 @@ fn flags(raw: bool) -> SendFlags {
 /// there is no such dataset.
 fn below(dataset: &str) -> Result<Option<Vec<String>>> {
     let list = ["list", "-H", "-p", "-r", "-t", "filesystem,volume", "-o", "name,inconsistent", dataset];
-    let Some(text) = tool::ask(dataset, list)? else { return Ok(None) };
+    let Some(text) = tool::list(dataset, list)? else { return Ok(None) };
     let rows = parse::columns::<2>(&text).map_err(tool::unclear("zfs list"))?;
     Ok(Some(rows.into_iter().filter(|row| row[1] != "1").map(|[name, _]| name.to_owned()).collect()))
 }

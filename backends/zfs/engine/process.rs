@@ -24,7 +24,9 @@ impl ZfsEngine for Process {
     fn destroy_snapshots(&self, dataset: &str, name: &str, recursive: bool) -> Result<()> {
         let full = format!("{dataset}@{name}");
         let depth = if recursive { "-r" } else { "-d1" };
-        let Some(text) = tool::ask(dataset, ["list", "-H", depth, "-t", "snapshot", "-o", "name", dataset])?
+        // With the dataset, so that there is something to list.
+        let kinds = "filesystem,volume,snapshot";
+        let Some(text) = tool::list(dataset, ["list", "-H", depth, "-t", kinds, "-o", "name", dataset])?
         else {
             return Ok(());
         };

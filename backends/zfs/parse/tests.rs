@@ -78,6 +78,26 @@ fn malformed_lists_are_errors_that_quote_the_line() {
 }
 
 #[test]
+fn a_listing_has_what_was_asked_for_and_whole_lines() {
+    for whole in ["t/a\n", "t/a\tno\nt/a/b\tno\n", "t/a@1\nt/a\n"] {
+        assert!(is_listing_of(whole, "t/a"), "{whole:?}");
+    }
+    for cut in ["", "\n", "t/a", "t/a\tno\nt/a/b", "t/a/b\n", "t/a b\n", "t/a@1\tno\n", "x\tt/a\n"] {
+        assert!(!is_listing_of(cut, "t/a"), "{cut:?}");
+    }
+}
+
+#[test]
+fn what_a_dataset_lies_in_is_listed_with_it() {
+    let is_closed = |names: &[&str]| {
+        let line = |name: &&str| format!("{name}\tfilesystem\tno\t-\t/x\n");
+        super::is_closed(&listed(&names.iter().map(line).collect::<String>()).unwrap(), "t/a")
+    };
+    assert!(is_closed(&["t/a"]) && is_closed(&["t/a/b/c", "t/a", "t/a/b"]));
+    assert!(!is_closed(&["t/a", "t/a/b/c"]) && !is_closed(&["t/a", "t"]) && !is_closed(&["t/a", "t/b"]));
+}
+
+#[test]
 fn columns_need_their_number() {
     assert_eq!(columns::<2>("a\tb\nc d\te\tf\n").unwrap(), [["a", "b"], ["c d", "e\tf"]]);
     for bad in ["a", "a\t", "\tb", "\n"] {
@@ -87,10 +107,10 @@ fn columns_need_their_number() {
 
 #[test]
 fn properties_keep_tabs_and_colons_and_admit_doubt() {
-    let names = "recordsize\norg.x:y\n";
+    let names = &["recordsize", "org.x:y"];
     let found = properties(names, "recordsize\t65536\norg.x:y\ta\tb: c\n").unwrap();
     assert_eq!(found[1], ("org.x:y".to_owned(), "a\tb: c".to_owned()));
-    assert_eq!(properties("", "").unwrap(), []);
+    assert_eq!(properties(&[], "").unwrap(), []);
     // A value of two lines, one that takes another's place, and one that is missing.
     assert_eq!(properties(names, "recordsize\t65536\norg.x:y\ta\nb\n"), None);
     assert_eq!(properties(names, "recordsize\t65536\nrecordsize\t1\n"), None);

@@ -91,6 +91,37 @@ fn what_was_taken_back_is_no_longer_on_record_as_whole() {
     assert_eq!(host.names(".remand/staging").len(), 2);
 }
 
+/// Counts what the record of the run says when the first resource is about to become visible.
+struct OnRecord<'a>(&'a Host, Mutex<Option<usize>>);
+
+impl Observer for OnRecord<'_> {
+    fn event(&self, event: &Event) {
+        let mut count = self.1.lock().unwrap();
+        if event.step == crate::event::Step::Publish && count.is_none() {
+            let [run] = &runs(self.0)[..] else { panic!("one run") };
+            let mut file = std::fs::File::open(self.0.path(".remand/runs").join(run)).unwrap();
+            *count = Some(crate::run::read_record(&mut file).publish.len());
+        }
+    }
+
+    fn warning(&self, _: &Warning) {}
+}
+
+#[test]
+fn several_are_on_record_as_whole_before_the_first_is_visible() {
+    // Of one there is nothing to go on with: it is visible or it is not.
+    for (words, on_record) in [(&["a"][..], 0), (&["a", "b"][..], 2)] {
+        let host = Host::new();
+        let path = host.path("two.tar");
+        archive(&path, &two_jails(), &TWO, None);
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let observer = OnRecord(&host, Mutex::default());
+        restore(&host.pool, &selected(words), Input::Path(path), &observer, &interrupted).unwrap();
+        assert_eq!(*observer.1.lock().unwrap(), Some(on_record), "{words:?}");
+        host.is_clean();
+    }
+}
+
 /// Takes the staging dataset of the first resource for itself when that is told of a release.
 struct Stager<'a>(&'a Host);
 
